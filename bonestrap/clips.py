@@ -1,0 +1,51 @@
+"""What flows from a reader to a method: recordings of ragged length, and the fixed-length clips made of them.
+
+Legend: B clips, N bodies of all clips, F frames of all bodies, T frames of a clip, V joints, C coordinates.
+
+Bodies are packed densely: a clip with one person brings one body, one with two brings two. A person who is not there
+costs no arithmetic and touches no statistic.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Recordings(NamedTuple):
+    """B recordings at their own lengths. Body n owns rows `start[n] : start[n] + length[n]` of `frames`."""
+
+    frames: Tensor  # (F, V, C) floating point; may hold more rows than these bodies use
+    start: Tensor  # (N,) int64
+    length: Tensor  # (N,) int64, at least 1; bodies of one recording share it
+    owner: Tensor  # (N,) int64, ascending: which recording, 0..size-1, the body belongs to
+    size: int  # B
+
+
+class Clips(NamedTuple):
+    """B clips of T frames each. Body n belongs to clip `owner[n]`."""
+
+    joints: Tensor  # (N, T, V, C) float32
+    owner: Tensor  # (N,) int64, ascending
+    size: int  # B
+
+    def mean_over_bodies(self, features: Tensor) -> Tensor:
+        """Average the bodies' features (N, D) into one row a clip, (B, D), over the bodies that are there."""
+        total = features.new_zeros(self.size, features.shape[1]).index_add_(0, self.owner, features)
+        count = torch.bincount(self.owner, minlength=self.size).clamp_(min=1)
+        return total / count[:, None].to(features.dtype)
+
+
+class Batch(NamedTuple):
+    """One normalisation group: the clips that share batch statistics.
+
+    `views` holds one `Recordings` for supervised work and two for methods that compare views. `labels` is None wherever
+    labels must not shape the weights. `seed` belongs to this group alone, a function of (run seed, step, group), so every
+    random draw is the same whichever rank holds the group and whatever ran before.
+    """
+
+    views: tuple[Recordings, ...]
+    labels: Tensor | None  # (B,) int64
+    seed: int
