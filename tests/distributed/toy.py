@@ -1,0 +1,137 @@
+"""A small method with all that the loop has to respect, and the job that trains it, for the tests of this folder.
+
+The online network normalises with its group's statistics; the target normalises with moving statistics pooled over the
+step through `moments`, and follows by EMA. Dropout draws from torch's generator. So a wrong seed, a moment counted twice,
+an average taken over the wrong ranks or a buffer lost on resume changes the next loss.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bonestrap.clips import Batch, Recordings
+from bonestrap.methods.method import Method
+from distributed.loop import Job, Summary, train
+from distributed.strategy import DDP, Single, Strategy
+
+WIDTH = 6
+
+
+class ToyLoader:
+    """Noise that is a function of (step, group); `groups` groups of `group_size` one-frame recordings."""
+
+    def __init__(self, groups: int = 4, group_size: int = 8) -> None:
+        self.groups, self.group_size = groups, group_size
+
+    def group(self, step: int, group: int) -> Batch:
+        seed = 1_000_003 * step + group
+        frames = torch.randn(self.group_size, 4, 3, generator=torch.Generator().manual_seed(seed))
+        rows = torch.arange(self.group_size)
+        recordings = Recordings(frames, rows, torch.ones_like(rows), rows, self.group_size)
+        return Batch((recordings,), None, seed)
+
+
+class ToyMethod(Method):
+    """BYOL in miniature: online encoder, EMA target, moments of the target's only normalised layer."""
+
+    def __init__(self, seed: int = 0, broken_at: int | None = None, frozen_until: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder = nn.Sequential(nn.Linear(12, WIDTH), nn.Dropout(0.2))
+        self.head = nn.Linear(WIDTH, WIDTH)
+        self.target = nn.Linear(12, WIDTH).requires_grad_(False)
+        self.register_buffer("mean", torch.zeros(WIDTH, dtype=torch.float64))
+        self.register_buffer("moments", torch.zeros(WIDTH + 1, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.broken_at, self.frozen_until = broken_at, frozen_until
+        self.after_steps = 0
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        x = batch.views[0].frames.flatten(1)
+        with torch.set_grad_enabled(step >= self.frozen_until):
+            online = self.encoder(x)
+        self.moments += torch.cat([online.detach().double().sum(0), torch.tensor([float(len(x))], dtype=torch.float64)])
+        online = (online - online.mean(0)) / (online.std(0) + 1e-3)
+        aim = self.target(x + torch.randn_like(x)) - self.mean.float()
+        loss = F.mse_loss(self.head(online), aim)
+        if step == self.broken_at:
+            loss = loss * float("nan")
+        return {"loss": loss, "online_mean": online.detach().abs().mean()}
+
+    def after_step(self, step: int) -> None:
+        self.after_steps += 1
+        self.count += 1
+        self.mean.lerp_(self.moments[:-1] / self.moments[-1], 0.1)
+        self.moments.zero_()
+        with torch.no_grad():
+            self.target.weight.lerp_(self.encoder[0].weight, 0.05)
+
+
+class Killer(ToyLoader):
+    """Ends its own process as `kill -9` does, in the middle of a step."""
+
+    def __init__(self, at: int, groups: int = 4) -> None:
+        super().__init__(groups)
+        self.at = at
+
+    def group(self, step: int, group: int) -> Batch:
+        if step == self.at and group == self.groups - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().group(step, group)
+
+
+def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **changes: object) -> Job:
+    method = method or ToyMethod()
+    optimizer = torch.optim.SGD(
+        [{"params": method.encoder.parameters(), "scale": 0.5}, {"params": method.head.parameters()}],
+        lr=1.0,
+        momentum=0.9,
+    )
+    fields: dict[str, object] = {
+        "method": method,
+        "loader": ToyLoader(),
+        "optimizer": optimizer,
+        "learning_rate": lambda step: 0.05 * (1 - step / 100),
+        "steps": steps,
+        "run": run,
+        "log_every": 1,
+        "checkpoint_every": 5,
+    }
+    return Job(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def on_ranks(world: int, work: Callable[[Strategy, Path], object], folder: Path) -> list[Path]:
+    """Run `work(strategy, folder)` on `world` gloo ranks, each a process that writes `result-RANK.pt`."""
+    torch.multiprocessing.spawn(_rank, args=(world, work, folder), nprocs=world)
+    return [folder / f"result-{rank}.pt" for rank in range(world)]
+
+
+def _rank(rank: int, world: int, work: Callable[[Strategy, Path], object], folder: Path) -> None:
+    torch.set_num_threads(1)
+    meeting = folder / "meeting"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+    try:
+        torch.save(work(DDP(), folder), folder / f"result-{rank}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def alone(work: Callable[[Strategy, Path], object], folder: Path) -> object:
+    return work(Single(), folder)
+
+
+def everything(job: Job, summary: Summary) -> dict[str, object]:
+    """All tensors that two equal runs share."""
+    return {"method": job.method.state_dict(), "optimizer": job.optimizer.state_dict(), "loss": summary.metrics["loss"]}
+
+
+def train_toy(strategy: Strategy, folder: Path) -> dict[str, object]:
+    job = toy_job(folder / "run")
+    return everything(job, train(job, strategy))
