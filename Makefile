@@ -1,0 +1,43 @@
+# Python 3.11 or newer and make are all that is assumed. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.for-demo ## unlabelled recordings to a compact recogniser, in minutes
+	$(BIN)/python launch/demo.py
+
+test: lint ## lint, then the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.for-test ## style, types, and which package may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet || { echo "make format mends it"; exit 1; }
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.for-test ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format
+
+clean: ## remove the environment and all caches; runs and packed data stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An installation counts once it is complete: the stamp is written last.
+$(VENV)/.for-demo: EXTRAS := train,plots
+$(VENV)/.for-test: EXTRAS := all
+$(VENV)/.for-demo $(VENV)/.for-test: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	  f"Bonestrap needs Python 3.11 or newer and found {sys.version.split()[0]}: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), once: a few minutes"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@touch $@
