@@ -1,0 +1,175 @@
+"""The two augmentation pipelines of document 001 (sections 3.2, 3.3 and 4.2), batched on the data's device.
+
+Legend: B clips, N bodies of all clips, T frames of a clip, S frames of a recording, V joints, C coordinates.
+
+Sampling a pipeline's parameters is apart from applying them, so a draw can be replayed and tested clip by clip. All time
+warps (resampling, crop, repetition, cyclic shift) compose into one fractional frame index and one gather. Smoothing comes
+before the warps, because the noise that it removes lives at the sensor's frame rate; bones are taken before the
+left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bonestrap.clips import Clips, Recordings
+from bonestrap.layouts import Layout
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Which augmentations are drawn, and from what range. The defaults change nothing but the length."""
+
+    frames: int = dataclasses.field(default=150, metadata={"help": "frames of a clip, T"})
+    fit: bool = dataclasses.field(
+        default=False,
+        metadata={
+            "help": "stretch every recording to T frames before resampling, instead of cropping and repeating it"
+        },
+    )
+    resample: tuple[float, float] = dataclasses.field(
+        default=(1.0, 1.0), metadata={"help": "range of the playback rate; above 1 is faster"}
+    )
+    smooth: float = dataclasses.field(
+        default=0.0, metadata={"help": "probability of a Savitzky-Golay filter (order 2, window 15)"}
+    )
+    shear: float = dataclasses.field(default=0.0, metadata={"help": "shear factors are drawn from [-shear, shear]"})
+    shift: bool = dataclasses.field(default=False, metadata={"help": "shift cyclically by 0 to T frames"})
+    drop: float = dataclasses.field(
+        default=0.0, metadata={"help": "probability of zeroing the left or the right limbs"}
+    )
+    crop: bool = dataclasses.field(
+        default=False, metadata={"help": "crop long recordings at a random start instead of the middle"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ValueError(f"a clip needs at least 2 frames, got {self.frames}")
+        if not 0 < self.resample[0] <= self.resample[1]:
+            raise ValueError(f"the resampling range must be positive and ascending, got {self.resample}")
+        if not (0 <= self.smooth <= 1 and 0 <= self.drop <= 1):
+            raise ValueError("probabilities of smoothing and dropping must lie in [0, 1]")
+
+
+def conservative(frames: int, *, fit: bool = False) -> PipelineConfig:
+    """T2 of section 3.3: random resampling only."""
+    return PipelineConfig(frames=frames, fit=fit, resample=(0.7, 1.3), crop=True)
+
+
+def aggressive(frames: int, *, fit: bool = False) -> PipelineConfig:
+    """T1 of section 3.3 with the values of section 4.2."""
+    return PipelineConfig(
+        frames=frames, fit=fit, resample=(0.7, 1.3), crop=True, smooth=0.5, shear=1.0, shift=True, drop=0.5
+    )
+
+
+class Draw(NamedTuple):
+    """The random parameters of B clips, on the CPU: one row a clip."""
+
+    rate: Tensor  # (B,) playback rate
+    offset: Tensor  # (B,) cyclic shift as a fraction of T
+    begin: Tensor  # (B,) crop position as a fraction of the room there is
+    smooth: Tensor  # (B,) bool
+    shear: Tensor  # (B, 3, 3), or (B, 2, 2) for planar joints
+    side: Tensor  # (B,) 0 keeps all joints, 1 drops the left limbs, 2 the right
+
+
+class Pipeline:
+    """Recordings at their own lengths in, clips of T frames with joint and bone channels out."""
+
+    def __init__(self, config: PipelineConfig, layout: Layout):
+        self.config = config
+        self.parents = torch.tensor(layout.parents)
+        self.keep = torch.ones(3, len(layout.joints))  # row: side
+        self.keep[1, list(layout.left)] = 0
+        self.keep[2, list(layout.right)] = 0
+
+    def __call__(self, recordings: Recordings, generator: torch.Generator | None = None) -> Clips:
+        draw = self.sample(recordings.size, recordings.frames.shape[2], generator)
+        return self.apply(recordings, draw)
+
+    def sample(self, size: int, coordinates: int, generator: torch.Generator | None = None) -> Draw:
+        """Draw the parameters of `size` clips. Every kind is always drawn, so switching one off moves no other."""
+        c = self.config
+        uniform = torch.rand(6, size, generator=generator)
+        low, high = c.resample
+        shear = (torch.rand(size, coordinates, coordinates, generator=generator) * 2 - 1) * c.shear
+        diagonal = torch.eye(coordinates, dtype=torch.bool)
+        return Draw(
+            rate=low + (high - low) * uniform[0],
+            offset=uniform[1] if c.shift else torch.zeros(size),
+            begin=uniform[2] if c.crop else torch.full((size,), 0.5),
+            smooth=uniform[3] < c.smooth,
+            shear=torch.where(diagonal, torch.ones(()), shear),
+            side=torch.where(uniform[4] < c.drop, 1 + (uniform[5] < 0.5).long(), 0),
+        )
+
+    @torch.no_grad()
+    def apply(self, recordings: Recordings, draw: Draw) -> Clips:
+        """Apply one draw: the same draw and recordings give the same clips. Always in float32."""
+        device = recordings.frames.device
+        with torch.autocast(device.type, enabled=False):
+            return self._apply(recordings, draw, device)
+
+    def _apply(self, recordings: Recordings, draw: Draw, device: torch.device) -> Clips:
+        draw = Draw(*(field.to(device)[recordings.owner] for field in draw))  # from clips to bodies
+        x = smooth_some(dense(recordings), draw.smooth)  # (N, S, V, C)
+        position = self.warp(recordings.length, draw)
+        x = gather_frames(x, position, recordings.length)  # (N, T, V, C)
+        x = torch.einsum("ntvc,ndc->ntvd", x, draw.shear)
+        x = torch.cat([x, x - x[:, :, self.parents.to(device)]], dim=3)  # bones follow shear: it is linear
+        x = x * self.keep.to(device)[draw.side][:, None, :, None]
+        return Clips(x, recordings.owner, recordings.size)
+
+    def warp(self, length: Tensor, draw: Draw) -> Tensor:
+        """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate."""
+        frames = self.config.frames
+        stretch = (length / frames).clamp(min=1e-6) if self.config.fit else torch.ones_like(draw.rate)
+        speed = draw.rate * stretch  # source frames per output frame
+        played = ((length - 1) / speed).floor().long() + 1  # output frames from the first source frame to the last
+        shift = (draw.offset * frames).long()
+        time = (torch.arange(frames, device=length.device) + shift[:, None]) % frames
+        room = (played - frames).clamp(min=0)
+        begin = (draw.begin * (room + 1)).long().clamp(max=room)
+        return (begin[:, None] + time % played[:, None]) * speed[:, None]
+
+
+def dense(recordings: Recordings) -> Tensor:
+    """The bodies' frames as (N, S, V, C) float32, S the longest length; past its end a body holds its last frame."""
+    time = torch.arange(int(recordings.length.max()), device=recordings.frames.device)
+    rows = recordings.start[:, None] + torch.minimum(time, recordings.length[:, None] - 1)
+    return recordings.frames[rows].float()
+
+
+def gather_frames(x_NSVC: Tensor, position_NT: Tensor, length_N: Tensor) -> Tensor:
+    """Linear interpolation at fractional frames, (N, T, V, C); positions past the last frame hold it."""
+    n, _, v, c = x_NSVC.shape
+    last = length_N[:, None] - 1
+    low = torch.minimum(position_NT.floor().long(), last)
+    high = torch.minimum(low + 1, last)
+    body = torch.arange(n, device=x_NSVC.device)[:, None]
+    fraction = (position_NT - low).clamp(0, 1)[:, :, None, None]
+    return torch.lerp(x_NSVC[body, low], x_NSVC[body, high], fraction)
+
+
+def savgol_kernel(window: int, order: int) -> Tensor:
+    """The weights (window,) of the Savitzky-Golay filter: least-squares fit of a polynomial, read at its centre."""
+    time = torch.arange(window, dtype=torch.float64) - window // 2
+    powers = time[:, None] ** torch.arange(order + 1, dtype=torch.float64)
+    return torch.linalg.pinv(powers)[0].float()
+
+
+def smooth_some(x_NSVC: Tensor, chosen_N: Tensor, window: int = 15, order: int = 2) -> Tensor:
+    """Savitzky-Golay filter the chosen bodies along time; the edges are replicated."""
+    if not bool(chosen_N.any()):
+        return x_NSVC
+    n, s, v, c = x_NSVC[chosen_N].shape
+    half = window // 2
+    padded = F.pad(x_NSVC[chosen_N].view(n, 1, s, v * c), (0, 0, half, half), mode="replicate")
+    kernel = savgol_kernel(window, order).to(padded.device).view(1, 1, window, 1)
+    return x_NSVC.index_put((chosen_N,), F.conv2d(padded, kernel).view(n, s, v, c))

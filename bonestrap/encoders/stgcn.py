@@ -1,0 +1,127 @@
+"""ST-GCN, the spatial-temporal graph convolutional network of Yan et al. (AAAI 2018), with a width multiplier.
+
+Legend: B clips, N bodies of all clips, C coordinates or channels, T frames, V joints, K spatial partitions.
+
+Activations are logically (N, C, T, V) and physically (N, T, V, C), `torch.channels_last`: the graph product sees the
+joints and channels of a frame as one contiguous matrix, and convolutions take the layout without a copy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bonestrap.clips import Clips
+from bonestrap.layouts import Layout
+from bonestrap.momentum import BatchNorm
+
+# (channels at width 1, temporal stride) of the ten blocks.
+BLOCKS = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class STGCNConfig:
+    """ST-GCN as published: ten blocks, temporal kernel 9, three spatial partitions."""
+
+    width: float = dataclasses.field(
+        default=1.0, metadata={"help": "multiplies every layer's channels; 1 is the published network"}
+    )
+    dropout: float = dataclasses.field(
+        default=0.0, metadata={"help": "probability of zeroing a block's temporal output"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width <= 16:
+            raise ValueError(f"encoder width must lie in (0, 16], got {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+
+
+class SpatialGraphConv(nn.Module):
+    """y_v = sum over partitions k and joints u of (A_k * M_k)[v, u] (W_k x_u + b_k), M learnable edge importance.
+
+    Neighbours are gathered before the 1x1 convolution: its input is never wider than its output here, so this order does
+    the fewer multiplications.
+    """
+
+    partitions: Tensor
+
+    def __init__(self, inputs: int, outputs: int, partitions: Tensor):
+        super().__init__()
+        k, v, _ = partitions.shape
+        self.register_buffer("partitions", partitions, persistent=False)  # (K, V, V), a constant of the layout
+        self.importance = nn.Parameter(torch.ones(k, v, v))
+        self.weight = nn.Parameter(torch.empty(outputs, k * inputs))
+        self.bias = nn.Parameter(torch.empty(k, outputs))
+        bound = inputs**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x_NCTV: Tensor) -> Tensor:
+        n, c, t, v = x_NCTV.shape
+        graph = self.partitions * self.importance  # (K, V, V)
+        k = graph.shape[0]
+        frames = x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c)
+        rows = graph.transpose(0, 1).reshape(
+            v * k, v
+        )  # joint-major, so that a joint's K neighbourhoods lie side by side
+        # Cast before expanding: a cast of an expanded tensor would write out a copy for every frame.
+        gathered = torch.bmm(rows.to(frames.dtype).expand(n * t, v * k, v), frames)
+        bias = torch.einsum("kv,ko->vo", graph.sum(2), self.bias)
+        y = F.linear(gathered.view(n, t, v, k * c), self.weight)
+        return (y + bias.to(y.dtype)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """Spatial graph convolution, then temporal convolution, each with batch normalisation; residual around both."""
+
+    def __init__(self, inputs: int, outputs: int, partitions: Tensor, stride: int, dropout: float, residual: bool):
+        super().__init__()
+        self.spatial = SpatialGraphConv(inputs, outputs, partitions)
+        self.norm1 = BatchNorm(outputs)
+        self.temporal = nn.Conv2d(outputs, outputs, (9, 1), stride=(stride, 1), padding=(4, 0))
+        self.norm2 = BatchNorm(outputs)
+        self.dropout = dropout
+        self.residual = residual
+        self.shortcut: nn.Module | None = None
+        if residual and (inputs != outputs or stride != 1):
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=(stride, 1)), BatchNorm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.spatial(x)))
+        y = self.norm2(self.temporal(y))
+        if self.dropout:
+            y = F.dropout(y, self.dropout, self.training)
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return F.relu(y)
+
+
+class STGCN(nn.Module):
+    """Clips of `channels` coordinates a joint to features (B, `features`): mean over frames and joints, then bodies."""
+
+    def __init__(self, config: STGCNConfig, layout: Layout, channels: int):
+        super().__init__()
+        self.config = config
+        partitions = torch.from_numpy(layout.partitions())
+        self.norm = BatchNorm(len(layout.joints) * channels)
+        blocks, inputs = [], channels
+        for index, (base, stride) in enumerate(BLOCKS):
+            outputs = max(1, round(base * config.width))
+            blocks.append(Block(inputs, outputs, partitions, stride, config.dropout, residual=index > 0))
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.features = inputs
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, clips: Clips) -> Tensor:
+        n, t, v, c = clips.joints.shape
+        # The published network normalises every joint's every coordinate on its own: V * C channels.
+        x = self.norm(clips.joints.reshape(n, t, 1, v * c).permute(0, 3, 1, 2))
+        x = x.permute(0, 2, 3, 1).reshape(n, t, v, c).permute(0, 3, 1, 2)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        return clips.mean_over_bodies(self.blocks(x).float().mean((2, 3)))

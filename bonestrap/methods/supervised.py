@@ -1,0 +1,87 @@
+"""Learning from labels: from scratch, or fine-tuning a pretrained encoder (document 001, sections 4.2 and 4.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bonestrap.augment import Pipeline
+from bonestrap.clips import Batch, Clips
+from bonestrap.methods.method import Method
+from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear layer on top: clips to logits (B, classes)."""
+
+    def __init__(self, encoder: nn.Module, classes: int):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.features, classes)  # type: ignore[arg-type]
+
+    def forward(self, clips: Clips) -> Tensor:
+        return self.head(self.encoder(clips).float())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SupervisedConfig:
+    """What shapes the loss when labels are at hand."""
+
+    smoothing: float = dataclasses.field(default=0.0, metadata={"help": "label smoothing"})
+    alpha: float = dataclasses.field(default=0.9, metadata={"help": "momentum of the moving batch statistics"})
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.smoothing < 1 and 0 <= self.alpha < 1):
+            raise ValueError("label smoothing and alpha must lie in [0, 1)")
+
+
+class Supervised(Method):
+    """Cross-entropy on labelled clips.
+
+    The encoder is frozen before step `frozen`: it neither moves nor normalises with the batch (section 4.4 keeps it so for
+    the first third of the iterations). A pretrained encoder (`frozen` > 0) keeps its moving statistics for good: batches of
+    eight clips would replace statistics of thousands by noise [ours].
+    """
+
+    def __init__(
+        self, classifier: Classifier, config: SupervisedConfig, *, view: Pipeline, pretrained: bool, frozen: int = 0
+    ):
+        super().__init__()
+        self.config = config
+        self.view = view
+        self.classifier = classifier
+        self.pretrained = pretrained
+        self.frozen = frozen
+        self.register_buffer("moments", torch.zeros(moments_size(batch_norms(self)), dtype=torch.float64))
+        self.train()
+
+    @property
+    def encoder(self) -> nn.Module:  # type: ignore[override]
+        return self.classifier.encoder
+
+    def train(self, mode: bool = True) -> Supervised:
+        super().train(mode)
+        if self.pretrained:
+            self.classifier.encoder.eval()
+        return self
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        if batch.labels is None:
+            raise ValueError("supervised training needs labelled recordings: this batch carries no labels")
+        clips = self.view(batch.views[0], torch.Generator().manual_seed(batch.seed))
+        with torch.set_grad_enabled(step >= self.frozen):
+            features = self.encoder(clips).float()
+        logits = self.classifier.head(features)
+        if not self.pretrained:
+            self.moments += take_moments(batch_norms(self))
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.config.smoothing)
+        correct = (logits.argmax(1) == batch.labels).float().mean()
+        return {"loss": loss, "train_accuracy": correct}
+
+    def after_step(self, step: int) -> None:
+        if not self.pretrained:
+            commit(self.moments, [batch_norms(self)], warm_alpha(self.config.alpha, step))
+            self.moments.zero_()

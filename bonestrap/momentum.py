@@ -1,0 +1,114 @@
+"""Batch normalisation without synchronisation, and the moving averages that make it work (document 001, Eq. 3 and 4).
+
+The online network normalises every normalisation group with the group's own statistics. Each layer notes the moments of
+what it saw; once a step the notes of all layers become one flat float64 vector, which the strategy sums over the ranks in
+one collective. `commit` then moves the statistics of the online network (used when it is evaluated) and of the target
+network (used always) towards the moments pooled over all groups, views and ranks. Pooled moments are those of the union
+of all inputs: variances are not averaged, which would lose the spread between groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over every dimension but the second, of (N, C) or (N, C, T, V) input.
+
+    Training mode normalises with the statistics of the input and notes them; evaluation mode uses the moving statistics.
+    These change in `commit` alone, never in a forward pass, so that every rank and every repeated forward agrees.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.eps = eps
+        self.seen: list[tuple[int, Tensor, Tensor]] = []  # (count, mean, biased variance) of each training forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, training=False, eps=self.eps)
+        count = x.numel() // x.shape[1]
+        if count < 2:
+            raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
+        # A momentum of one makes the kernel write its own batch statistics, in float32 whatever the compute type.
+        mean, var = torch.zeros_like(self.mean), torch.ones_like(self.var)
+        y = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
+        self.seen.append((count, mean, var * ((count - 1) / count)))
+        return y
+
+
+def batch_norms(module: nn.Module) -> list[BatchNorm]:
+    """The module's batch-norm layers, in the order of registration."""
+    return [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
+
+
+def moments_size(layers: Sequence[BatchNorm]) -> int:
+    """The length of the flat vector of moments: a sum and a sum of squares for each channel, a count for each layer."""
+    return sum(2 * layer.mean.numel() + 1 for layer in layers)
+
+
+def take_moments(layers: Sequence[BatchNorm]) -> Tensor:
+    """Turn what the layers noted since the last call into one flat float64 vector [sums | sums of squares | counts].
+
+    float64 because the sum of squares of data far from zero cancels in float32.
+    """
+    sums, squares, counts = [], [], []
+    for layer in layers:
+        seen, layer.seen = layer.seen, []
+        zero = layer.mean.new_zeros(layer.mean.numel(), dtype=torch.float64)
+        sums.append(sum((mean.double() * n for n, mean, _ in seen), zero))
+        squares.append(sum(((mean.double().square() + var.double()) * n for n, mean, var in seen), zero))
+        counts.append(zero.new_full((1,), float(sum(n for n, _, _ in seen))))
+    return torch.cat(sums + squares + counts)
+
+
+@torch.no_grad()
+def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: float) -> None:
+    """Move every follower's statistics: stat <- alpha * stat + (1 - alpha) * pooled moment (Eq. 4).
+
+    The first follower has the layers that took the moments; a further one may be a prefix of them, as the target is of the
+    online network with its predictor.
+    """
+    networks = [list(layers) for layers in followers]
+    sizes = [layer.mean.numel() for layer in networks[0]]
+    channels = sum(sizes)
+    sums, squares, counts = moments.split([channels, channels, len(sizes)])
+    count = counts.repeat_interleave(torch.tensor(sizes, device=counts.device))
+    mean = sums / count
+    var = (squares / count - mean.square()).clamp_(min=0)
+    pooled_means = [m.float() for m in mean.split(sizes)]
+    pooled_vars = [v.float() for v in var.split(sizes)]
+    for layers in networks:
+        torch._foreach_lerp_([layer.mean for layer in layers], pooled_means[: len(layers)], 1 - alpha)
+        torch._foreach_lerp_([layer.var for layer in layers], pooled_vars[: len(layers)], 1 - alpha)
+
+
+def warm_alpha(alpha: float, step: int) -> float:
+    """Alpha of Eq. 4 at a step: a plain average over the first steps, so that the initial values leave no trace."""
+    return min(alpha, step / (step + 1))
+
+
+def cosine_momentum(initial: float, step: int, steps: int) -> float:
+    """Lambda of Eq. 3 at a step: from `initial` to 1 along a cosine (section 4.2)."""
+    return 1 - (1 - initial) * (math.cos(math.pi * min(step, steps) / steps) + 1) / 2
+
+
+@torch.no_grad()
+def ema(target: nn.Module, online: nn.Module, momentum: float) -> None:
+    """xi <- lambda * xi + (1 - lambda) * theta for all parameters (Eq. 3), in their own type, which must be float32.
+
+    An average kept in bfloat16 stands still: near one, lambda's step is below the type's resolution.
+    """
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)

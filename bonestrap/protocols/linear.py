@@ -1,0 +1,87 @@
+"""Linear classifiers on frozen features: ridge regression in closed form, and logistic regression.
+
+Both standardise the features with the training rows' mean and deviation, have one strength of regularisation to choose,
+and choose it on held-out rows that the caller names: never on the test set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+RIDGE_STRENGTHS = tuple(10.0**e for e in range(-2, 5))
+LOGISTIC_STRENGTHS = tuple(10.0**e for e in range(-5, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A linear classifier on raw features: logits = x @ weight.T + bias."""
+
+    weight: Tensor  # (classes, D)
+    bias: Tensor  # (classes,)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The most likely class of each row, (R,)."""
+        return (x.to(self.weight.dtype) @ self.weight.T + self.bias).argmax(1)
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        return (self.predict(x) == y).float().mean().item()
+
+
+def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    x = x.double()
+    mean, deviation = x.mean(0), x.std(0, unbiased=False).clamp(min=1e-6)
+    return (x - mean) / deviation, mean, deviation
+
+
+def _raw(weight: Tensor, bias: Tensor, mean: Tensor, deviation: Tensor) -> Linear:
+    """The same classifier for features that are not standardised."""
+    weight = weight / deviation
+    return Linear(weight, bias - weight @ mean)
+
+
+def ridge(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
+    """Least squares to +-1 targets with an L2 penalty of `strength` on the weights, in float64."""
+    z, mean, deviation = _standardise(x)
+    target = F.one_hot(y, classes).double() * 2 - 1
+    centre = target.mean(0)
+    gram = z.T @ z + strength * torch.eye(z.shape[1], dtype=z.dtype)
+    return _raw(torch.linalg.solve(gram, z.T @ (target - centre)).T, centre, mean, deviation)
+
+
+def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
+    """Multinomial logistic regression, mean cross-entropy plus strength / 2 * |W|^2, to convergence by L-BFGS."""
+    z, mean, deviation = _standardise(x)
+    weight = torch.zeros(classes, z.shape[1], dtype=z.dtype, requires_grad=True)
+    bias = torch.zeros(classes, dtype=z.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(z @ weight.T + bias, y) + strength / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    return _raw(weight.detach(), bias.detach(), mean, deviation)
+
+
+def select(
+    fit: Callable[[Tensor, Tensor, int, float], Linear],
+    strengths: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    held_out: Tensor,
+    classes: int,
+) -> tuple[Linear, float, float]:
+    """Fit on the rows outside `held_out` (bool mask), choose the strength on the rows inside, refit on all rows.
+
+    Returns the classifier, the chosen strength and its accuracy on the held-out rows. Of equal strengths the stronger wins.
+    """
+    scored = [(fit(x[~held_out], y[~held_out], classes, s).accuracy(x[held_out], y[held_out]), s) for s in strengths]
+    accuracy, strength = max(scored)
+    return fit(x, y, classes, strength), strength, accuracy
