@@ -1,0 +1,134 @@
+"""What a folder of shards says about itself: `manifest.json`, written last.
+
+A folder without a manifest was never finished. The digest covers everything in the manifest but itself and the program's
+version, and through the SHA-256 of every file it covers every byte of the recordings: it is the name of the data set's
+content that training runs record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bonestrap.layouts import LAYOUTS
+from shards.errors import DataError
+
+FILE = "manifest.json"
+FORMAT = "bonestrap-shards"
+VERSION = 1
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # no folder, no parent, not hidden
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file of the folder and what must be true of it."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard(Stored):
+    """One tar file of samples."""
+
+    performances: int
+    views: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The description of one packed data set."""
+
+    name: str
+    layout: str
+    classes: tuple[str, ...]
+    dtype: str
+    preprocessing: tuple[dict[str, Any], ...]  # the steps in order, each with its constants
+    shards: tuple[Shard, ...]
+    index: Stored
+    performances: int
+    views: int
+    frames: int  # summed over views
+    dropped: tuple[tuple[str, str], ...]  # (file of the source, reason)
+    created_by: str
+    coordinates: int = 3
+    unit: str = "metre"
+    format: str = FORMAT
+    version: int = VERSION
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical content, hexadecimal."""
+        content = {name: value for name, value in dataclasses.asdict(self).items() if name != "created_by"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`. The caller publishes the folder as a whole, by renaming it."""
+        text = json.dumps({**dataclasses.asdict(self), "digest": self.digest}, indent=1)
+        (folder / FILE).write_text(text + "\n")
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Read and check `folder/manifest.json`. Raises DataError with the file, the fault and the remedy."""
+        path = Path(folder) / FILE
+        if not path.parent.is_dir():
+            raise DataError(f"{path.parent}: no such folder of shards; make one with launch/pack.py")
+        if not path.is_file():
+            raise DataError(f"{path} is missing, so this is no finished folder of shards; pack the recordings again")
+        try:
+            fields = json.loads(path.read_bytes())
+            digest = fields.pop("digest")
+            if (fields["format"], fields["version"]) != (FORMAT, VERSION):
+                raise DataError(f"{path}: format {fields['format']} {fields['version']} is not {FORMAT} {VERSION}; repack")
+            manifest = _parse(fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: not a readable manifest ({error}); pack the recordings again") from None
+        if manifest.digest != digest:
+            raise DataError(f"{path} was altered: its digest does not match its content; pack the recordings again")
+        if manifest.layout not in LAYOUTS:
+            raise DataError(f"{path}: unknown layout {manifest.layout}; this version knows {', '.join(LAYOUTS)}")
+        for stored in (manifest.index, *manifest.shards):
+            if not PLAIN_NAME.fullmatch(stored.file):
+                raise DataError(f"{path}: {stored.file!r} leads out of the folder; do not use these shards")
+        return manifest
+
+
+def verify(folder: Path, stored: Stored, *, hashed: bool = True) -> None:
+    """Check one file's presence, size and, unless `hashed` is False, SHA-256; raise DataError naming it otherwise."""
+    path = Path(folder) / stored.file
+    if not path.is_file():
+        raise DataError(f"{path} is missing though the manifest lists it; copy the folder again or repack it")
+    size = path.stat().st_size
+    if size != stored.bytes:
+        fault = "truncated" if size < stored.bytes else "too long"
+        raise DataError(f"{path} is {fault} ({size} of {stored.bytes} bytes); copy the file again or repack it")
+    if hashed and sha256(path) != stored.sha256:
+        raise DataError(f"{path} is damaged: its SHA-256 differs from the manifest's; copy the file again or repack it")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal; the file streams through a small buffer and is not kept."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse(fields: Mapping[str, Any]) -> Manifest:
+    return Manifest(
+        **{
+            **fields,
+            "classes": tuple(fields["classes"]),
+            "preprocessing": tuple(fields["preprocessing"]),
+            "shards": tuple(Shard(**shard) for shard in fields["shards"]),
+            "index": Stored(**fields["index"]),
+            "dropped": tuple((file, reason) for file, reason in fields["dropped"]),
+        }
+    )

@@ -1,0 +1,171 @@
+"""Cleaning and preparing recordings, once, at packing. Pure functions on joints (T, M, V, C); NaN bodies are absent.
+
+Legend: C coordinates, T frames, V joints, M bodies.
+
+The cleaning rules for raw NTU RGB+D files and their constants are those that most published NTU work shares
+(CTR-GCN's preparation scripts and their ancestors): a tracker's short-lived and sideways-spread "bodies" are furniture,
+the body that moves most is the main one, and a person who was lost and found again under a new id is one person.
+A rule applies only among several bodies and never removes the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from bonestrap import pose
+from bonestrap.layouts import Layout
+from shards.errors import DataError
+
+Step = Callable[[np.ndarray], np.ndarray]
+
+STORABLE = {"float16": np.float16, "float32": np.float32}
+
+
+def presence(joints: np.ndarray) -> np.ndarray:
+    """(T, M) bool: which body is there in which frame."""
+    return ~np.isnan(joints).all(axis=(2, 3))
+
+
+def check(joints: np.ndarray, layout: Layout, origin: str) -> None:
+    """Raise DataError naming `origin` unless joints are (T, M, V, C) of this layout, each body whole or absent."""
+    count = len(layout.joints)
+    if joints.ndim != 4 or joints.shape[2:] != (count, 3) or 0 in joints.shape:
+        raise DataError(
+            f"{origin}: expected frames x bodies x {count} joints x 3 coordinates (layout {layout.name}), found "
+            f"{joints.shape}; repair or remove the file, or choose the source that fits it"
+        )
+    broken = ~np.isfinite(joints).all(axis=(2, 3)) & presence(joints)
+    if broken.any():
+        frame, body = np.argwhere(broken)[0]
+        raise DataError(
+            f"{origin}: body {body} has NaN or infinite joints in frame {frame}; repair or remove the file"
+        )
+
+
+def drop_short_bodies(joints: np.ndarray, *, longest: int) -> np.ndarray:
+    """Remove bodies seen in `longest` frames or fewer; keep the longest-lived where all are short."""
+    frames = presence(joints).sum(0)
+    keep = (frames > longest) if (frames > longest).any() else np.arange(len(frames)) == frames.argmax()
+    return joints[:, keep]
+
+
+def drop_spread_bodies(joints: np.ndarray, *, spread: float, share: float) -> np.ndarray:
+    """Remove bodies that lie sideways like furniture.
+
+    A frame is noisy when the body's extent along x exceeds `spread` times its extent along y (up, in camera space); a body
+    goes when at least `share` of its frames are noisy.
+    """
+    for body in range(joints.shape[1] - 1, -1, -1):
+        seen = joints[presence(joints)[:, body], body]
+        if joints.shape[1] > 1 and (_noisy(seen, spread).mean() if len(seen) else 1.0) >= share:
+            joints = np.delete(joints, body, axis=1)
+    return joints
+
+
+def order_by_motion(joints: np.ndarray, *, spread: float) -> np.ndarray:
+    """Put the body that moves most first: by the variance of its joint positions, summed over the axes.
+
+    Where some frames are noisy (see `drop_spread_bodies`), the smaller of the variances with and without them counts.
+    """
+    motion = []
+    for body in range(joints.shape[1]):
+        seen = joints[presence(joints)[:, body], body]
+        calm = seen[~_noisy(seen, spread)]
+        motion.append(min(_variance(seen), _variance(calm) if len(calm) else np.inf))
+    return joints[:, np.argsort(-np.array(motion), kind="stable")]
+
+
+def merge_bodies(joints: np.ndarray, *, most: int) -> np.ndarray:
+    """Join bodies that are never seen in the same frame, in the given order, into at most `most`; drop the rest."""
+    seen = presence(joints)
+    merged: list[np.ndarray] = []
+    taken: list[np.ndarray] = []
+    for body in range(joints.shape[1]):
+        home = next((i for i, frames in enumerate(taken) if not (frames & seen[:, body]).any()), None)
+        if home is not None:
+            merged[home] = np.where(seen[:, body, None, None], joints[:, body], merged[home])
+            taken[home] = taken[home] | seen[:, body]
+        elif len(merged) < most:
+            merged.append(joints[:, body])
+            taken.append(seen[:, body])
+    return np.stack(merged, axis=1)
+
+
+def drop_empty_frames(joints: np.ndarray) -> np.ndarray:
+    """Remove frames without any body, and bodies that are never seen. May return no frames at all."""
+    seen = presence(joints)
+    return joints[seen.any(1)][:, seen.any(0)]
+
+
+def fill_gaps(joints: np.ndarray) -> np.ndarray:
+    """Repeat a body's last pose through the frames in which it is absent, and its first pose before it appears."""
+    seen = presence(joints)
+    frames = np.arange(len(joints))[:, None]
+    last = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
+    source = np.where(last < 0, seen.argmax(0), last)  # (T, M)
+    return joints[source, np.arange(joints.shape[1])]
+
+
+def canonical(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
+    """Centre and orient a whole recording; see `bonestrap.pose`. Computed in float64, returned as float32."""
+    return pose.canonical(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
+
+
+# Constants: the cleaning rules named above. A frame is wide when x exceeds .8 of y; .69754 of a body's frames condemn it.
+NTU_CLEANING: tuple[Step, ...] = (
+    partial(drop_short_bodies, longest=11),
+    partial(drop_spread_bodies, spread=0.8, share=0.69754),
+    partial(order_by_motion, spread=0.8),
+    partial(merge_bodies, most=2),
+)
+
+
+def steps(cleaning: tuple[Step, ...], layout: Layout) -> tuple[Step, ...]:
+    """Everything that packing does to a recording of this layout, in order."""
+    return (*cleaning, drop_empty_frames, fill_gaps, partial(canonical, layout=layout))
+
+
+def describe(step: Step) -> dict[str, Any]:
+    """A step as data, for the manifest: its name and constants."""
+    if not isinstance(step, partial):
+        return {"step": step.__name__}
+    constants = {name: value.name if isinstance(value, Layout) else value for name, value in step.keywords.items()}
+    return {"step": step.func.__name__, **constants}
+
+
+def prepare(joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, origin: str) -> np.ndarray:
+    """Clean, fill and orient one recording: (T, M, V, C) with gaps to (T', M', V, C) without, float32.
+
+    Raises DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen comes
+    back with no frames, for the caller to drop and report.
+    """
+    check(joints, layout, origin)
+    joints = drop_empty_frames(joints)
+    if not len(joints):
+        return joints
+    for step in steps(cleaning, layout):
+        joints = step(joints)
+    return joints
+
+
+def store(joints: np.ndarray, dtype: str, origin: str) -> np.ndarray:
+    """Round to the stored type; raise DataError naming `origin` where a coordinate does not fit."""
+    stored = np.ascontiguousarray(joints, dtype=STORABLE[dtype])
+    if not np.isfinite(stored).all():
+        raise DataError(f"{origin}: coordinates beyond the range of {dtype}; are they in metres? pack them as float32")
+    return stored
+
+
+def _noisy(frames: np.ndarray, spread: float) -> np.ndarray:
+    """(T, V, C) to (T,) bool: wider along x than `spread` times the height along y."""
+    extent = frames.max(1) - frames.min(1) if len(frames) else np.zeros((0, 3))
+    return extent[:, 0] > spread * extent[:, 1]
+
+
+def _variance(frames: np.ndarray) -> float:
+    return float(frames.reshape(-1, frames.shape[-1]).var(0).sum()) if len(frames) else 0.0

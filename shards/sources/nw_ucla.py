@@ -1,0 +1,88 @@
+"""Northwestern-UCLA Multiview Action3D: Kinect v1, 20 joints, three cameras, ten actions, ten subjects.
+
+Reads a folder of `aAA_sSS_eEE_vVV.json` files (action, subject, event, camera), as published with CTR-GCN, directly or in
+`all_sqe/`. A performance is one (action, subject, event). One person, seen in every frame.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bonestrap.layouts import KINECT20
+from shards.errors import DataError
+from shards.preprocess import Step
+from shards.sources.source import Performance, View
+
+NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
+
+# The files number the actions with gaps; labels follow this order.
+ACTIONS = {
+    1: "pick up with one hand",
+    2: "pick up with two hands",
+    3: "drop trash",
+    4: "walk around",
+    5: "sit down",
+    6: "stand up",
+    8: "donning",
+    9: "doffing",
+    11: "throw",
+    12: "carry",
+}
+LABELS = {action: label for label, action in enumerate(ACTIONS)}
+
+
+class NWUCLA:
+    """The performances of a folder of NW-UCLA files. Raises DataError where the folder or a name is not theirs."""
+
+    name = "nw-ucla"
+    layout = KINECT20
+    classes = tuple(ACTIONS.values())
+    cleaning: tuple[Step, ...] = ()
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.dropped: list[tuple[str, str]] = []
+        folder = self.root / "all_sqe" if (self.root / "all_sqe").is_dir() else self.root
+        self._files: dict[str, dict[int, Path]] = {}
+        for path in sorted(folder.glob("a*_s*_e*_v*.json")):
+            match = NAME.fullmatch(path.stem)
+            if not match:
+                raise DataError(f"{path}: names are aAA_sSS_eEE_vVV.json in NW-UCLA; rename or remove the file")
+            if int(match[1]) not in LABELS:
+                raise DataError(f"{path}: NW-UCLA has no action {match[1]}; remove the file or correct its name")
+            self._files.setdefault(path.stem.rpartition("_")[0], {})[int(match[4])] = path
+        if not self._files:
+            raise DataError(f"{self.root}: no aAA_sSS_eEE_vVV.json files; give the folder that holds them as --input")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Performance]:
+        self.dropped.clear()
+        for key, cameras in sorted(self._files.items()):
+            action, subject, event = (int(part[1:]) for part in key.split("_"))
+            yield Performance(
+                key=key,
+                label=LABELS[action],
+                subject=subject,
+                setup=None,
+                replication=event,
+                views=tuple(
+                    View(camera=camera, joints=_read(path), origin=path.relative_to(self.root).as_posix())
+                    for camera, path in sorted(cameras.items())
+                ),
+            )
+
+
+def _read(path: Path) -> np.ndarray:
+    """One file's joints, (T, 1, 20, 3) float32 metres."""
+    try:
+        joints = np.array(json.loads(path.read_bytes())["skeletons"], dtype=np.float32)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a readable NW-UCLA recording ({error}); fetch the file again") from None
+    return joints[:, None]

@@ -1,0 +1,163 @@
+"""Evaluation protocols as predicates over views. The data is packed once and read under each of them.
+
+Every protocol names the training subjects that are held out for choosing hyper-parameters and epochs, so that the test
+recordings are read once, at the end. The held-out subjects were fixed before any training, without looking at results:
+the highest-numbered training subjects, a fifth of them or less, in whose recordings every class occurs (NW-UCLA's
+subject 5 is passed over because a third of their recordings is missing).
+
+Views that repeat another view of their performance bit for bit never train: a multi-view pair of the two would show a
+method the same recording twice as if it were two. As test recordings they stay, unless the protocol says otherwise,
+because published figures contain them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shards.errors import DataError
+from shards.index import ViewInfo
+
+Predicate = Callable[[ViewInfo], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One way to cut a data set. `train` and `test` never overlap; `held_out` is a part of `train`."""
+
+    name: str
+    description: str
+    train: Predicate
+    test: Predicate
+    held_out: Predicate
+
+    def fit(self, view: ViewInfo) -> bool:
+        """What trains while hyper-parameters are being chosen: training views of the subjects not held out."""
+        return self.train(view) and not self.held_out(view)
+
+
+def _protocol(name: str, description: str, train: Predicate, test: Predicate, held_out: frozenset[int]) -> Protocol:
+    def trains(view: ViewInfo) -> bool:
+        return train(view) and not view.copy
+
+    return Protocol(
+        name=name,
+        description=description,
+        train=trains,
+        test=test,
+        held_out=lambda view: trains(view) and view.subject in held_out,
+    )
+
+
+def _cameras(*cameras: int) -> Predicate:
+    return lambda view: view.camera in cameras
+
+
+def _subjects(subjects: frozenset[int]) -> Predicate:
+    return lambda view: view.subject in subjects
+
+
+def _other_subjects(subjects: frozenset[int]) -> Predicate:
+    return lambda view: view.subject is not None and view.subject not in subjects
+
+
+NTU60_SUBJECTS = frozenset((1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38))
+NTU120_SUBJECTS = NTU60_SUBJECTS | frozenset(
+    (45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103)
+)
+UCLA_SUBJECTS = frozenset(range(1, 6))
+
+NW_UCLA = (
+    _protocol(
+        "cross-view",
+        "train on cameras 2 and 3, test on camera 1: no recording is on both sides",
+        _cameras(2, 3),
+        _cameras(1),
+        frozenset((9, 10)),
+    ),
+    _protocol(
+        "cross-subject",
+        "train on subjects 1 to 5, test on subjects 6 to 10",
+        _subjects(UCLA_SUBJECTS),
+        _other_subjects(UCLA_SUBJECTS),
+        frozenset((4,)),
+    ),
+    _protocol(
+        "cross-view-published",
+        "train on cameras 1 and 2, test on camera 3, of which 95 recordings are copies of camera 2: for comparison only",
+        _cameras(1, 2),
+        _cameras(3),
+        frozenset((9, 10)),
+    ),
+    _protocol(
+        "cross-view-nodup",
+        "train on cameras 1 and 2, test on camera 3 without its copies of camera 2",
+        _cameras(1, 2),
+        lambda view: view.camera == 3 and not view.copy,
+        frozenset((9, 10)),
+    ),
+)
+NTU60 = (
+    _protocol(
+        "cross-subject",
+        "the 20 official training subjects against the other 20",
+        _subjects(NTU60_SUBJECTS),
+        _other_subjects(NTU60_SUBJECTS),
+        frozenset((34, 35, 38)),
+    ),
+    _protocol(
+        "cross-view", "train on cameras 2 and 3, test on camera 1", _cameras(2, 3), _cameras(1), frozenset(range(35, 41))
+    ),
+)
+NTU120 = (
+    _protocol(
+        "cross-subject",
+        "the 53 official training subjects against the other 53",
+        _subjects(NTU120_SUBJECTS),
+        _other_subjects(NTU120_SUBJECTS),
+        frozenset((93, 94, 95, 97, 98, 100, 103)),
+    ),
+    _protocol(
+        "cross-setup",
+        "train on even setups, test on odd ones",
+        lambda view: view.setup is not None and view.setup % 2 == 0,
+        lambda view: view.setup is not None and view.setup % 2 == 1,
+        frozenset(range(93, 107)),
+    ),
+)
+# Generated people: odd subjects train, even ones test, so both sides hold every build that the generator draws.
+SYNTHETIC = (
+    _protocol(
+        "cross-subject",
+        "train on odd subjects, test on even ones",
+        lambda view: view.subject is not None and view.subject % 2 == 1,
+        lambda view: view.subject is not None and view.subject % 2 == 0,
+        frozenset((1, 11, 21, 31)),
+    ),
+    _protocol(
+        "cross-view", "train on cameras 2 and 3, test on camera 1", _cameras(2, 3), _cameras(1), frozenset((1, 11, 21, 31))
+    ),
+)
+
+PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    dataset: {protocol.name: protocol for protocol in protocols}
+    for dataset, protocols in (
+        ("nw-ucla", NW_UCLA),
+        ("ntu60", NTU60),
+        ("ntu120", NTU120),
+        ("synthetic", SYNTHETIC),
+    )
+}
+
+
+def protocol(dataset: str, name: str) -> Protocol:
+    """The protocol of this name for this data set; DataError listing the known ones otherwise."""
+    known = PROTOCOLS.get(dataset)
+    if known is None:
+        raise DataError(f"no protocol is known for the data set {dataset}; there are some for {', '.join(PROTOCOLS)}")
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise DataError(f"{dataset} has no protocol {name}{meant}; there is {', '.join(known)}")
+    return known[name]
