@@ -98,7 +98,7 @@ def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **ch
         "method": method,
         "loader": ToyLoader(),
         "optimizer": optimizer,
-        "learning_rate": lambda step: 0.05 * (1 - step / 100),
+        "learning_rate": lambda step: 0.05 / (1 + step / 10),
         "steps": steps,
         "run": run,
         "log_every": 1,
