@@ -4,7 +4,7 @@ Legend: C coordinates, T frames, V joints, M bodies; `...` any leading axes.
 
 The canonical frame belongs to the main body (body 0) in one reference frame: the first frame in which that body is
 present and its orientation is defined. There, the root is the origin, the layout's spine bone points along +z and the
-line from the left to the right shoulder, freed of its part along the spine, points along +x, so that the person faces +y
+line from the left to the right shoulder, freed of its part along the spine, points along +x: the person faces +y
 (document 001, section 4.2: "centered, and rotated so that the body has a canonical orientation in the first frame").
 One rotation and one translation serve a whole recording: what the person does afterwards, and where the second person
 stands, is kept. A rigid motion of the camera therefore changes nothing.
@@ -23,8 +23,8 @@ SHORTEST = 1e-4  # metres; a bone or shoulder line below a tenth of a millimetre
 def reference_frame(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     """The frame that fixes the canonical pose, and whether an orientation exists there.
 
-    `joints` is (..., T, M, V, 3); absent bodies are NaN or all zero. Returns (...) int64 indices and (...) bool. Without
-    any usable frame the index is the first frame in which the main body is present (0 if none) and the flag is False.
+    `joints` is (..., T, M, V, 3); absent bodies are NaN. Returns (...) int64 indices and (...) bool. Without any usable
+    frame the index is the first frame in which the main body is present (0 if none) and the flag is False.
     """
     body = joints[..., 0, :, :]
     present = torch.isfinite(body).all(-1).all(-1)
@@ -40,7 +40,7 @@ def reference_frame(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 
 def canonical_rotation(joints: Tensor, layout: Layout) -> Tensor:
-    """The rotation R, (..., 3, 3) with determinant +1, that takes joints (..., T, M, V, 3) to the canonical orientation.
+    """The rotation R, (..., 3, 3), determinant +1, that takes joints (..., T, M, V, 3) to the canonical orientation.
 
     A point p becomes R p, so the rows of R are the new axes: right, forward, up. The identity where no frame is usable.
     """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Pack recordings into shards: read a format once, clean and orient every recording, write WebDataset files.
 
-Everything else in Bonestrap reads the shards, and every evaluation protocol reads the same ones. The folder appears under
-its name only when it is whole.
+Everything else in Bonestrap reads the shards, and every evaluation protocol reads the same ones. The folder appears
+under its name only when it is whole.
 
 Examples:
   python launch/pack.py nw-ucla --input data/nw_ucla --output shards/nw-ucla
@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 from launch.cli import UserError, option, required, start_choice
 from shards.manifest import Manifest
 from shards.pack import pack
+from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.source import Source
 
@@ -35,7 +37,7 @@ class Options:
 
     output: Path = required("folder for the shards; must not exist, or be empty")
     input: Path | None = option(None, "folder that holds the recordings")
-    dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by under half a millimetre at 1 m")
+    dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by half a millimetre at 1 m")
     shard_mib: int = option(64, "size at which a shard is closed, MiB")
 
     def __post_init__(self) -> None:
@@ -51,15 +53,27 @@ class NwUcla:
         return NWUCLA(folder)
 
 
-FORMATS: dict[str, type[NwUcla]] = {"nw-ucla": NwUcla}
+@dataclass(frozen=True, kw_only=True)
+class Ntu:
+    """NTU RGB+D 60 or 120: raw SsssCcccPpppRrrrAaaa.skeleton files, in any folders below the given one."""
+
+    missing: Path | None = option(None, "list of names without usable skeletons, one a line, to leave out")
+
+    def open(self, folder: Path) -> Source:
+        return NTU(folder, missing=self.missing)
 
 
-def main(name: str, options: Options, chosen: NwUcla) -> None:
+Format = NwUcla | Ntu
+FORMATS: dict[str, Callable[[], Format]] = {"nw-ucla": NwUcla, "ntu": Ntu}
+
+
+def main(name: str, options: Options, chosen: Format) -> None:
     if options.input is None:
         raise UserError(f"{name} needs --input, the folder that holds the recordings")
     source = chosen.open(options.input)
-    shards = pack(source, options.output, dtype=options.dtype, shard_bytes=options.shard_mib * 2**20, progress=Progress())
-    summarise(shards, options.output)
+    size = options.shard_mib * 2**20
+    manifest = pack(source, options.output, dtype=options.dtype, shard_bytes=size, progress=Progress())
+    summarise(manifest, options.output)
 
 
 class Progress:

@@ -1,7 +1,7 @@
 """The index beside the shards: what every performance is and where the bytes of its views lie.
 
-`index.jsonl` holds one JSON line a performance, in the order of the shards. Stock readers do not need it; ours reads any
-view of any performance through it without touching the others.
+`index.jsonl` holds one JSON line a performance, in the order of the shards. Stock readers do not need it; ours reads
+any view of any performance through it without touching the others.
 """
 
 from __future__ import annotations

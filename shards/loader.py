@@ -31,7 +31,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.group < 1 or self.batch % self.group:
-            raise ValueError(f"group must divide batch: {self.batch} clips make no whole number of groups of {self.group}")
+            raise ValueError(f"group must divide batch: {self.batch} clips make no whole groups of {self.group}")
 
 
 class Loader:
@@ -60,7 +60,7 @@ class Loader:
         count = len(data) if unit == "view" else len(data.performance_key)
         self.items = np.arange(count) if subset is None else np.unique(np.asarray(subset, dtype=np.int64))
         if not len(self.items) or self.items[0] < 0 or self.items[-1] >= count:
-            raise DataError(f"{data.manifest.name}: the subset must name some of the {count} {unit}s; choose another one")
+            raise DataError(f"{data.manifest.name}: a subset names some of the {count} {unit}s; choose another one")
         self.groups = plan.batch // plan.group
 
     @property
@@ -102,9 +102,10 @@ class Loader:
 def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Indices of a class-balanced share of labelled items (document 001, section 4.4), ascending.
 
-    Every class gives the same number, `fraction` of the items over the number of classes, rounded, at least one, or all it
-    has where that is less. A function of the labels and the seed, so the same on every rank; of one seed, the smaller
-    fraction's subset lies within the larger's. Raises ValueError for a fraction outside (0, 1] or unknown labels.
+    Every class gives the same number: `fraction` of the items over the number of classes, rounded, at least one, or all
+    it has where that is less. A function of the labels and the seed, so the same on every rank; of one seed, the
+    smaller fraction's subset lies within the larger's. Raises ValueError for a fraction outside (0, 1] or a missing
+    label.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"the labelled fraction must be above 0 and at most 1, got {fraction}")
@@ -115,7 +116,8 @@ def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
     classes = np.unique(labels)
     quota = max(1, round(fraction * len(labels) / len(classes)))
     chosen = [
-        np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(labels == label))[:quota] for label in classes
+        np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(labels == label))[:quota]
+        for label in classes
     ]
     return np.sort(np.concatenate(chosen))
 

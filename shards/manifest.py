@@ -1,8 +1,8 @@
 """What a folder of shards says about itself: `manifest.json`, written last.
 
-A folder without a manifest was never finished. The digest covers everything in the manifest but itself and the program's
-version, and through the SHA-256 of every file it covers every byte of the recordings: it is the name of the data set's
-content that training runs record.
+A folder without a manifest was never finished. The digest covers everything in the manifest but itself and the
+program's version, and through the SHA-256 of every file it covers every byte of the recordings: it is the name of the
+data set's content that training runs record.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Manifest:
             fields = json.loads(path.read_bytes())
             digest = fields.pop("digest")
             if (fields["format"], fields["version"]) != (FORMAT, VERSION):
-                raise DataError(f"{path}: format {fields['format']} {fields['version']} is not {FORMAT} {VERSION}; repack")
+                found = f"{fields['format']} {fields['version']}"
+                raise DataError(f"{path}: format {found} is not {FORMAT} {VERSION}; pack the recordings again")
             manifest = _parse(fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, DataError):

@@ -141,8 +141,10 @@ def _samples(
                 views=tuple(views),
             )
             yield entry, {"json": _json(entry), **members}
-        if progress:
+        if progress and done < len(source):
             progress(done, len(source))
+    if progress:
+        progress(len(source), len(source))
 
 
 def _check(performance: Performance, source: Source, keys: set[str]) -> None:
@@ -154,17 +156,16 @@ def _check(performance: Performance, source: Source, keys: set[str]) -> None:
     keys.add(performance.key)
     if performance.label is not None and not 0 <= performance.label < len(source.classes):
         raise DataError(
-            f"{origin}: label {performance.label} is out of range for the {len(source.classes)} classes of {source.name}; "
-            "correct or remove the file"
+            f"{origin}: label {performance.label} is out of range for the {len(source.classes)} classes of "
+            f"{source.name}; correct or remove the file"
         )
 
 
 def _shards(samples: Iterator[tuple[Entry, dict[str, bytes]]], folder: Path, shard_bytes: int) -> Iterator[list[Entry]]:
     """Write tar after tar and yield each one's entries once it is closed."""
-    from webdataset import TarWriter  # noqa: PLC0415 (packing needs it, training does not)
+    from webdataset import TarWriter  # packing needs it, training does not
 
-    number = 0
-    for entry, members in samples:
+    for number, (entry, members) in enumerate(samples):
         with (folder / _shard_name(number)).open("wb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
             entries = [entry]
             written = writer.write({"__key__": entry.key, **members})
@@ -172,7 +173,6 @@ def _shards(samples: Iterator[tuple[Entry, dict[str, bytes]]], folder: Path, sha
                 entries.append(sample[0])
                 written += writer.write({"__key__": sample[0].key, **sample[1]})
         yield entries
-        number += 1
 
 
 def _located(path: Path, number: int, entries: list[Entry]) -> Iterator[Entry]:

@@ -42,9 +42,7 @@ def check(joints: np.ndarray, layout: Layout, origin: str) -> None:
     broken = ~np.isfinite(joints).all(axis=(2, 3)) & presence(joints)
     if broken.any():
         frame, body = np.argwhere(broken)[0]
-        raise DataError(
-            f"{origin}: body {body} has NaN or infinite joints in frame {frame}; repair or remove the file"
-        )
+        raise DataError(f"{origin}: body {body} has NaN or infinite joints in frame {frame}; repair or remove the file")
 
 
 def drop_short_bodies(joints: np.ndarray, *, longest: int) -> np.ndarray:
@@ -57,8 +55,8 @@ def drop_short_bodies(joints: np.ndarray, *, longest: int) -> np.ndarray:
 def drop_spread_bodies(joints: np.ndarray, *, spread: float, share: float) -> np.ndarray:
     """Remove bodies that lie sideways like furniture.
 
-    A frame is noisy when the body's extent along x exceeds `spread` times its extent along y (up, in camera space); a body
-    goes when at least `share` of its frames are noisy.
+    A frame is noisy when the body's extent along x exceeds `spread` times its extent along y (up, in camera space); a
+    body goes when at least `share` of its frames are noisy.
     """
     for body in range(joints.shape[1] - 1, -1, -1):
         seen = joints[presence(joints)[:, body], body]
@@ -116,7 +114,7 @@ def canonical(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
     return pose.canonical(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
 
 
-# Constants: the cleaning rules named above. A frame is wide when x exceeds .8 of y; .69754 of a body's frames condemn it.
+# The published constants.
 NTU_CLEANING: tuple[Step, ...] = (
     partial(drop_short_bodies, longest=11),
     partial(drop_spread_bodies, spread=0.8, share=0.69754),
@@ -141,8 +139,8 @@ def describe(step: Step) -> dict[str, Any]:
 def prepare(joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, origin: str) -> np.ndarray:
     """Clean, fill and orient one recording: (T, M, V, C) with gaps to (T', M', V, C) without, float32.
 
-    Raises DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen comes
-    back with no frames, for the caller to drop and report.
+    Raises DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen
+    comes back with no frames, for the caller to drop and report.
     """
     check(joints, layout, origin)
     joints = drop_empty_frames(joints)

@@ -37,8 +37,8 @@ BLOCK = 512  # of a tar file; a member's header is the block before its data
 class Resident:
     """All selected views in one tensor on a device, and what is known of them. Views are sorted by performance.
 
-    Unknown numbers are -1 in the tables. `view_start[i]` is the row of the first frame of view i's first body; its body m
-    starts `m * view_length[i]` rows later.
+    Unknown numbers are -1 in the tables. `view_start[i]` is the row of the first frame of view i's first body; its body
+    m starts `m * view_length[i]` rows later.
     """
 
     manifest: Manifest
@@ -69,8 +69,8 @@ class Resident:
     ) -> Resident:
         """Read the views that `select` accepts; the frames of the others are never decoded nor kept.
 
-        `verify` hashes every file first (about a second a gigabyte); without it only sizes are checked. Raises DataError
-        naming the file where the folder is unfinished, damaged, altered, or holds what shards must not hold.
+        `verify` hashes every file first (about a second a gigabyte); without it only sizes are checked. Raises
+        DataError naming the file where the folder is unfinished, damaged, altered, or holds what shards must not hold.
         """
         folder = Path(path)
         manifest = _verified(folder, hashed=verify)
@@ -82,7 +82,7 @@ class Resident:
             if (views := [view for view in entry.views if select is None or select(entry.info(view))])
         ]
         if not chosen:
-            raise DataError(f"{folder}: no recording is left by the chosen protocol; choose another one or other shards")
+            raise DataError(f"{folder}: the chosen protocol leaves no recording; choose another one or other shards")
         tables = _tables(chosen)
         layout = LAYOUTS[manifest.layout]
         frames = _read(folder, manifest, layout, chosen, tables["view_start"])
@@ -181,7 +181,7 @@ def _check(folder: Path, manifest: Manifest, entries: list[Entry]) -> None:
         if not 0 <= entry.shard < len(manifest.shards) or any(
             view.frames < 1 or view.bodies < 1 or view.offset < BLOCK or view.bytes < 1 for view in entry.views
         ):
-            raise DataError(f"{folder / index.FILE}: {entry.key} lies nowhere in these shards; pack the recordings again")
+            raise DataError(f"{folder / index.FILE}: {entry.key} lies nowhere in these shards; pack again")
 
 
 def _tables(chosen: list[tuple[Entry, list[StoredView]]]) -> dict:

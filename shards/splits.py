@@ -85,7 +85,7 @@ NW_UCLA = (
     ),
     _protocol(
         "cross-view-published",
-        "train on cameras 1 and 2, test on camera 3, of which 95 recordings are copies of camera 2: for comparison only",
+        "train on cameras 1 and 2, test on camera 3, of which 95 recordings copy camera 2: for comparison only",
         _cameras(1, 2),
         _cameras(3),
         frozenset((9, 10)),
@@ -107,7 +107,11 @@ NTU60 = (
         frozenset((34, 35, 38)),
     ),
     _protocol(
-        "cross-view", "train on cameras 2 and 3, test on camera 1", _cameras(2, 3), _cameras(1), frozenset(range(35, 41))
+        "cross-view",
+        "train on cameras 2 and 3, test on camera 1",
+        _cameras(2, 3),
+        _cameras(1),
+        frozenset(range(35, 41)),
     ),
 )
 NTU120 = (
@@ -136,7 +140,11 @@ SYNTHETIC = (
         frozenset((1, 11, 21, 31)),
     ),
     _protocol(
-        "cross-view", "train on cameras 2 and 3, test on camera 1", _cameras(2, 3), _cameras(1), frozenset((1, 11, 21, 31))
+        "cross-view",
+        "train on cameras 2 and 3, test on camera 1",
+        _cameras(2, 3),
+        _cameras(1),
+        frozenset((1, 11, 21, 31)),
     ),
 )
 

@@ -1,7 +1,7 @@
 """Northwestern-UCLA Multiview Action3D: Kinect v1, 20 joints, three cameras, ten actions, ten subjects.
 
-Reads a folder of `aAA_sSS_eEE_vVV.json` files (action, subject, event, camera), as published with CTR-GCN, directly or in
-`all_sqe/`. A performance is one (action, subject, event). One person, seen in every frame.
+Reads a folder of `aAA_sSS_eEE_vVV.json` files (action, subject, event, camera), as published with CTR-GCN, directly or
+in `all_sqe/`. A performance is one (action, subject, event). One person, seen in every frame.
 """
 
 from __future__ import annotations
