@@ -240,8 +240,8 @@ def _add(parser: argparse.ArgumentParser, config: Any) -> None:
         where = leaf.path[:-1]
         if where not in groups:
             groups[where] = parser.add_argument_group(".".join(where))
-        default = "required" if leaf.default is dataclasses.MISSING else f"default: {_text(leaf.default)}"
-        help = f"{leaf.help} ({default})".strip().replace("%", "%%")
+        default = "(required)" if leaf.default is dataclasses.MISSING else f"(default: {_text(leaf.default)})"
+        help = f"{leaf.help} {default if leaf.default is not None else ''}".strip().replace("%", "%%")
         dest = ".".join(leaf.path)
         if leaf.kind is bool:
             groups[where].add_argument(leaf.flag, dest=dest, action=argparse.BooleanOptionalAction, help=help)
@@ -297,7 +297,7 @@ def _look_up(word: str, words: dict[str, Any]) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(_text, value))
-    return "none" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _meant(word: str, known: Any) -> str:

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Compare what has been trained: one row a model, read from MLflow.
+
+A model's labels are those of its whole lineage: a student that learned from a teacher fine-tuned on 5 % of the labels
+has used 5 %. Accuracy is that of the test recordings, latency is for one clip on one CPU, device-hours are those of the
+run itself.
+
+Examples:
+  python launch/compare.py
+  python launch/compare.py --experiment demo --json
+  python launch/compare.py --tracking-uri http://localhost:5000
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from launch.cli import UserError, option, start
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    experiment: str | None = option(None, "only the runs of this MLflow experiment")
+    tracking_uri: str | None = option(
+        None, f"where MLflow keeps the runs; else $MLFLOW_TRACKING_URI, else {DEFAULT_URI}"
+    )
+    json: bool = option(False, "print the rows as JSON")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run, as MLflow has it."""
+
+    id: str
+    name: str
+    status: str = "FINISHED"
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model. None where nobody measured it."""
+
+    model: str
+    stage: str
+    encoder: str
+    width: float | None
+    parameters: int | None
+    labels: float | None  # share of the training labels, over the whole lineage
+    accuracy: float | None  # share of the test recordings
+    latency_ms: float | None  # one clip, one CPU
+    device_hours: float | None
+    protocol: str
+    data: str  # digest of the packed recordings
+    seed: int | None
+    status: str
+    lineage: tuple[str, ...]  # the models it came from, nearest first
+    run_dir: str
+    run_id: str
+
+
+def main(options: Options) -> None:
+    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    rows = compare(read(uri, options.experiment))
+    if not rows:
+        where = f"experiment {options.experiment} of {uri}" if options.experiment else uri
+        raise UserError(f"{where} holds no Bonestrap run yet: start with launch/pretrain.py, or make demo")
+    print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else table(rows))
+
+
+def read(uri: str, experiment: str | None) -> list[Run]:
+    """Every run that a Bonestrap command has logged. UserError where MLflow cannot be read."""
+    file = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not file.is_file():  # MLflow would create an empty one
+        raise UserError(
+            f"{file} does not exist: run from the folder that holds it, give --tracking-uri, or train first"
+        )
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+    except ImportError:
+        raise UserError("comparing reads MLflow, which is not installed: pip install -e '.[train]'") from None
+    try:
+        return [
+            Run(
+                id=run.info.run_id, name=run.info.run_name, status=run.info.status,
+                params=run.data.params, metrics=run.data.metrics, tags=run.data.tags,
+            )
+            for run in search(MlflowClient(uri), experiment)
+        ]  # fmt: skip
+    except MlflowException as error:
+        raise UserError(
+            f"MLflow at {uri} cannot be read ({str(error).splitlines()[0]}): check --tracking-uri"
+        ) from None
+
+
+def search(client: Any, experiment: str | None) -> Iterator[Any]:
+    found = [client.get_experiment_by_name(experiment)] if experiment else client.search_experiments()
+    ids = [each.experiment_id for each in found if each]
+    token = None
+    while ids:
+        page = client.search_runs(ids, "tags.`bonestrap.stage` != ''", max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def compare(runs: Iterable[Run]) -> list[Row]:
+    """One row a run: data and protocol together, the best first, what was not tested last."""
+    known = {run.id: run for run in runs}
+    rows = [row(run, known) for run in known.values()]
+    return sorted(rows, key=lambda row: (row.data, row.protocol, -(row.accuracy or 0), row.lineage, row.model))
+
+
+def row(run: Run, known: Mapping[str, Run]) -> Row:
+    ancestors = list(lineage(run, known))
+    labels = [number(of, "labels") for of in (run, *ancestors)]
+    seed, parameters = number(run, "seed"), number(run, "parameters")
+    return Row(
+        model=run.name,
+        stage=run.tags.get("bonestrap.stage", ""),
+        encoder=run.params.get("encoder", ""),
+        width=number(run, "width"),
+        parameters=None if parameters is None else int(parameters),
+        labels=max((share for share in labels if share is not None), default=None),
+        accuracy=number(run, "test/accuracy"),
+        latency_ms=number(run, "latency_ms"),
+        device_hours=number(run, "device_hours"),
+        protocol=run.params.get("protocol", ""),
+        data=run.params.get("data_digest", ""),
+        seed=None if seed is None else int(seed),
+        status=run.status.lower(),
+        lineage=tuple(ancestor.name for ancestor in ancestors),
+        run_dir=run.tags.get("bonestrap.run_dir", ""),
+        run_id=run.id,
+    )
+
+
+def lineage(run: Run, known: Mapping[str, Run]) -> Iterator[Run]:
+    """The runs that this one started from, nearest first; it ends at a run that MLflow no longer has."""
+    seen = {run.id}
+    while (parent := known.get(run.tags.get("bonestrap.parent", ""))) and parent.id not in seen:
+        seen.add(parent.id)
+        yield parent
+        run = parent
+
+
+def number(run: Run, name: str) -> float | None:
+    """A metric or else a parameter, as a number; None where there is none."""
+    try:
+        return float(run.metrics.get(name, run.params.get(name, "")))
+    except ValueError:
+        return None
+
+
+COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
+    ("model", "", lambda row: row.model + ("" if row.status == "finished" else f" ({row.status})")),
+    ("stage", "", lambda row: row.stage),
+    ("encoder", "", lambda row: row.encoder),
+    ("width", "", lambda row: shown(row.width, "g")),
+    ("parameters", "", lambda row: shown(row.parameters, ",")),
+    ("labels", "%", lambda row: shown(row.labels, "g", 100)),
+    ("accuracy", "%", lambda row: shown(row.accuracy, ".1f", 100)),
+    ("latency", "ms a clip", lambda row: shown(row.latency_ms, ".1f")),
+    ("cost", "device-hours", lambda row: shown(row.device_hours, ".3f")),
+    ("seed", "", lambda row: shown(row.seed, "d")),
+    ("made from", "", lambda row: " <- ".join(row.lineage)),
+)
+TEXT = {"model", "stage", "encoder", "made from"}
+
+
+def shown(value: float | None, form: str, scale: int = 1) -> str:
+    return "–" if value is None else format(value * scale, form)
+
+
+def table(rows: list[Row]) -> str:
+    """Aligned plain text: units under the names, and a heading for every set of recordings and protocol."""
+    body = [[cell(row) for *_, cell in COLUMNS] for row in rows]
+    head = [[name for name, *_ in COLUMNS], [unit for _, unit, _ in COLUMNS]]
+    widths = [max(map(len, column)) for column in zip(*head, *body, strict=True)]
+    aligned = ["<" if name in TEXT else ">" for name, *_ in COLUMNS]
+
+    def line(cells: list[str]) -> str:
+        return "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(cells, aligned, widths, strict=True)
+        ).rstrip()
+
+    lines = [*map(line, head), "─" * (sum(widths) + 2 * (len(widths) - 1))]
+    before = None
+    for row, cells in zip(rows, body, strict=True):
+        if (row.data, row.protocol) != before:
+            before = (row.data, row.protocol)
+            lines += ["", f"data {row.data[:8] or '–'}, protocol {row.protocol or '–'}"]
+        lines.append(line(cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    start(main, Options)

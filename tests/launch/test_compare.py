@@ -1,0 +1,115 @@
+"""The comparison: from MLflow's runs to rows and to the table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.cli import UserError
+from launch.compare import Options, Run, compare, main, read, table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(name: str, stage: str, parent: str = "", *, data: str = "d1" * 20, protocol: str = "cross-subject",
+        metrics: dict[str, float] | None = None, **params: str) -> Run:  # fmt: skip
+    tags = {"bonestrap.stage": stage, "bonestrap.parent": parent, "bonestrap.run_dir": f"runs/{name}"}
+    params |= {"encoder": "stgcn", "data_digest": data, "protocol": protocol, "seed": "1"}
+    return Run(id=f"id-{name}", name=name, params=params, metrics=metrics or {}, tags=tags)
+
+
+PRETRAINED = run(
+    "pretrained", "pretrain", metrics={"parameters": 3_099_000, "device_hours": 1.5}, width="1", labels="0"
+)
+TEACHER = run("teacher", "finetune", "id-pretrained", labels="0.05", width="1", metrics={"test/accuracy": 0.914})
+STUDENT = run(
+    "student", "distill", "id-teacher", width="0.25", labels="0",
+    metrics={"test/accuracy": 0.9, "latency_ms": 4.25, "parameters": 201_345, "device_hours": 0.02},
+)  # fmt: skip
+SCRATCH = run("scratch", "finetune", "id-forgotten", labels="0.05", metrics={"test/accuracy": 0.61})
+ELSEWHERE = run("other", "finetune", data="a0" * 20, metrics={"test/accuracy": 0.1})
+
+
+def test_rows_are_sorted_and_know_where_they_come_from() -> None:
+    rows = compare([STUDENT, SCRATCH, PRETRAINED, ELSEWHERE, TEACHER])
+    assert [row.model for row in rows] == ["other", "teacher", "student", "scratch", "pretrained"]
+    by_name = {row.model: row for row in rows}
+    student = by_name["student"]
+    assert student.lineage == ("teacher", "pretrained")
+    assert (student.labels, student.parameters, student.width, student.latency_ms) == (0.05, 201_345, 0.25, 4.25)
+    assert by_name["pretrained"].labels == 0 and by_name["pretrained"].accuracy is None
+    assert by_name["scratch"].lineage == () and by_name["scratch"].latency_ms is None
+    assert by_name["other"].labels is None
+
+
+def test_a_circle_of_parents_ends() -> None:
+    rows = compare([run("a", "distill", "id-b"), run("b", "distill", "id-a")])
+    assert {row.model: row.lineage for row in rows} == {"a": ("b",), "b": ("a",)}
+
+
+def test_the_table_reads_well() -> None:
+    lines = table(compare([STUDENT, SCRATCH, PRETRAINED, ELSEWHERE, TEACHER])).splitlines()
+    assert lines[0].split()[:4] == ["model", "stage", "encoder", "width"]
+    assert lines[1].split() == ["%", "%", "ms", "a", "clip", "device-hours"]
+    headings = [line for line in lines if line.startswith("data")]
+    assert headings == ["data a0a0a0a0, protocol cross-subject", "data d1d1d1d1, protocol cross-subject"]
+    student = next(line for line in lines if line.startswith("student"))
+    assert student.split()[1:10] == ["distill", "stgcn", "0.25", "201,345", "5", "90.0", "4.2", "0.020", "1"]
+    assert student.endswith("  teacher <- pretrained")
+    end = lines[0].index("accuracy") + len("accuracy")
+    models = [line for line in lines if " stgcn " in line]
+    assert [line[:end].rpartition(" ")[2] for line in models] == ["10.0", "91.4", "90.0", "61.0", "–"]
+    assert all(line[end : end + 2] == "  " for line in models)
+
+
+def test_a_run_that_goes_on_or_failed_says_so() -> None:
+    (row,) = compare([Run(id="1", name="long", status="RUNNING", tags={"bonestrap.stage": "pretrain"})])
+    assert "long (running)" in table([row])
+
+
+def test_nothing_to_compare_is_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "launch" / "compare.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "mlflow.db does not exist" in done.stderr and "train first" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A real MLflow store with a teacher, its student, and a run of somebody else."""
+    mlflow = pytest.importorskip("mlflow")
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    experiment = client.create_experiment("demo", artifact_location=str(folder))
+    client.create_run(experiment, run_name="not ours")
+    ids = {"": ""}
+    for made in (TEACHER, STUDENT):
+        tags = dict(made.tags) | {"bonestrap.parent": ids.get(made.tags["bonestrap.parent"].removeprefix("id-"), "")}
+        ids[made.name] = client.create_run(experiment, run_name=made.name, tags=tags).info.run_id
+        for key, text in made.params.items():
+            client.log_param(ids[made.name], key, text)
+        for key, value in made.metrics.items():
+            client.log_metric(ids[made.name], key, value)
+        client.set_terminated(ids[made.name])
+    return uri
+
+
+def test_mlflow_is_read(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(Options(tracking_uri=store, json=True))
+    teacher, student = json.loads(capsys.readouterr().out)
+    assert (teacher["model"], teacher["accuracy"], teacher["status"]) == ("teacher", 0.914, "finished")
+    assert (student["lineage"], student["labels"], student["parameters"]) == (["teacher"], 0.05, 201_345)
+    main(Options(tracking_uri=store, experiment="demo"))
+    assert "student" in capsys.readouterr().out
+    assert read(store, "nobody's") == []
+    with pytest.raises(UserError, match=r"experiment nobody's of sqlite:.* holds no Bonestrap run yet"):
+        main(Options(tracking_uri=store, experiment="nobody's"))
