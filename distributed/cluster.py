@@ -1,8 +1,8 @@
 """Workers: this process alone, or Ray Train on one machine or many. Nothing else imports ray.
 
-Ray places the workers, connects them and notices when one dies. Checkpoints are ours (`checkpoint.py`), and so is what the
-user sees: Ray's own output is silenced, the first worker's screen is carried to the terminal where the command was typed,
-and an exception on any worker is raised here as itself.
+Ray places the workers, connects them and notices when one dies. Checkpoints are ours (`checkpoint.py`), and so is what
+the user sees: Ray's own output is silenced, the first worker's screen is carried to the terminal where the command was
+typed, and an exception on any worker is raised here as itself.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ENVIRONMENT = {
 
 
 class WorkersLost(RuntimeError):
-    """Workers died more often than the run may be started again."""
+    """A worker process died; the same command goes on from the newest checkpoint."""
 
 
 def run(
@@ -53,13 +53,13 @@ def run(
 ) -> T:
     """Call `worker(strategy)` on every worker and return what the first one returned.
 
-    `workers=0` is this process, without Ray. `worker` and what it returns must be picklable, and paths in it absolute: it
-    runs in other processes with another working directory. `threads` is for each worker's CPU arithmetic (None: an even
-    share of this machine's cores). When a worker process dies, all start again, at most `restarts` times, and `worker`
-    is expected to resume from its own checkpoints. `storage` is a folder that all nodes see, needed only for more than
-    one; Ray keeps a few small files there.
+    `workers=0` is this process, without Ray. `worker` and what it returns must be picklable, and paths in it absolute:
+    it runs in other processes with another working directory. `threads` is for each worker's CPU arithmetic (None: an
+    even share of this machine's cores). When a worker process dies, all start again, at most `restarts` times, and
+    `worker` is expected to resume from its own checkpoints. `storage` is a folder that all nodes see, needed only for
+    more than one; Ray keeps a few small files there.
 
-    Raises what a worker raised, ValueError where the machine cannot hold the workers, WorkersLost after too many deaths.
+    Raises what a worker raised, ValueError if the cluster lacks the GPUs, WorkersLost after too many deaths.
     """
     if workers < 0:
         raise ValueError(f"The number of workers is {workers}: give 0 for this process, or a positive number.")
@@ -69,16 +69,19 @@ def run(
         return worker(Single(local_device(device)))
     with connection(workers):
         on_gpu = place(workers, device)
-        for attempt in range(restarts + 1):
-            screen = Terminal()
+        screen = Terminal()
+        lost = 0
+        while True:
             board = new_board()
             with carried(board, screen), ray_storage(storage) as folder:
-                result, death = attempt_run(worker, board, workers, threads or cores_each(workers), on_gpu, folder)
-            if death is None:
-                return result
-            if attempt < restarts:
-                screen.message(f"{death}; starting again from the newest checkpoint ({attempt + 1} of {restarts}).")
-    raise WorkersLost(f"{death}, {restarts + 1} times: the same command goes on from the newest checkpoint.")
+                try:
+                    return attempt_run(worker, board, workers, threads or cores_each(workers), on_gpu, folder)
+                except WorkersLost as death:
+                    if lost == restarts:
+                        raise
+                    lost += 1
+                    again = f"{death}: starting again from the newest checkpoint ({lost} of {restarts})"
+            screen.message(again)
 
 
 def local_device(device: Device) -> torch.device:
@@ -149,8 +152,8 @@ def ray_storage(storage: Path | None) -> Iterator[str]:
 
 def attempt_run(
     worker: Callable[[Strategy], T], board: Any, workers: int, threads: int, on_gpu: bool, folder: str
-) -> tuple[T, None] | tuple[None, str]:
-    """One run of Ray Train: the first worker's result, or how a worker process died. Raises what `worker` raised."""
+) -> T:
+    """One run of Ray Train: the first worker's result. Raises what `worker` raised, WorkersLost if a process died."""
     import ray
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -163,13 +166,13 @@ def attempt_run(
     )
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        return trainer.fit().return_value, None
+        return trainer.fit().return_value
     except TrainingFailedError as failure:
         error = ray.get(board.first_error.remote())
         if error is not None:
             raise unpickled(error) from None
-        ranks = sorted(getattr(failure, "worker_failures", {}))
-        return None, f"Worker {', '.join(map(str, ranks))} died" if ranks else f"Ray stopped the workers ({failure})"
+        ranks = ", ".join(str(rank) for rank in sorted(getattr(failure, "worker_failures", {})))
+        raise WorkersLost(f"Worker {ranks} died" if ranks else "Ray lost the workers") from failure
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
@@ -194,7 +197,7 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, threads: int) -> Call
 
 def pickled(error: BaseException, rank: int) -> bytes:
     """An exception with its traceback as a note, as bytes that the other side can always read."""
-    import cloudpickle  # comes with ray
+    from ray import cloudpickle
 
     error.add_note(f"On worker {rank}:\n{''.join(traceback.format_exception(error))}")
     bare = error.with_traceback(None)
@@ -207,7 +210,7 @@ def pickled(error: BaseException, rank: int) -> bytes:
 
 
 def unpickled(data: bytes) -> BaseException:
-    import cloudpickle
+    from ray import cloudpickle
 
     return cloudpickle.loads(data)
 

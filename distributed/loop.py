@@ -1,15 +1,15 @@
 """The training loop: one function for every method and any number of workers.
 
 `train` is long on purpose and reads from top to bottom: the share of this rank, resume, the step, what is written, the
-end. The result is a function of what `Job` lists under "results": neither the number of workers, nor a kill and a resume,
-nor how often something is logged or probed changes it.
+end. The result is a function of what `Job` lists first: neither the number of workers, nor a kill and a resume, nor how
+often something is logged or probed changes it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, Protocol
@@ -22,7 +22,7 @@ from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State
 from distributed.progress import Progress
 from distributed.strategy import Strategy
-from distributed.tracking import Journal, latest
+from distributed.tracking import Tracking, latest, recording
 
 
 class Groups(Protocol):
@@ -53,6 +53,7 @@ class Job:
     # What does not.
     run: Path  # an absolute path that every worker sees
     title: str = "train"
+    tracking: Tracking | None = None  # None: the journal alone
     probe: Callable[[], dict[str, float]] | None = None  # called on the first rank; the clock does not count it
     probe_every: int = 1000
     checkpoint_every: int = 1000
@@ -77,8 +78,8 @@ def train(job: Job, strategy: Strategy) -> Summary:
     Steps are counted by how many are done: a checkpoint, a journal line or a probe "at step 100" comes after 100
     optimizer steps, of which the last was given `step=99`.
 
-    Raises TrainingStopped when a loss or a parameter is not finite (the last good checkpoint stays), and ValueError when
-    the groups cannot be shared by the workers or the checkpoint does not fit the method.
+    Raises TrainingStopped when a loss or a parameter is not finite (the last good checkpoint stays), and ValueError
+    when the groups cannot be shared by the workers or the checkpoint does not fit the method.
     """
     # ------------------------------------------------------------------ this rank's share of every step
     method, optimizer, loader = job.method, job.optimizer, job.loader
@@ -93,14 +94,13 @@ def train(job: Job, strategy: Strategy) -> Summary:
         seconds = restore(job, store, done, strategy.device)
         clock = Clock(strategy.world, seconds)
         strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")
-    journal = Journal(job.run, done=done) if strategy.first else None
     progress = Progress(strategy.screen, title=job.title, steps=job.steps)
     meter = Meter(len(groups), done)
     forward = strategy.wrap(method)
     method.train()
 
     def probe(step: int) -> None:
-        """Measure the encoder on the first rank while the others wait at their next collective."""
+        """Measure the encoder on the first rank, while the others wait at their next collective."""
         if journal is None or job.probe is None:
             return
         with clock.paused():
@@ -108,59 +108,60 @@ def train(job: Job, strategy: Strategy) -> Summary:
         journal.write(step, values)
         progress.update(values)
 
-    if not done:
-        probe(0)
+    with (
+        recording(job.run, job.tracking, done, strategy.screen.message) if strategy.first else nullcontext() as journal
+    ):
+        if not done:
+            probe(0)
 
-    # ------------------------------------------------------------------ steps
-    for step in range(done, job.steps):
-        set_learning_rate(optimizer, job.learning_rate(step))
-        optimizer.zero_grad(set_to_none=True)
-        for group in groups:
-            last = group == groups[-1]
-            with clock.waiting():
-                batch = loader.group(step, group)
-            torch.manual_seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
-            with strategy.accumulate(last=last):
-                with torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
-                    losses = forward(batch, step)
-                if last:
-                    finish_moments = strategy.sum_moments(method.moments)
-                (losses["loss"] * scale).backward()
-            meter.add(losses, batch)
-        optimizer.step()
-        finish_moments()
-        method.after_step(step)
-        done = step + 1
+        # -------------------------------------------------------------- steps
+        for step in range(done, job.steps):
+            set_learning_rate(optimizer, job.learning_rate(step))
+            optimizer.zero_grad(set_to_none=True)
+            for group in groups:
+                last = group == groups[-1]
+                with clock.waiting():
+                    batch = loader.group(step, group)
+                torch.manual_seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
+                with strategy.accumulate(last=last):
+                    with torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+                        losses = forward(batch, step)
+                    if last:
+                        finish_moments = strategy.sum_moments(method.moments)
+                    (losses["loss"] * scale).backward()
+                meter.add(losses, batch)
+            optimizer.step()
+            finish_moments()
+            method.after_step(step)
+            done = step + 1
 
-        # -------------------------------------------------------------- write down
-        ending = done == job.steps
-        probing = job.probe is not None and (ending or done % job.probe_every == 0)
-        saving = ending or done % job.checkpoint_every == 0
-        if saving or probing or done % job.log_every == 0:
-            values = meter.read(strategy, clock, method if saving else None, store)
-            values |= {"learning_rate": optimizer.param_groups[0]["lr"], "device_hours": clock.device_seconds / 3600}
-            progress.update(values)
-            if journal is not None:
-                journal.write(done, values)
-        if probing:
-            probe(done)
-        if saving and journal is not None:
-            journal.flush()
-            store.save(State(done, clock.device_seconds, method.state_dict(), optimizer.state_dict()))
-        progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
+            # ---------------------------------------------------------- write down
+            ending = done == job.steps
+            probing = job.probe is not None and (ending or done % job.probe_every == 0)
+            saving = ending or done % job.checkpoint_every == 0
+            if saving or probing or done % job.log_every == 0:
+                values = meter.read(strategy, clock, method if saving else None, store)
+                values["learning_rate"] = optimizer.param_groups[0]["lr"]
+                values["device_hours"] = clock.device_seconds / 3600
+                progress.update(values)
+                if journal is not None:
+                    journal.write(done, values)
+            if probing:
+                probe(done)
+            if saving and journal is not None:
+                journal.flush()
+                store.save(State(done, clock.device_seconds, method.state_dict(), optimizer.state_dict()))
+            progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
 
-    # ------------------------------------------------------------------ the end
-    if journal is not None:
-        journal.write(done, {"status": "finished"})
-        journal.close()
-    return Summary(
-        run=job.run,
-        steps=done,
-        metrics=latest(job.run) if strategy.first else {},
-        device_hours=clock.device_seconds / 3600,
-        clips_per_second=meter.clips * strategy.world / clock.seconds if meter.clips else 0.0,
-        data_wait=clock.waited / clock.seconds if meter.clips else 0.0,
-    )
+        # -------------------------------------------------------------- the end
+        return Summary(
+            run=job.run,
+            steps=done,
+            metrics=latest(job.run) if strategy.first else {},
+            device_hours=clock.device_seconds / 3600,
+            clips_per_second=meter.clips * strategy.world / clock.seconds if meter.clips else 0.0,
+            data_wait=clock.waited / clock.seconds if meter.clips else 0.0,
+        )
 
 
 def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> float:

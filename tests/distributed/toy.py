@@ -1,8 +1,8 @@
 """A small method with all that the loop has to respect, and the job that trains it, for the tests of this folder.
 
-The online network normalises with its group's statistics; the target normalises with moving statistics pooled over the
-step through `moments`, and follows by EMA. Dropout draws from torch's generator. So a wrong seed, a moment counted twice,
-an average taken over the wrong ranks or a buffer lost on resume changes the next loss.
+The online network normalises with its group's statistics; the target normalises with moving statistics pooled over
+the step through `moments`, and follows by EMA. Dropout draws from torch's generator. So a wrong seed, a moment counted
+twice, an average taken over the wrong ranks or a buffer lost on resume changes the next loss.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,10 @@ class ToyLoader:
 
 class ToyMethod(Method):
     """BYOL in miniature: online encoder, EMA target, moments of the target's only normalised layer."""
+
+    encoder: nn.Sequential
+    mean: Tensor
+    count: Tensor
 
     def __init__(self, seed: int = 0, broken_at: int | None = None, frozen_until: int = 0) -> None:
         super().__init__()
@@ -71,7 +76,8 @@ class ToyMethod(Method):
         self.mean.lerp_(self.moments[:-1] / self.moments[-1], 0.1)
         self.moments.zero_()
         with torch.no_grad():
-            self.target.weight.lerp_(self.encoder[0].weight, 0.05)
+            for target, online in zip(self.target.parameters(), self.encoder.parameters(), strict=True):
+                target.lerp_(online, 0.05)
 
 
 class Killer(ToyLoader):
@@ -87,14 +93,14 @@ class Killer(ToyLoader):
         return super().group(step, group)
 
 
-def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **changes: object) -> Job:
+def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **changes: Any) -> Job:
     method = method or ToyMethod()
-    optimizer = torch.optim.SGD(
-        [{"params": method.encoder.parameters(), "scale": 0.5}, {"params": method.head.parameters()}],
-        lr=1.0,
-        momentum=0.9,
-    )
-    fields: dict[str, object] = {
+    parts: list[dict[str, Any]] = [
+        {"params": list(method.encoder.parameters()), "scale": 0.5},
+        {"params": list(method.head.parameters())},
+    ]
+    optimizer = torch.optim.SGD(parts, lr=1.0, momentum=0.9)
+    fields: dict[str, Any] = {
         "method": method,
         "loader": ToyLoader(),
         "optimizer": optimizer,
@@ -104,7 +110,7 @@ def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **ch
         "log_every": 1,
         "checkpoint_every": 5,
     }
-    return Job(**{**fields, **changes})  # type: ignore[arg-type]
+    return Job(**{**fields, **changes})
 
 
 def on_ranks(world: int, work: Callable[[Strategy, Path], object], folder: Path) -> list[Path]:
