@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distributed.tracking import database, default_uri
 from launch.cli import UserError, option, start
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -35,7 +35,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 class Options:
     experiment: str | None = option(None, "only the runs of this MLflow experiment")
     tracking_uri: str | None = option(
-        None, f"where MLflow keeps the runs; else $MLFLOW_TRACKING_URI, else {DEFAULT_URI}"
+        None, "MLflow server or store; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
     )
     json: bool = option(False, "print the rows as JSON")
 
@@ -50,6 +50,7 @@ class Run:
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    data: str = ""  # digest of the packed recordings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Row:
 
 
 def main(options: Options) -> None:
-    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = options.tracking_uri or default_uri()
     rows = compare(read(uri, options.experiment))
     if not rows:
         where = f"experiment {options.experiment} of {uri}" if options.experiment else uri
@@ -85,7 +86,7 @@ def main(options: Options) -> None:
 
 def read(uri: str, experiment: str | None) -> list[Run]:
     """Every run that a Bonestrap command has logged. UserError where MLflow cannot be read."""
-    file = Path(uri.removeprefix("sqlite:///"))
+    file = database(uri)
     if uri.startswith("sqlite:///") and not file.is_file():  # MLflow would create an empty one
         raise UserError(
             f"{file} does not exist: run from the folder that holds it, give --tracking-uri, or train first"
@@ -102,6 +103,7 @@ def read(uri: str, experiment: str | None) -> list[Run]:
             Run(
                 id=run.info.run_id, name=run.info.run_name, status=run.info.status,
                 params=run.data.params, metrics=run.data.metrics, tags=run.data.tags,
+                data=next((used.dataset.digest for used in run.inputs.dataset_inputs), ""),
             )
             for run in search(MlflowClient(uri), experiment)
         ]  # fmt: skip
@@ -145,7 +147,7 @@ def row(run: Run, known: Mapping[str, Run]) -> Row:
         latency_ms=number(run, "latency_ms"),
         device_hours=number(run, "device_hours"),
         protocol=run.params.get("protocol", ""),
-        data=run.params.get("data_digest", ""),
+        data=run.data,
         seed=None if seed is None else int(seed),
         status=run.status.lower(),
         lineage=tuple(ancestor.name for ancestor in ancestors),
