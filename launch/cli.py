@@ -164,7 +164,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(message.removeprefix("argument "))
+        raise UserError(message.removeprefix("argument ").replace("ignored explicit argument", "takes no value, got"))
 
 
 def _parse(parser: _Parser, configs: tuple[Any, ...], argv: Sequence[str]) -> tuple[Any, ...]:

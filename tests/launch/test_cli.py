@@ -99,6 +99,7 @@ def test_nested_options_override_only_what_they_name() -> None:
         ("small --data x --steps 0", "a run needs at least 1 step: raise --steps"),
         ("small --data x --stretch 1", "--stretch: expected 2 arguments"),
         ("small --data", "--data: expected one argument"),
+        ("small --data x --resume=no", "--resume/--no-resume: takes no value, got 'no'"),
     ],
 )
 def test_each_mistake_has_its_sentence(words: str, sentence: str) -> None:
