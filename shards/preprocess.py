@@ -153,7 +153,8 @@ def prepare(joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, orig
 
 def store(joints: np.ndarray, dtype: str, origin: str) -> np.ndarray:
     """Round to the stored type; raise DataError naming `origin` where a coordinate does not fit."""
-    stored = np.ascontiguousarray(joints, dtype=STORABLE[dtype])
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(joints, dtype=STORABLE[dtype])
     if not np.isfinite(stored).all():
         raise DataError(f"{origin}: coordinates beyond the range of {dtype}; are they in metres? pack them as float32")
     return stored
