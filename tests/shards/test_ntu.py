@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -180,13 +181,18 @@ def test_official_counts(recordings_root: Path, dataset: str, name: str, train: 
     assert len(missing) == {"ntu60": 302, "ntu120": 535}[dataset]
     rule = protocol(dataset, name)
     counts = [0, 0]
+    held_out, fit = Counter[int](), Counter[int]()
     for stem in names:
         if stem not in missing:
             setup, camera, subject, replication, action = parsed = parse_name(stem)
             view = ViewInfo(parsed.key, action - 1, subject, camera, setup, replication, False)
             counts[0] += rule.train(view)
             counts[1] += rule.test(view)
+            held_out[action] += rule.held_out(view)
+            fit[action] += rule.fit(view)
     assert counts == [train, test]
+    assert 0.08 < held_out.total() / train < 0.14 and held_out.total() + fit.total() == train
+    assert all(held_out[action] and fit[action] for action in range(1, int(dataset[3:]) + 1))
 
 
 def test_every_action_has_a_name_of_its_own() -> None:
