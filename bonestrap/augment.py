@@ -2,10 +2,10 @@
 
 Legend: B clips, N bodies of all clips, T frames of a clip, S frames of a recording, V joints, C coordinates.
 
-Sampling a pipeline's parameters is apart from applying them, so a draw can be replayed and tested clip by clip. All time
-warps (resampling, crop, repetition, cyclic shift) compose into one fractional frame index and one gather. Smoothing comes
-before the warps, because the noise that it removes lives at the sensor's frame rate; bones are taken before the
-left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
+Sampling a pipeline's parameters is apart from applying them, so a draw can be replayed and tested clip by clip. All
+time warps (resampling, crop, repetition, cyclic shift) compose into one fractional frame index and one gather.
+Smoothing comes before the warps, because the noise that it removes lives at the sensor's frame rate; bones are taken
+before the left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from bonestrap.layouts import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PipelineConfig:
-    """Which augmentations are drawn, and from what range. The defaults change nothing but the length."""
+class ClipConfig:
+    """How a recording of any length becomes a clip of T frames."""
 
     frames: int = dataclasses.field(default=150, metadata={"help": "frames of a clip, T"})
     fit: bool = dataclasses.field(
         default=False,
-        metadata={
-            "help": "stretch every recording to T frames before resampling, instead of cropping and repeating it"
-        },
+        metadata={"help": "stretch every recording to T frames; otherwise crop long ones and repeat short ones"},
     )
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ValueError(f"frames must be at least 2, got {self.frames}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Which augmentations are drawn, and from what range. The defaults change nothing."""
+
     resample: tuple[float, float] = dataclasses.field(
         default=(1.0, 1.0), metadata={"help": "range of the playback rate; above 1 is faster"}
     )
+    crop: bool = dataclasses.field(default=False, metadata={"help": "crop long recordings anywhere, not in the middle"})
     smooth: float = dataclasses.field(
         default=0.0, metadata={"help": "probability of a Savitzky-Golay filter (order 2, window 15)"}
     )
     shear: float = dataclasses.field(default=0.0, metadata={"help": "shear factors are drawn from [-shear, shear]"})
     shift: bool = dataclasses.field(default=False, metadata={"help": "shift cyclically by 0 to T frames"})
-    drop: float = dataclasses.field(
-        default=0.0, metadata={"help": "probability of zeroing the left or the right limbs"}
-    )
-    crop: bool = dataclasses.field(
-        default=False, metadata={"help": "crop long recordings at a random start instead of the middle"}
-    )
+    drop: float = dataclasses.field(default=0.0, metadata={"help": "probability of zeroing the left or right limbs"})
 
     def __post_init__(self) -> None:
-        if self.frames < 2:
-            raise ValueError(f"a clip needs at least 2 frames, got {self.frames}")
         if not 0 < self.resample[0] <= self.resample[1]:
-            raise ValueError(f"the resampling range must be positive and ascending, got {self.resample}")
-        if not (0 <= self.smooth <= 1 and 0 <= self.drop <= 1):
-            raise ValueError("probabilities of smoothing and dropping must lie in [0, 1]")
+            raise ValueError(f"resample must be a positive, ascending range, got {self.resample}")
+        if self.shear < 0:
+            raise ValueError(f"shear must not be negative, got {self.shear}")
+        for name in ("smooth", "drop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
 
 
-def conservative(frames: int, *, fit: bool = False) -> PipelineConfig:
-    """T2 of section 3.3: random resampling only."""
-    return PipelineConfig(frames=frames, fit=fit, resample=(0.7, 1.3), crop=True)
-
-
-def aggressive(frames: int, *, fit: bool = False) -> PipelineConfig:
-    """T1 of section 3.3 with the values of section 4.2."""
-    return PipelineConfig(
-        frames=frames, fit=fit, resample=(0.7, 1.3), crop=True, smooth=0.5, shear=1.0, shift=True, drop=0.5
-    )
+PLAIN = AugmentConfig()
+# T2 of section 3.3: random resampling only. Cropping anywhere is ours: the paper does not say where it crops.
+CONSERVATIVE = AugmentConfig(resample=(0.7, 1.3), crop=True)
+# T1 of section 3.3 with the values of section 4.2.
+AGGRESSIVE = dataclasses.replace(CONSERVATIVE, smooth=0.5, shear=1.0, shift=True, drop=0.5)
 
 
 class Draw(NamedTuple):
@@ -82,8 +82,9 @@ class Draw(NamedTuple):
 class Pipeline:
     """Recordings at their own lengths in, clips of T frames with joint and bone channels out."""
 
-    def __init__(self, config: PipelineConfig, layout: Layout):
-        self.config = config
+    def __init__(self, layout: Layout, clip: ClipConfig, augment: AugmentConfig = PLAIN):
+        self.clip = clip
+        self.augment = augment
         self.parents = torch.tensor(layout.parents)
         self.keep = torch.ones(3, len(layout.joints))  # row: side
         self.keep[1, list(layout.left)] = 0
@@ -95,7 +96,7 @@ class Pipeline:
 
     def sample(self, size: int, coordinates: int, generator: torch.Generator | None = None) -> Draw:
         """Draw the parameters of `size` clips. Every kind is always drawn, so switching one off moves no other."""
-        c = self.config
+        c = self.augment
         uniform = torch.rand(6, size, generator=generator)
         low, high = c.resample
         shear = (torch.rand(size, coordinates, coordinates, generator=generator) * 2 - 1) * c.shear
@@ -128,8 +129,8 @@ class Pipeline:
 
     def warp(self, length: Tensor, draw: Draw) -> Tensor:
         """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate."""
-        frames = self.config.frames
-        stretch = (length / frames).clamp(min=1e-6) if self.config.fit else torch.ones_like(draw.rate)
+        frames = self.clip.frames
+        stretch = (length / frames).clamp(min=1e-6) if self.clip.fit else torch.ones_like(draw.rate)
         speed = draw.rate * stretch  # source frames per output frame
         played = ((length - 1) / speed).floor().long() + 1  # output frames from the first source frame to the last
         shift = (draw.offset * frames).long()
@@ -148,11 +149,10 @@ def dense(recordings: Recordings) -> Tensor:
 
 def gather_frames(x_NSVC: Tensor, position_NT: Tensor, length_N: Tensor) -> Tensor:
     """Linear interpolation at fractional frames, (N, T, V, C); positions past the last frame hold it."""
-    n, _, v, c = x_NSVC.shape
     last = length_N[:, None] - 1
     low = torch.minimum(position_NT.floor().long(), last)
     high = torch.minimum(low + 1, last)
-    body = torch.arange(n, device=x_NSVC.device)[:, None]
+    body = torch.arange(len(x_NSVC), device=x_NSVC.device)[:, None]
     fraction = (position_NT - low).clamp(0, 1)[:, :, None, None]
     return torch.lerp(x_NSVC[body, low], x_NSVC[body, high], fraction)
 

@@ -42,8 +42,8 @@ class Batch(NamedTuple):
     """One normalisation group: the clips that share batch statistics.
 
     `views` holds one `Recordings` for supervised work and two for methods that compare views. `labels` is None wherever
-    labels must not shape the weights. `seed` belongs to this group alone, a function of (run seed, step, group), so every
-    random draw is the same whichever rank holds the group and whatever ran before.
+    labels must not shape the weights. `seed` belongs to this group alone, a function of (run seed, step, group), so
+    every random draw is the same whichever rank holds the group and whatever ran before.
     """
 
     views: tuple[Recordings, ...]

@@ -16,8 +16,8 @@ import numpy as np
 class Layout:
     """One joint layout.
 
-    `spine` is (lower, upper): the bone that becomes vertical in the canonical orientation. `shoulders` is (right, left):
-    the line that becomes parallel to x. `sides` pairs every left joint with its right counterpart.
+    `spine` is (lower, upper): the bone that becomes vertical in the canonical orientation. `shoulders` is (right,
+    left): the line that becomes parallel to x. `sides` pairs every left joint with its right counterpart.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Layout:
     def partitions(self) -> np.ndarray:
         """The spatial-configuration partitions of ST-GCN, (3, V, V): self, centripetal, centrifugal.
 
-        `out[k] @ x` gathers, for each joint, its neighbours of partition k, divided by the joint's degree: over the three
-        partitions a joint's weights sum to one (the A D^-1 of ST-GCN, transposed because joints are rows here).
+        `out[k] @ x` gathers, for each joint, its neighbours of partition k, divided by the joint's degree: over the
+        three partitions a joint's weights sum to one (the A D^-1 of ST-GCN, transposed because joints are rows here).
         """
         count = len(self.joints)
         linked = np.eye(count)

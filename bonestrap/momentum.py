@@ -1,10 +1,10 @@
 """Batch normalisation without synchronisation, and the moving averages that make it work (document 001, Eq. 3 and 4).
 
 The online network normalises every normalisation group with the group's own statistics. Each layer notes the moments of
-what it saw; once a step the notes of all layers become one flat float64 vector, which the strategy sums over the ranks in
-one collective. `commit` then moves the statistics of the online network (used when it is evaluated) and of the target
-network (used always) towards the moments pooled over all groups, views and ranks. Pooled moments are those of the union
-of all inputs: variances are not averaged, which would lose the spread between groups.
+what it saw; once a step the notes of all layers become one flat float64 vector, which the strategy sums over the
+ranks in one collective. `commit` then moves the statistics of the online network (used when it is evaluated) and of
+the target network (used always) towards the moments pooled over all groups, views and ranks. Pooled moments are those
+of the union of all inputs: variances are not averaged, which would lose the spread between groups.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from torch.nn import functional as F
 class BatchNorm(nn.Module):
     """Batch normalisation over every dimension but the second, of (N, C) or (N, C, T, V) input.
 
-    Training mode normalises with the statistics of the input and notes them; evaluation mode uses the moving statistics.
-    These change in `commit` alone, never in a forward pass, so that every rank and every repeated forward agrees.
+    Training mode normalises with the statistics of the input and notes them; evaluation mode uses the moving
+    statistics. These change in `commit` alone, never in a forward pass, so that every rank and every repeated forward
+    agrees.
     """
 
     mean: Tensor
@@ -78,8 +79,8 @@ def take_moments(layers: Sequence[BatchNorm]) -> Tensor:
 def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: float) -> None:
     """Move every follower's statistics: stat <- alpha * stat + (1 - alpha) * pooled moment (Eq. 4).
 
-    The first follower has the layers that took the moments; a further one may be a prefix of them, as the target is of the
-    online network with its predictor.
+    The first follower has the layers that took the moments; a further one may be a prefix of them, as the target is
+    of the online network with its predictor.
     """
     networks = [list(layers) for layers in followers]
     sizes = [layer.mean.numel() for layer in networks[0]]

@@ -43,8 +43,8 @@ class STGCNConfig:
 class SpatialGraphConv(nn.Module):
     """y_v = sum over partitions k and joints u of (A_k * M_k)[v, u] (W_k x_u + b_k), M learnable edge importance.
 
-    Neighbours are gathered before the 1x1 convolution: its input is never wider than its output here, so this order does
-    the fewer multiplications.
+    Neighbours are gathered before the 1x1 convolution: its input is never wider than its output here, so this order
+    does the fewer multiplications.
     """
 
     partitions: Tensor
@@ -115,7 +115,7 @@ class STGCN(nn.Module):
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.features = inputs
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, clips: Clips) -> Tensor:
         n, t, v, c = clips.joints.shape

@@ -58,7 +58,7 @@ class Distill(Method):
         recordings = batch.views[0]
         draw = self.view.sample(recordings.size, recordings.frames.shape[2], torch.Generator().manual_seed(batch.seed))
         clips = self.view.apply(recordings, draw)
-        same = self.teacher_view.config == self.view.config
+        same = self.teacher_view.clip == self.view.clip
         with torch.no_grad():
             teacher_clips: Clips = clips if same else self.teacher_view.apply(recordings, draw)
             teacher_logits = self.teacher(teacher_clips)

@@ -11,8 +11,8 @@ class Method(nn.Module):
     """A module whose forward pass is a loss.
 
     All that changes while training is a parameter or a buffer, and every schedule is a function of the step, so a
-    checkpoint is `state_dict()` and a step. The loop calls, once per normalisation group, `method(batch, step)`, then the
-    optimizer, then `after_step(step)`; between them the strategy sums `moments` over the ranks.
+    checkpoint is `state_dict()` and a step. The loop calls, once per normalisation group, `method(batch, step)`, then
+    the optimizer, then `after_step(step)`; between them the strategy sums `moments` over the ranks.
     """
 
     encoder: nn.Module  # what is probed, evaluated and shipped

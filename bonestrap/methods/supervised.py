@@ -17,10 +17,15 @@ from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, 
 class Classifier(nn.Module):
     """An encoder with a linear layer on top: clips to logits (B, classes)."""
 
-    def __init__(self, encoder: nn.Module, classes: int):
+    def __init__(self, encoder: nn.Module, head: nn.Linear):
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.features, classes)  # type: ignore[arg-type]
+        self.head = head
+
+    @classmethod
+    def new(cls, encoder: nn.Module, classes: int) -> Classifier:
+        """With a linear layer of random weights."""
+        return cls(encoder, nn.Linear(encoder.features, classes))  # type: ignore[arg-type]
 
     def forward(self, clips: Clips) -> Tensor:
         return self.head(self.encoder(clips).float())
@@ -41,9 +46,9 @@ class SupervisedConfig:
 class Supervised(Method):
     """Cross-entropy on labelled clips.
 
-    The encoder is frozen before step `frozen`: it neither moves nor normalises with the batch (section 4.4 keeps it so for
-    the first third of the iterations). A pretrained encoder (`frozen` > 0) keeps its moving statistics for good: batches of
-    eight clips would replace statistics of thousands by noise [ours].
+    The encoder is frozen before step `frozen`: it neither moves nor normalises with the batch (section 4.4 keeps it
+    so for the first third of the iterations). A pretrained encoder (`frozen` > 0) keeps its moving statistics for
+    good: batches of eight clips would replace statistics of thousands by noise [ours].
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,17 @@ from torch.nn import functional as F
 
 RIDGE_STRENGTHS = tuple(10.0**e for e in range(-2, 5))
 LOGISTIC_STRENGTHS = tuple(10.0**e for e in range(-5, 1))
+
+
+class Fitted(Protocol):
+    """A classifier of feature rows."""
+
+    def predict(self, x: Tensor) -> Tensor: ...
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float: ...
+
+
+Classifier = TypeVar("Classifier", bound=Fitted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,21 +78,21 @@ def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     return _raw(weight.detach(), bias.detach(), mean, deviation)
 
 
 def select(
-    fit: Callable[[Tensor, Tensor, int, float], Linear],
+    fit: Callable[[Tensor, Tensor, int, float], Classifier],
     strengths: Sequence[float],
     x: Tensor,
     y: Tensor,
     held_out: Tensor,
     classes: int,
-) -> tuple[Linear, float, float]:
+) -> tuple[Classifier, float, float]:
     """Fit on the rows outside `held_out` (bool mask), choose the strength on the rows inside, refit on all rows.
 
-    Returns the classifier, the chosen strength and its accuracy on the held-out rows. Of equal strengths the stronger wins.
+    Returns the classifier, the chosen strength and its accuracy on the held-out rows. Of equals, the stronger wins.
     """
     scored = [(fit(x[~held_out], y[~held_out], classes, s).accuracy(x[held_out], y[held_out]), s) for s in strengths]
     accuracy, strength = max(scored)

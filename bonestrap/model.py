@@ -1,0 +1,190 @@
+"""What is shipped: raw joints in, features or class probabilities out. Five lines of a stranger's code::
+
+    import bonestrap
+    model = bonestrap.load("runs/student")
+    probabilities = model.predict(joints)      # (T, M, V, 3) metres, NaN where a body is absent
+    print(model.classes[probabilities.argmax()], probabilities.max())
+    features = model.embed(joints)
+
+Legend: B recordings, C coordinates, D features, M bodies, N bodies of all recordings, T frames, V joints.
+
+A model directory holds `model.safetensors` and `model.json`; a run directory holds one under `model/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bonestrap import pose
+from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.clips import Clips, Recordings
+from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.layouts import LAYOUTS, Layout
+
+FORMAT = 1
+CHANNELS = 6  # three joint coordinates and three of the bone that ends in the joint
+ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
+
+Joints = np.ndarray | Tensor
+
+
+class ModelError(ValueError):
+    """A model directory that cannot be loaded, or joints that do not fit; one sentence that names the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description:
+    """Everything that a model is beside its weights, and where it comes from."""
+
+    stage: str  # pretrained, teacher, student, scratch or random
+    encoder: str  # a key of ENCODERS
+    config: dict[str, Any]  # the encoder's configuration
+    layout: str
+    clip: ClipConfig
+    classes: tuple[str, ...]  # empty: no classifier, features only
+    lineage: dict[str, Any]  # data set, digest, protocol, labels used, parents, cost
+
+
+def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
+    """A new encoder of this kind with random weights."""
+    config_class, encoder_class = ENCODERS[kind]
+    return encoder_class(config_class(**config), layout, CHANNELS)
+
+
+class Model(nn.Module):
+    """An encoder with its preprocessing and, if it has been taught classes, a linear classifier."""
+
+    def __init__(self, description: Description, encoder: nn.Module, head: nn.Linear | None):
+        super().__init__()
+        self.description = description
+        self.layout = LAYOUTS[description.layout]
+        self.encoder = encoder
+        self.head = head
+        self.pipeline = Pipeline(self.layout, description.clip)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.description.classes
+
+    def forward(self, clips: Clips) -> Tensor:
+        """Logits (B, classes) of prepared clips. Raises ModelError where the model knows no classes."""
+        if self.head is None:
+            raise ModelError(f"a {self.description.stage} model has features but no classes; fine-tune it first")
+        return self.head(self.encoder(clips).float())
+
+    @torch.no_grad()
+    def embed(self, recordings: Joints | Sequence[Joints]) -> Tensor:
+        """Features (B, D) of raw recordings, each (T, M, V, 3) in metres with NaN for absent bodies.
+
+        One array gives (D,). Raises ModelError where an array does not fit the layout.
+        """
+        features = self.encoder(self.pipeline(self.prepare(recordings))).float()
+        return features[0] if isinstance(recordings, np.ndarray | Tensor) else features
+
+    @torch.no_grad()
+    def predict(self, recordings: Joints | Sequence[Joints]) -> Tensor:
+        """Class probabilities (B, classes) of raw recordings; one array gives (classes,). See `embed`."""
+        probabilities = self(self.pipeline(self.prepare(recordings))).softmax(1)
+        return probabilities[0] if isinstance(recordings, np.ndarray | Tensor) else probabilities
+
+    def prepare(self, recordings: Joints | Sequence[Joints]) -> Recordings:
+        """Raw joints into the canonical pose of packed shards, bodies packed densely.
+
+        A body's missing frames repeat its last pose, as packing does. Cleaning of tracker faults that packing applies
+        to raw files (ghost bodies, the order of bodies) is not repeated here: joints are taken as they are given.
+        """
+        one = isinstance(recordings, np.ndarray | Tensor)
+        arrays = [torch.as_tensor(r).float() for r in ([recordings] if one else recordings)]
+        bodies, owners = [], []
+        for index, joints in enumerate(arrays):
+            for body in canonical_bodies(joints, self.layout):
+                bodies.append(body)
+                owners.append(index)
+        length = torch.tensor([len(body) for body in bodies])
+        device = next(self.parameters()).device
+        return Recordings(
+            frames=torch.cat(bodies).to(device),
+            start=(length.cumsum(0) - length).to(device),
+            length=length.to(device),
+            owner=torch.tensor(owners, device=device),
+            size=len(arrays),
+        )
+
+
+def canonical_bodies(joints: Tensor, layout: Layout) -> list[Tensor]:
+    """The bodies that are there, each (T, V, 3), of one raw recording (T, M, V, 3) in its canonical pose."""
+    if joints.ndim != 4 or joints.shape[2:] != (len(layout.joints), 3):
+        raise ModelError(
+            f"joints must be frames x bodies x {len(layout.joints)} x 3 for layout {layout.name}, "
+            f"got {tuple(joints.shape)}"
+        )
+    seen = torch.isfinite(joints).all(-1).all(-1)  # (T, M)
+    joints = joints[seen.any(1)][:, seen.any(0)]
+    seen = seen[seen.any(1)][:, seen.any(0)]
+    if not joints.numel():
+        raise ModelError("no frame of the recording holds a whole body; remove the recording or repair its joints")
+    frames = torch.arange(len(joints))[:, None]
+    last = torch.where(seen, frames, -1).cummax(0).values
+    source = torch.where(last < 0, seen.int().argmax(0), last)
+    filled = joints[source, torch.arange(joints.shape[1])]
+    return list(pose.canonical(filled, layout).unbind(1))
+
+
+def save(directory: Path, model: Model) -> None:
+    """Write the model into `directory`, whole or not at all. An existing model there is replaced."""
+    from safetensors.torch import save_file
+
+    aside = directory.with_name(directory.name + ".partial")
+    aside.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, aside / "model.safetensors"
+    )
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(model.description)}, indent=2, sort_keys=True)
+    (aside / "model.json").write_text(text + "\n")
+    directory.mkdir(exist_ok=True)
+    for name in ("model.safetensors", "model.json"):  # the description last: without it there is no model
+        os.replace(aside / name, directory / name)
+    aside.rmdir()
+
+
+def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
+    """The model of a model or run directory, in evaluation mode. Raises ModelError naming the file and the remedy."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(directory)
+    if (folder / "model").is_dir():
+        folder = folder / "model"
+    file = folder / "model.json"
+    if not file.is_file():
+        raise ModelError(f"{file} does not exist: name a model directory or a run that has reached its end")
+    try:
+        fields = json.loads(file.read_text())
+        if fields.pop("format") != FORMAT:
+            raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
+        description = Description(
+            **{**fields, "classes": tuple(fields["classes"]), "clip": ClipConfig(**fields["clip"])}
+        )
+        layout = LAYOUTS[description.layout]
+        encoder = build_encoder(description.encoder, description.config, layout)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{file} is damaged ({error}): copy the model directory again") from error
+    head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None  # type:
+    ignore[arg-type] model = Model(description, encoder, head)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{folder / 'model.safetensors'} is damaged ({reason}): copy the model directory again"
+        ) from error
+    return model.to(device).eval()

@@ -1,0 +1,90 @@
+"""What needs no learning of representations: raw joints, and an encoder with random weights.
+
+A result that does not clear these floors is no result; `evaluate` prints them beside every figure.
+
+Legend: B clips, N bodies of all clips, R recordings, T frames, V joints, C coordinates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.clips import Clips, Recordings
+from bonestrap.layouts import Layout
+from bonestrap.momentum import batch_norms, commit, take_moments
+
+FRAMES = 32  # of a raw-joint vector; more change little
+KERNEL_STRENGTHS = tuple(10.0**e for e in range(-4, 2))
+
+
+class RawJoints(nn.Module):
+    """Not an encoder but its floor: the clip's joint coordinates as they are, in one long row a clip.
+
+    Two bodies are put side by side; a missing second body is zero.
+    """
+
+    def forward(self, clips: Clips) -> Tensor:
+        flat = clips.joints[..., :3].flatten(1)
+        first = torch.searchsorted(clips.owner, torch.arange(clips.size, device=flat.device))
+        rank = torch.arange(len(flat), device=flat.device) - first[clips.owner]
+        out = flat.new_zeros(clips.size, 2, flat.shape[1])
+        here = rank < 2
+        out[clips.owner[here], rank[here]] = flat[here]
+        return out.flatten(1)
+
+
+def raw_pipeline(layout: Layout) -> Pipeline:
+    """Every recording stretched to the same number of frames."""
+    return Pipeline(layout, ClipConfig(frames=FRAMES, fit=True))
+
+
+@torch.no_grad()
+def calibrate(encoder: nn.Module, pipeline: Pipeline, chunks: Iterable[Recordings]) -> None:
+    """Give an untrained encoder the batch statistics of these recordings: without them it is a worse floor than due."""
+    encoder.train()
+    layers = batch_norms(encoder)
+    moments = sum(_moments(encoder, pipeline, chunk) for chunk in chunks)
+    assert isinstance(moments, Tensor)
+    commit(moments, [layers], alpha=0.0)
+    encoder.eval()
+
+
+def _moments(encoder: nn.Module, pipeline: Pipeline, chunk: Recordings) -> Tensor:
+    encoder(pipeline(chunk))
+    return take_moments(batch_norms(encoder))
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelRidge:
+    """Kernel ridge regression to +-1 targets with a Gaussian kernel."""
+
+    x: Tensor
+    dual: Tensor  # (R, classes)
+    gamma: float
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The most likely class of each row, (R,)."""
+        return (_gaussian(x.double(), self.x, self.gamma) @ self.dual).argmax(1)
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        return (self.predict(x) == y).float().mean().item()
+
+
+def kernel_ridge(x: Tensor, y: Tensor, classes: int, strength: float) -> KernelRidge:
+    """Fit in closed form; the kernel's width is the median distance between training rows."""
+    z = x.double()
+    distance = torch.cdist(z, z).square()
+    gamma = 1.0 / distance[distance > 0].median().item()
+    gram = torch.exp(-gamma * distance) + strength * torch.eye(len(z), dtype=z.dtype)
+    target = F.one_hot(y, classes).double() * 2 - 1
+    return KernelRidge(z, torch.linalg.solve(gram, target), gamma)
+
+
+def _gaussian(a: Tensor, b: Tensor, gamma: float) -> Tensor:
+    return torch.exp(-gamma * torch.cdist(a, b).square())

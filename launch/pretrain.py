@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Pretrain an encoder without labels: BYOL on pairs of views (document 001), on any number of workers.
+
+A recipe names the settings of a published or measured run; every one of them can be changed. Labels are never read by
+training. A kNN and a linear probe on held-out training subjects say whether anything is being learned: the BYOL loss
+does not. The same command goes on after a stop, with more or fewer workers if need be, and gives the same result.
+
+Examples:
+  python launch/pretrain.py nw-ucla --data shards/nw-ucla --run runs/pretrained
+  python launch/pretrain.py ntu60 --data shards/ntu60 --run runs/ntu --workers 4 --encoder.width 2
+  ray job submit --working-dir . -- python launch/pretrain.py ntu60 --data /mnt/ntu60 --run /mnt/run --workers 8
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+from bonestrap.augment import Pipeline
+from bonestrap.encoders.stgcn import STGCN
+from bonestrap.methods.byol import BYOL
+from bonestrap.model import CHANNELS, Description, Model
+from bonestrap.protocols.floor import calibrate
+from distributed.loop import Job, Summary, train
+from distributed.strategy import Strategy
+from distributed.tracking import Tracking
+from launch import stage
+from launch.cli import start_choice
+from launch.recipes import RECIPES, Recipe
+from shards import splits
+from shards.loader import Loader, Plan
+from shards.reader import Resident
+
+
+def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
+    """One rank's part: data, method, optimizer, loop."""
+    split = splits.protocol(stage.dataset(options.data).name, recipe.protocol)
+    select = split.fit if options.hold_out else split.train
+    data = Resident.load(options.data, select=select, device=strategy.device)
+    plan = Plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=options.seed)
+    loader = Loader(data, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)
+    steps = math.ceil(recipe.schedule.epochs * loader.epoch_length)
+    warmup = round(recipe.schedule.warmup * loader.epoch_length)
+
+    torch.manual_seed(options.seed)
+    plain = Pipeline(data.layout, recipe.clip)
+    encoder = STGCN(recipe.encoder, data.layout, CHANNELS)
+    calibrate(encoder, plain, (data.recordings(chunk) for chunk in stage.chunks(min(len(data), 1024))))
+    method = BYOL(
+        encoder,
+        recipe.method,
+        view1=Pipeline(data.layout, recipe.clip, recipe.view1),
+        view2=Pipeline(data.layout, recipe.clip, recipe.view2),
+        steps=steps,
+    ).to(strategy.device)
+    optimizer = torch.optim.SGD(
+        [p for p in method.parameters() if p.requires_grad],
+        lr=recipe.schedule.learning_rate,
+        momentum=0.9,
+        weight_decay=recipe.schedule.weight_decay,
+    )
+    summary = train(
+        Job(
+            method=method,
+            loader=loader,
+            optimizer=optimizer,
+            learning_rate=stage.cosine(recipe.schedule.learning_rate, steps, warmup),
+            steps=steps,
+            precision=stage.decided(options),
+            run=options.run,
+            title="pretrain",
+            tracking=stage.counted(tracking, encoder),
+            probe=stage.probe(encoder, plain, options, split, strategy),
+            probe_every=options.probe_every,
+            checkpoint_every=options.checkpoint_every,
+            log_every=options.log_every,
+        ),
+        strategy,
+    )
+    description = Description(
+        stage="pretrained",
+        encoder="stgcn",
+        config=dataclasses.asdict(recipe.encoder),
+        layout=data.layout.name,
+        clip=recipe.clip,
+        classes=(),
+        lineage=stage.lineage(data.manifest, recipe.protocol, options, summary),
+    )
+    stage.finish(strategy, options.run, Model(description, encoder, None))
+    return summary
+
+
+def main(name: str, options: stage.Options, recipe: Recipe) -> None:
+    stage.execute(
+        functools.partial(worker, recipe),
+        options.absolute(),
+        kind="pretrained",
+        protocol=recipe.protocol,
+        encoder=dataclasses.asdict(recipe.encoder),
+        result={"recipe": name, **dataclasses.asdict(recipe)},
+    )
+
+
+if __name__ == "__main__":
+    start_choice(main, "recipe", RECIPES, stage.Options)

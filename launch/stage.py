@@ -1,0 +1,343 @@
+"""What every training command shares: options, the run directory, workers, tracking, and the model at the end.
+
+A run directory holds `run.json` (what was asked for and what it runs on), `journal.jsonl`, `checkpoints/` and, at the
+end, `model/`. The same command on the same directory goes on where it stopped; another configuration is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+
+from bonestrap import model as models
+from bonestrap.augment import Pipeline
+from bonestrap.model import Model
+from distributed import cluster
+from distributed.loop import Summary, TrainingStopped
+from distributed.probes import Probe, Sample
+from distributed.strategy import Strategy
+from distributed.tracking import Dataset, Tracking, run_id
+from launch.cli import UserError, option, required
+from shards import splits
+from shards.errors import DataError
+from shards.manifest import Manifest
+from shards.reader import Resident
+from shards.splits import Protocol
+
+Chosen = TypeVar("Chosen", bound="Options")
+
+PROBED = 1000  # recordings a part of a probe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every training command takes. Only the seed and the precision touch the result."""
+
+    data: Path = required("folder of packed shards")
+    run: Path = required("run directory; the same command on it goes on where it stopped")
+    seed: int = option(0, "of initial weights, order, draws and label subsets")
+    hold_out: bool = option(False, "train without the held-out training subjects: for choosing settings on them")
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto", "bf16 computes under autocast, state stays fp32; auto takes it where the hardware multiplies it faster"
+    )
+    workers: int = option(0, "training processes, through Ray Train; 0 trains in this one, without Ray")
+    threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
+    checkpoint_every: int = option(500, "steps between checkpoints")
+    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
+    log_every: int = option(10, "steps between lines of the journal")
+    experiment: str = option("bonestrap", "MLflow experiment")
+    tracking_uri: str | None = option(
+        None, "MLflow server or store; none takes MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
+    )
+    track: bool = option(True, "send the journal to MLflow")
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
+        for name in ("checkpoint_every", "probe_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def absolute(self: Chosen) -> Chosen:
+        """The same with paths that mean the same in a worker's directory, and the precision decided."""
+        return dataclasses.replace(self, data=self.data.resolve(), run=self.run.resolve(), precision=decided(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderChange:
+    """What may differ from the encoder of the model that one starts from."""
+
+    width: float | None = option(None, "width multiplier; none takes that of the model")
+
+    def __post_init__(self) -> None:
+        if self.width is not None and not 0 < self.width <= 16:
+            raise ValueError(f"width must lie in (0, 16], got {self.width}")
+
+    def applied(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config if self.width is None else {**config, "width": self.width}
+
+
+# Options that say where and how a run is done, not what comes out.
+PRACTICAL = {
+    "run", "data", "workers", "threads", "device", "checkpoint_every", "probe_every", "log_every", "experiment",
+    "tracking_uri", "track", "seed", "precision", "hold_out",
+}  # fmt: skip
+
+
+def shaping(options: Options) -> dict[str, Any]:
+    """The options that shape the result, beside seed, precision and held-out subjects, which every stage records."""
+    return {key: value for key, value in dataclasses.asdict(options).items() if key not in PRACTICAL}
+
+
+def decided(options: Options) -> Literal["fp32", "bf16"]:
+    """The precision; auto is bf16 where it is multiplied by matrix units: GPUs from Ampere on, CPUs with AMX."""
+    if options.precision != "auto":
+        return options.precision
+    if options.device != "cpu" and torch.cuda.is_available():
+        return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def claim(run: Path, result: dict[str, Any], info: dict[str, Any]) -> None:
+    """Make `run` the directory of this result, or find that it already is.
+
+    `result` is all that shapes the result; `info` is written beside it. Raises UserError where the directory belongs to
+    another result or holds something else.
+    """
+    file = run / "run.json"
+    text = json.loads(json.dumps(result, default=str))
+    if file.exists():
+        try:
+            there = json.loads(file.read_text())["result"]
+        except (json.JSONDecodeError, KeyError) as error:
+            raise UserError(f"{file} is damaged ({error}); choose another --run") from None
+        if there != text:
+            what = ", ".join(sorted(_differences(there, text)))
+            raise UserError(
+                f"{run} holds a run with other settings ({what}); repeat its command or choose another --run"
+            )
+        return
+    if run.exists() and any(run.iterdir()):
+        raise UserError(f"{run} is not empty and holds no run; choose another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    aside = run / "run.json.partial"
+    aside.write_text(json.dumps({"result": text, "info": info}, indent=2, default=str) + "\n")
+    os.replace(aside, file)
+
+
+def _differences(a: Any, b: Any, path: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = set(a) | set(b)
+        return set().union(*(_differences(a.get(k), b.get(k), f"{path}.{k}".lstrip(".")) for k in keys))
+    return set() if a == b else {path}
+
+
+def provenance() -> dict[str, Any]:
+    """What a reader needs to get the result again: command, commit, versions and hardware."""
+    git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(
+        ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
+    )
+    return {
+        "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "commit": git.stdout.strip() + ("+changes" if changed.stdout else "") if git.returncode == 0 else "unknown",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> str:
+    """What trains here, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{os.cpu_count()} CPU cores, {name}"
+
+
+def cosine(peak: float, steps: int, warmup: int = 0, start: float = 1e-6) -> Callable[[int], float]:
+    """Linear from `start` to `peak` over the warm-up, then a cosine down to zero (document 001, section 4.2)."""
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return start + (peak - start) * step / warmup
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    return rate
+
+
+def dataset(shards: Path) -> Manifest:
+    """The manifest of packed shards, read without their frames."""
+    return Manifest.read(shards)
+
+
+def lineage(manifest: Manifest, protocol: str, options: Options, summary: Summary, **more: Any) -> dict[str, Any]:
+    """What a shipped model says of its making."""
+    return {
+        "data": manifest.name,
+        "digest": manifest.digest,
+        "protocol": protocol,
+        "seed": options.seed,
+        "steps": summary.steps,
+        "device_hours": round(summary.device_hours, 5),
+        "run": options.run.name,
+        **more,
+    }
+
+
+def parent(model: Model, folder: Path) -> dict[str, Any]:
+    """How a model refers to the one that it was made from."""
+    return {"stage": model.description.stage, "run": folder.resolve().name, "lineage": model.description.lineage}
+
+
+def execute(
+    worker: Callable[[Chosen, Tracking | None, Strategy], Summary],
+    options: Chosen,
+    *,
+    kind: str,
+    protocol: str,
+    encoder: dict[str, Any],
+    result: dict[str, Any],
+    parents: Sequence[Path] = (),
+    labels: float | None = None,
+) -> Summary:
+    """Claim the run directory, run the workers, and tell the user what was made.
+
+    `result` is all that shapes the result beside the seed and the precision; `parents` are the models it starts from.
+    """
+    manifest = dataset(options.data)
+    splits.protocol(manifest.name, protocol)
+    about = {
+        **result,
+        "hold_out": options.hold_out,
+        "seed": options.seed,
+        "precision": options.precision,
+        "digest": manifest.digest,
+    }
+    claim(options.run, about, provenance())
+    tracking = None
+    if options.track:
+        made_from = [run_id for folder in parents if (run_id := tracked(folder))]
+        params = {"stage": kind, "protocol": protocol, "labels": labels, **_flat({"encoder": encoder, **result})}
+        tracking = Tracking(
+            experiment=options.experiment,
+            name=options.run.name,
+            params={
+                **{key: value for key, value in params.items() if value is not None},
+                "encoder": "stgcn",
+                "width": encoder["width"],
+                "seed": options.seed,
+                "precision": options.precision,
+            },
+            tags={
+                "bonestrap.stage": kind,
+                **({"bonestrap.parent": made_from[0]} if made_from else {}),
+                **{f"bonestrap.{key}": value for key, value in provenance().items()},
+            },
+            dataset=Dataset(manifest.name, manifest.digest, str(options.data)),
+            **({"uri": options.tracking_uri} if options.tracking_uri else {}),
+        )
+    try:
+        summary = cluster.run(
+            functools.partial(worker, options, tracking),
+            workers=options.workers,
+            threads=options.threads,
+            device=options.device,
+        )
+    except (ValueError, TrainingStopped) as error:
+        if isinstance(error, DataError):
+            raise
+        raise UserError(str(error)) from error
+    print(
+        f"{options.run / 'model'}: {kind} model, {summary.steps} steps, {summary.device_hours:.3f} device-hours", end=""
+    )
+    print(
+        f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
+        if summary.clips_per_second
+        else ""
+    )
+    return summary
+
+
+def counted(tracking: Tracking | None, *modules: torch.nn.Module | None) -> Tracking | None:
+    """Tracking that knows how many parameters the shipped modules have."""
+    if tracking is None:
+        return None
+    count = sum(p.numel() for module in modules if module is not None for p in module.parameters())
+    return dataclasses.replace(tracking, params={**tracking.params, "parameters": count})
+
+
+def tracked(folder: Path) -> str | None:
+    """The MLflow run of the run directory that a model lies in, if it has one."""
+    return next((found for place in (folder, folder.parent) if (found := run_id(place))), None)
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out |= _flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return out
+
+
+def finish(strategy: Strategy, run: Path, model: Model) -> None:
+    """Write the run's model, on the first rank."""
+    if strategy.first:
+        models.save(run / "model", model)
+
+
+def protocol_of(model: Model) -> str:
+    """The protocol whose training recordings a model has seen."""
+    return model.description.lineage["protocol"]
+
+
+def check_layout(model: Model, data: Resident, folder: Path) -> None:
+    """UserError where the shards' joints are not those that the model was made for."""
+    if model.layout != data.layout:
+        raise UserError(
+            f"{folder} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
+            "choose shards of that layout, or another model"
+        )
+
+
+def load_model(folder: Path) -> Model:
+    """The model of a directory; UserError where it cannot be loaded."""
+    try:
+        return models.load(folder)
+    except models.ModelError as error:
+        raise UserError(str(error)) from None
+
+
+def probe(
+    encoder: torch.nn.Module, pipeline: Pipeline, options: Options, split: Protocol, strategy: Strategy
+) -> Probe | None:
+    """Measures the encoder on held-out training subjects, on the first rank. None where they carry no labels."""
+    if not strategy.first:
+        return None
+    fit = Resident.load(options.data, select=split.fit, device=strategy.device, verify=False)
+    held_out = Resident.load(options.data, select=split.held_out, device=strategy.device, verify=False)
+    samples = [Sample.of(data, most=PROBED) for data in (fit, held_out)]
+    if any(not len(sample.labels) for sample in samples):
+        return None
+    return Probe(encoder, pipeline, fit=samples[0], held_out=samples[1], warn=strategy.screen.message)
+
+
+def chunks(count: int, size: int = 256) -> Sequence[range]:
+    """0..count-1 in portions that fit memory."""
+    return [range(i, min(i + size, count)) for i in range(0, count, size)]
