@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from bonestrap import pose
 from bonestrap.augment import ClipConfig, Pipeline
 from bonestrap.clips import Clips, Recordings
+from bonestrap.encoders.encoder import Encoder
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
 from bonestrap.layouts import LAYOUTS, Layout
 
@@ -54,7 +55,7 @@ class Description:
     lineage: dict[str, Any]  # data set, digest, protocol, labels used, parents, cost
 
 
-def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
+def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> Encoder:
     """A new encoder of this kind with random weights."""
     config_class, encoder_class = ENCODERS[kind]
     return encoder_class(config_class(**config), layout, CHANNELS)
@@ -63,7 +64,7 @@ def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> nn.Modul
 class Model(nn.Module):
     """An encoder with its preprocessing and, if it has been taught classes, a linear classifier."""
 
-    def __init__(self, description: Description, encoder: nn.Module, head: nn.Linear | None):
+    def __init__(self, description: Description, encoder: Encoder, head: nn.Linear | None):
         super().__init__()
         self.description = description
         self.layout = LAYOUTS[description.layout]
@@ -178,8 +179,8 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
         encoder = build_encoder(description.encoder, description.config, layout)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ModelError(f"{file} is damaged ({error}): copy the model directory again") from error
-    head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None  # type:
-    ignore[arg-type] model = Model(description, encoder, head)
+    head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None
+    model = Model(description, encoder, head)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:

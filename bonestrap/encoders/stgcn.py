@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.clips import Clips
+from bonestrap.encoders.encoder import Encoder
 from bonestrap.layouts import Layout
 from bonestrap.momentum import BatchNorm
 
@@ -100,7 +101,7 @@ class Block(nn.Module):
         return F.relu(y)
 
 
-class STGCN(nn.Module):
+class STGCN(Encoder):
     """Clips of `channels` coordinates a joint to features (B, `features`): mean over frames and joints, then bodies."""
 
     def __init__(self, config: STGCNConfig, layout: Layout, channels: int):

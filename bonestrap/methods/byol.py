@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Clips
+from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from bonestrap.momentum import (
     BatchNorm,
@@ -59,7 +59,7 @@ class Head(nn.Module):
 class Projected(nn.Module):
     """Encoder f and projector g: clips to embeddings z."""
 
-    def __init__(self, encoder: Any, config: BYOLConfig):
+    def __init__(self, encoder: Encoder, config: BYOLConfig):
         super().__init__()
         self.encoder = encoder
         self.projector = Head(encoder.features, config.hidden, config.projection, config.norm)
@@ -71,7 +71,7 @@ class Projected(nn.Module):
 class BYOL(Method):
     """Online network (theta) predicts the target network (xi), which follows it (Eq. 1 to 4)."""
 
-    def __init__(self, encoder: nn.Module, config: BYOLConfig, *, view1: Pipeline, view2: Pipeline, steps: int):
+    def __init__(self, encoder: Encoder, config: BYOLConfig, *, view1: Pipeline, view2: Pipeline, steps: int):
         super().__init__()
         self.config = config
         self.steps = steps

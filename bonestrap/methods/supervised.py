@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Clips
+from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
 
@@ -17,15 +18,15 @@ from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, 
 class Classifier(nn.Module):
     """An encoder with a linear layer on top: clips to logits (B, classes)."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Linear):
+    def __init__(self, encoder: Encoder, head: nn.Linear):
         super().__init__()
         self.encoder = encoder
         self.head = head
 
     @classmethod
-    def new(cls, encoder: nn.Module, classes: int) -> Classifier:
+    def new(cls, encoder: Encoder, classes: int) -> Classifier:
         """With a linear layer of random weights."""
-        return cls(encoder, nn.Linear(encoder.features, classes))  # type: ignore[arg-type]
+        return cls(encoder, nn.Linear(encoder.features, classes))
 
     def forward(self, clips: Clips) -> Tensor:
         return self.head(self.encoder(clips).float())

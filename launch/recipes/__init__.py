@@ -12,7 +12,7 @@ from bonestrap.methods.byol import BYOLConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long, how fast, and in what portions. Learning rates are for the whole batch as given: change both together."""
+    """How long, how fast, and in what portions. The learning rate belongs to the batch as given: change both."""
 
     epochs: float = dataclasses.field(default=1600.0, metadata={"help": "passes over the performances"})
     batch: int = dataclasses.field(default=512, metadata={"help": "clips a step, all workers together"})
