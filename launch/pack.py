@@ -13,6 +13,7 @@ Examples:
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +26,8 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 from launch.cli import UserError, option, required, start_choice
 from shards.manifest import Manifest
-from shards.pack import pack
+from shards.pack import pack, refuse_used
+from shards.sources import synthetic
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.source import Source
@@ -63,23 +65,65 @@ class Ntu:
         return NTU(folder, missing=self.missing)
 
 
-Format = NwUcla | Ntu
-FORMATS: dict[str, Callable[[], Format]] = {"nw-ucla": NwUcla, "ntu": Ntu}
+@dataclass(frozen=True, kw_only=True)
+class Synthetic:
+    """Generated people, needing no data: written as NTU files (kept in --input, if given), then packed like them."""
+
+    subjects: int = option(20, "people, each with a build and a style of their own")
+    setups: int = option(4, "placements of the three cameras, 1 to 4")
+    repetitions: int = option(2, "times that every subject performs every action")
+    seed: int = option(0, "what all random choices follow from")
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("subjects", self.subjects, 999),
+            ("setups", self.setups, len(synthetic.SETUPS)),
+            ("repetitions", self.repetitions, 999),
+        ):
+            if not 1 <= value <= most:
+                raise ValueError(f"{name} must be 1 to {most}, got {value}")
+        if self.seed < 0:
+            raise ValueError("seed must not be negative")
+
+    def open(self, folder: Path) -> Source:
+        synthetic.write(
+            folder,
+            subjects=self.subjects,
+            setups=self.setups,
+            repetitions=self.repetitions,
+            seed=self.seed,
+            progress=Progress("recording"),
+        )
+        return NTU(folder, name="synthetic", classes=synthetic.SYNTHETIC)
+
+
+Format = NwUcla | Ntu | Synthetic
+FORMATS: dict[str, Callable[[], Format]] = {"nw-ucla": NwUcla, "ntu": Ntu, "synthetic": Synthetic}
 
 
 def main(name: str, options: Options, chosen: Format) -> None:
-    if options.input is None:
+    refuse_used(options.output)  # before minutes of work, not after
+    if options.input is not None:
+        source = chosen.open(options.input)
+        manifest = _pack(source, options)
+    elif isinstance(chosen, Synthetic):
+        with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
+            manifest = _pack(chosen.open(Path(scratch)), options)
+    else:
         raise UserError(f"{name} needs --input, the folder that holds the recordings")
-    source = chosen.open(options.input)
-    size = options.shard_mib * 2**20
-    manifest = pack(source, options.output, dtype=options.dtype, shard_bytes=size, progress=Progress())
     summarise(manifest, options.output)
+
+
+def _pack(source: Source, options: Options) -> Manifest:
+    size = options.shard_mib * 2**20
+    return pack(source, options.output, dtype=options.dtype, shard_bytes=size, progress=Progress("packing"))
 
 
 class Progress:
     """A line that is rewritten on a terminal, and a line every ten seconds elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
         self.started = self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
@@ -89,7 +133,7 @@ class Progress:
             return
         self.shown = now
         left = (now - self.started) / done * (total - done)
-        line = f"packing {done}/{total} performances, {left:.0f} s left"
+        line = f"{self.doing} {done}/{total} performances, {left:.0f} s left"
         end = "\n" if done == total or not terminal else ""
         print(f"\r{line:60}" if terminal else line, end=end, file=sys.stderr, flush=True)
 

@@ -48,8 +48,7 @@ def pack(
     without any body are dropped and listed in the manifest.
     """
     output = Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output} is already there and not empty; choose another --output or remove it first")
+    refuse_used(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
     try:
@@ -61,6 +60,12 @@ def pack(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return manifest
+
+
+def refuse_used(output: Path) -> None:
+    """Raise DataError where `output` holds anything."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DataError(f"{output} is already there and not empty; choose another --output or remove it first")
 
 
 def _write(source: Source, folder: Path, dtype: str, shard_bytes: int, progress: Progress | None) -> Manifest:
@@ -188,11 +193,17 @@ def _located(path: Path, number: int, entries: list[Entry]) -> Iterator[Entry]:
 
 
 def _json(entry: Entry) -> bytes:
-    """What other clients read: the entry without the places."""
+    """What other clients read: the entry without the places.
+
+    Types are the same in all samples, because Hugging Face's reader takes them from the first few: unknown is -1, or "".
+    """
     fields = dataclasses.asdict(entry)
     del fields["shard"]
     for view in fields["views"]:
         del view["offset"], view["bytes"]
+        view["copy_of"] = view["copy_of"] or ""
+    for part in (fields, *fields["views"]):
+        part.update({name: -1 for name, value in part.items() if value is None})
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
