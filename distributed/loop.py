@@ -250,10 +250,11 @@ class Meter:
         if saved is not None:
             faults[1, strategy.rank] = not_finite(saved)
         said = strategy.sum(torch.cat([faults.flatten(), rows.mean(0) / strategy.world])).tolist()
-        for rank in range(strategy.world):
-            if said[rank]:
-                stop(f"The loss is not finite at step {self.done + int(said[rank])} on rank {rank}", store)
-            if said[strategy.world + rank]:
+        began = sorted((int(step), rank) for rank, step in enumerate(said[: strategy.world]) if step)
+        if began:
+            stop(f"The loss is not finite at step {self.done + began[0][0]} on rank {began[0][1]}", store)
+        for rank, spoilt in enumerate(said[strategy.world : 2 * strategy.world]):
+            if spoilt:
                 stop(f"A parameter is not finite after step {self.done + len(rows)} on rank {rank}", store)
 
         seconds, waited = clock.seconds, clock.waited

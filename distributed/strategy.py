@@ -6,6 +6,7 @@ gradients and metrics, and sums the batch-norm moments of a step in one collecti
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -92,14 +93,19 @@ class DDP(Strategy):
         encoder is frozen. It also keeps the buckets in which gradients are summed the same from the first step on;
         otherwise they are rebuilt after one step, floating-point sums change order, and a resumed run is not exact.
         """
-        on_gpu = self.device.type == "cuda"
-        self.replica = nn.parallel.DistributedDataParallel(
-            method,
-            device_ids=[self.device] if on_gpu else None,
-            broadcast_buffers=False,
-            find_unused_parameters=True,
-            gradient_as_bucket_view=True,
-        )
+        import torch.distributed as dist
+
+        for buffer in method.buffers():
+            dist.broadcast(buffer, src=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its new name is not known to every version
+            self.replica = nn.parallel.DistributedDataParallel(
+                method,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=False,
+                find_unused_parameters=True,
+                gradient_as_bucket_view=True,
+            )
         return self.replica
 
     def accumulate(self, *, last: bool) -> AbstractContextManager[Any]:

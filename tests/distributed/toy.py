@@ -7,8 +7,12 @@ twice, an average taken over the wrong ranks or a buffer lost on resume changes 
 
 from __future__ import annotations
 
+import io
+import multiprocessing
 import os
 import signal
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from torch.nn import functional as F
 from bonestrap.clips import Batch, Recordings
 from bonestrap.methods.method import Method
 from distributed.loop import Job, Summary, train
-from distributed.strategy import DDP, Single, Strategy
+from distributed.strategy import DDP, Strategy
 
 WIDTH = 6
 
@@ -113,29 +117,86 @@ def toy_job(run: Path, *, steps: int = 20, method: ToyMethod | None = None, **ch
     return Job(**{**fields, **changes})
 
 
-def on_ranks(world: int, work: Callable[[Strategy, Path], object], folder: Path) -> list[Path]:
-    """Run `work(strategy, folder)` on `world` gloo ranks, each a process that writes `result-RANK.pt`."""
-    torch.multiprocessing.spawn(_rank, args=(world, work, folder), nprocs=world)
-    return [folder / f"result-{rank}.pt" for rank in range(world)]
+Work = Callable[[Strategy, Path], object]
 
 
-def _rank(rank: int, world: int, work: Callable[[Strategy, Path], object], folder: Path) -> None:
+class Ranks:
+    """Gloo ranks, one process each, that stay for many tests: starting them takes longer than what they are asked.
+
+    `ranks(work, folder)` runs `work(strategy, folder)` on all and returns the results by rank. An exception on one is
+    raised here, and a rank that dies is noticed; neither leaves ranks that can be used again.
+    """
+
+    def __init__(self, world: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.meeting = tempfile.TemporaryDirectory()
+        pipes = [context.Pipe() for _ in range(world)]
+        self.pipes = [ours for ours, _ in pipes]
+        self.processes = [
+            context.Process(target=_serve, args=(rank, world, self.meeting.name, theirs), daemon=True)
+            for rank, (_, theirs) in enumerate(pipes)
+        ]
+        for process, (_, theirs) in zip(self.processes, pipes, strict=True):
+            process.start()
+            theirs.close()
+
+    def __call__(self, work: Work, folder: Path) -> list[Any]:
+        for pipe in self.pipes:
+            pipe.send((work, folder))
+        results = []
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
+            try:
+                result, error = pipe.recv()
+            except EOFError:
+                process.join()
+                raise ChildProcessError(f"a rank ended with exit code {process.exitcode}") from None
+            if error is not None:
+                raise AssertionError(error)
+            results.append(torch.load(io.BytesIO(result), weights_only=True))
+        return results
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+        self.meeting.cleanup()
+
+
+def _serve(rank: int, world: int, meeting: str, pipe: Any) -> None:
     torch.set_num_threads(1)
-    meeting = folder / "meeting"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
-    try:
-        torch.save(work(DDP(), folder), folder / f"result-{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}/ranks", rank=rank, world_size=world)
+    while True:
+        try:
+            work, folder = pipe.recv()
+        except EOFError:  # the tests are over
+            return
+        data = io.BytesIO()
+        try:
+            torch.save(work(DDP(), folder), data)
+        except BaseException:
+            pipe.send((b"", traceback.format_exc()))
+        else:
+            pipe.send((data.getvalue(), None))
 
 
-def alone(work: Callable[[Strategy, Path], object], folder: Path) -> object:
-    return work(Single(), folder)
+class Listener:
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, bool]] = []
+        self.messages: list[str] = []
+
+    def status(self, text: str, *, last: bool = False) -> None:
+        self.lines.append((text, last))
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 def everything(job: Job, summary: Summary) -> dict[str, object]:
     """All tensors that two equal runs share."""
-    return {"method": job.method.state_dict(), "optimizer": job.optimizer.state_dict(), "loss": summary.metrics["loss"]}
+    loss = summary.metrics.get("loss")  # None on ranks that write no journal
+    return {"method": job.method.state_dict(), "optimizer": job.optimizer.state_dict(), "loss": loss}
 
 
 def train_toy(strategy: Strategy, folder: Path) -> dict[str, object]:
