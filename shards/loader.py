@@ -30,6 +30,8 @@ class Plan:
     seed: int
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.batch < 1 or self.group < 1 or self.batch % self.group:
             raise ValueError(f"group must divide batch: {self.batch} clips make no whole groups of {self.group}")
 

@@ -168,7 +168,12 @@ def _check(performance: Performance, source: Source, keys: set[str]) -> None:
 
 def _shards(samples: Iterator[tuple[Entry, dict[str, bytes]]], folder: Path, shard_bytes: int) -> Iterator[list[Entry]]:
     """Write tar after tar and yield each one's entries once it is closed."""
-    from webdataset import TarWriter  # packing needs it, training does not
+    try:
+        from webdataset import TarWriter  # packing needs it, training does not
+    except ModuleNotFoundError:
+        raise DataError(
+            "packing needs the webdataset package, which is not installed; pip install webdataset"
+        ) from None
 
     for number, (entry, members) in enumerate(samples):
         with (folder / _shard_name(number)).open("wb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
@@ -195,7 +200,7 @@ def _located(path: Path, number: int, entries: list[Entry]) -> Iterator[Entry]:
 def _json(entry: Entry) -> bytes:
     """What other clients read: the entry without the places.
 
-    Types are the same in all samples, because Hugging Face's reader takes them from the first few: unknown is -1, or "".
+    Types are the same in all samples, because Hugging Face's reader takes them from the first few: unknown is -1 or "".
     """
     fields = dataclasses.asdict(entry)
     del fields["shard"]

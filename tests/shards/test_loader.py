@@ -141,6 +141,8 @@ def test_labels_come_only_when_asked_for(data: Resident) -> None:
 def test_a_group_must_divide_the_batch() -> None:
     with pytest.raises(ValueError, match="group must divide batch"):
         Plan(batch=10, group=4, seed=0)
+    with pytest.raises(ValueError, match="seed must not be negative"):
+        Plan(batch=8, group=4, seed=-1)
 
 
 def test_a_balanced_subset_is_balanced_nested_and_repeatable() -> None:
