@@ -1,0 +1,171 @@
+"""Damage of every kind to the newest checkpoint: the one before it is used, and the user is told which file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from distributed.checkpoint import Checkpoints, State
+from distributed.loop import train
+from distributed.strategy import Single
+from tests.distributed.toy import Listener, everything, toy_job
+
+
+def state(step: int) -> State:
+    return State(step, 1.5 * step, {"weight": torch.full((1000,), float(step))}, {"state": {}, "param_groups": []})
+
+
+def store(folder: Path, said: list[str], keep: int = 3) -> Checkpoints:
+    return Checkpoints(folder, keep=keep, warn=said.append)
+
+
+def tear(folder: Path) -> Path:
+    path = folder / "state.pt"
+    os.truncate(path, path.stat().st_size // 2)
+    return path
+
+
+def flip(folder: Path) -> Path:
+    path = folder / "state.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def lose_state(folder: Path) -> Path:
+    (folder / "state.pt").unlink()
+    return folder / "state.pt"
+
+
+def lose_manifest(folder: Path) -> Path:
+    (folder / "manifest.json").unlink()
+    return folder / "manifest.json"
+
+
+def lose_mark(folder: Path) -> Path:
+    (folder / "committed").unlink()
+    return folder / "committed"
+
+
+def garble_manifest(folder: Path) -> Path:
+    (folder / "manifest.json").write_bytes(b"\xff\x00")
+    return folder / "manifest.json"
+
+
+DAMAGE: list[Callable[[Path], Path]] = [tear, flip, lose_state, lose_manifest, lose_mark, garble_manifest]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda f: f.__name__)
+def test_damage_falls_back_to_the_one_before_and_names_the_file(tmp_path: Path, damage: Callable[[Path], Path]) -> None:
+    said: list[str] = []
+    checkpoints = store(tmp_path, said)
+    for step in (10, 20, 30):
+        checkpoints.save(state(step))
+    assert checkpoints.newest() == 30
+    assert said == []
+    path = damage(tmp_path / "step-00000030")
+    assert checkpoints.newest() == 20
+    assert len(said) == 1
+    assert str(path) in said[0]
+
+
+@pytest.mark.parametrize("damage", [tear, flip, lose_state], ids=lambda f: f.__name__)
+def test_a_run_resumes_from_the_one_before_to_the_same_numbers(tmp_path: Path, damage: Callable[[Path], Path]) -> None:
+    whole = toy_job(tmp_path / "whole")
+    expected = everything(whole, train(whole, Single()))
+    run, listener = tmp_path / "run", Listener()
+    train(toy_job(run, steps=10), Single())
+    path = damage(run / "checkpoints/step-00000010")
+    again = toy_job(run)
+    found = everything(again, train(again, Single(screen=listener)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert str(path) in listener.messages[0]
+    assert "after 5 of 20 steps" in listener.messages[1]
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [])
+    saved = state(7)
+    checkpoints.save(saved)
+    torch.testing.assert_close(checkpoints.load(7, torch.device("cpu"))._asdict(), saved._asdict(), rtol=0, atol=0)
+
+
+def test_an_empty_store_has_none(tmp_path: Path) -> None:
+    assert store(tmp_path / "absent", []).newest() is None
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [], keep=2)
+    for step in (10, 20, 30, 40):
+        checkpoints.save(state(step))
+    assert checkpoints.steps() == [30, 40]
+
+
+def test_damaged_ones_of_a_course_that_was_left_never_push_out_good_ones(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [], keep=2)
+    for step in (10, 20, 30):
+        checkpoints.save(state(step))
+    flip(tmp_path / "step-00000030")
+    assert checkpoints.newest() == 20
+    checkpoints.save(state(25))
+    assert checkpoints.steps() == [20, 25]
+
+
+def test_a_damaged_one_is_replaced_when_its_step_comes_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    checkpoints = store(tmp_path, said)
+    checkpoints.save(state(10))
+    flip(tmp_path / "step-00000010")
+    checkpoints.save(state(10))
+    assert checkpoints.newest() == 10
+    assert said == []
+
+
+def test_a_kill_while_writing_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [])
+    checkpoints.save(state(10))
+    process = os.fork()
+    if process == 0:  # dies between writing the state and renaming the folder
+        torch.save = lambda *_: os._exit(9)
+        checkpoints.save(state(20))
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert checkpoints.newest() == 10
+    checkpoints.save(state(20))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000020"]
+
+
+def test_a_full_disk_leaves_the_ones_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = store(tmp_path, [])
+    checkpoints.save(state(10))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(state(20))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
+
+
+def test_a_pickle_is_not_run(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [])
+    evil = State(10, 0.0, {"weight": Evil(tmp_path / "ran")}, {})
+    checkpoints.save(evil)
+    with pytest.raises(Exception, match=r"[Ww]eights"):
+        checkpoints.load(10, torch.device("cpu"))
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    """Makes a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mknod, (str(self.path),)

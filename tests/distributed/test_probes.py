@@ -1,0 +1,101 @@
+"""Probes against closed forms and a numpy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.clips import Clips, Recordings
+from bonestrap.layouts import LAYOUTS
+from distributed.probes import Probe, Sample, collapsed, effective_rank, feature_spread
+
+LAYOUT = LAYOUTS["kinect20"]
+
+
+def test_spread_of_directions_even_on_the_sphere_is_one_and_of_one_point_nought() -> None:
+    even = torch.cat([torch.eye(16), -torch.eye(16)]) * torch.rand(32, 1).add(0.1)
+    assert feature_spread(even) == pytest.approx(1.0)
+    assert feature_spread(torch.full((10, 16), 3.0)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_spread_against_numpy() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 7)) + 1
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert feature_spread(torch.from_numpy(x)) == pytest.approx(unit.std(axis=0).mean() * np.sqrt(7), rel=1e-12)
+
+
+def test_effective_rank_of_known_spectra() -> None:
+    rows = torch.linalg.qr(torch.randn(200, 8, dtype=torch.float64))[0]
+    rows = torch.linalg.qr(rows - rows.mean(0))[0]  # centred, orthonormal columns
+    axes = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64))[0]
+    for values in ([1, 1, 1, 0, 0, 0, 0, 0], [8, 4, 2, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0]):
+        spectrum = np.array(values) / sum(values)
+        expected = np.exp(-sum(p * np.log(p) for p in spectrum if p > 0))
+        features = rows * torch.tensor(values, dtype=torch.float64) @ axes.T + 5  # a common offset is not a direction
+        assert effective_rank(features) == pytest.approx(expected, rel=1e-5)
+    assert effective_rank(torch.ones(20, 8)) == 0
+
+
+def test_collapse_is_a_point_or_a_line_but_not_an_untrained_layer() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(200, 60)
+    layer = torch.relu(torch.nn.Linear(60, 32)(x)).detach()
+    assert not collapsed(feature_spread(layer), effective_rank(layer))
+    point = torch.ones(200, 32) + 1e-3 * layer
+    assert collapsed(feature_spread(point), effective_rank(point))
+    line = torch.randn(200, 1) @ torch.randn(1, 32)
+    assert collapsed(feature_spread(line), effective_rank(line))
+
+
+class Encoder(torch.nn.Module):
+    """Features that give the class away, unless `dead`; in training mode, noise."""
+
+    dead = False
+
+    def forward(self, clips: Clips) -> torch.Tensor:
+        first = clips.joints[:, 0].flatten(1)[:, :10]
+        return torch.randn_like(first) if self.training else first * (not self.dead) + 1
+
+
+def sample(count: int, seed: int) -> Sample:
+    """Recordings of one body whose coordinates lie around a point that belongs to their class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    centres = torch.randn(4, 1, 20, 3, generator=torch.Generator().manual_seed(7))
+    frames = centres[labels] + 0.1 * torch.randn(count, 5, 20, 3, generator=generator)
+    chunks = []
+    for rows in torch.arange(count).split(16):
+        start, length = rows * 5, torch.full_like(rows, 5)
+        chunks.append(Recordings(frames.flatten(0, 1), start, length, torch.arange(len(rows)), len(rows)))
+    return Sample(chunks, labels)
+
+
+def make(encoder: Encoder, said: list[str]) -> Probe:
+    pipeline = Pipeline(LAYOUT, ClipConfig(frames=4))
+    return Probe(encoder, pipeline, fit=sample(40, 1), held_out=sample(24, 2), warn=said.append)
+
+
+def test_probe_measures_in_evaluation_mode_and_leaves_no_trace() -> None:
+    said: list[str] = []
+    encoder = Encoder().train()
+    values = make(encoder, said)()
+    assert set(values) == {"knn", "linear", "spread", "rank"}
+    assert values["knn"] == values["linear"] == 1.0
+    assert said == []
+    assert encoder.training
+
+
+def test_probe_sounds_the_alarm() -> None:
+    said: list[str] = []
+    encoder = Encoder()
+    encoder.dead = True
+    assert make(encoder, said)()["rank"] == 0
+    assert len(said) == 1
+    assert "collapsed" in said[0]
+
+
+def test_probe_refuses_an_empty_part() -> None:
+    with pytest.raises(ValueError, match="held-out part of the probe has no labelled recording"):
+        Probe(Encoder(), Pipeline(LAYOUT, ClipConfig()), fit=sample(8, 1), held_out=sample(0, 2), warn=print)
