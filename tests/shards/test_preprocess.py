@@ -66,7 +66,7 @@ def test_motion_in_noisy_frames_does_not_count(rng: np.random.Generator) -> None
 
 
 def test_a_person_found_again_is_one_person(rng: np.random.Generator) -> None:
-    joints = bodies(rng, (0, 30), (0, 12), (12, 30), (6, 20))
+    joints = bodies(rng, (0, 30), (0, 12), (12, 30), (6, 20), (20, 26))  # the last two find no room
     merged = preprocess.merge_bodies(joints, most=2)
     assert merged.shape == (30, 2, 25, 3)
     np.testing.assert_array_equal(merged[:, 0], joints[:, 0])
