@@ -10,17 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from distributed.tracking import Dataset, Journal, Tracking, describe, replay
 from launch.cli import UserError
 from launch.compare import Options, Run, compare, main, read, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(name: str, stage: str, parent: str = "", *, data: str = "d1" * 20, protocol: str = "cross-subject",
-        metrics: dict[str, float] | None = None, **params: str) -> Run:  # fmt: skip
-    tags = {"bonestrap.stage": stage, "bonestrap.parent": parent, "bonestrap.run_dir": f"runs/{name}"}
-    params |= {"encoder": "stgcn", "data_digest": data, "protocol": protocol, "seed": "1"}
-    return Run(id=f"id-{name}", name=name, params=params, metrics=metrics or {}, tags=tags)
+def run(
+    name: str,
+    stage: str,
+    parent: str = "",
+    *,
+    data: str = "d1" * 32,
+    metrics: dict[str, float] | None = None,
+    **params: str,
+) -> Run:
+    tags = {"bonestrap.stage": stage, "bonestrap.parent": parent}
+    params |= {"encoder": "stgcn", "protocol": "cross-subject", "seed": "1"}
+    return Run(id=f"id-{name}", name=name, params=params, metrics=metrics or {}, tags=tags, data=data)
 
 
 PRETRAINED = run(
@@ -32,7 +40,7 @@ STUDENT = run(
     metrics={"test/accuracy": 0.9, "latency_ms": 4.25, "parameters": 201_345, "device_hours": 0.02},
 )  # fmt: skip
 SCRATCH = run("scratch", "finetune", "id-forgotten", labels="0.05", metrics={"test/accuracy": 0.61})
-ELSEWHERE = run("other", "finetune", data="a0" * 20, metrics={"test/accuracy": 0.1})
+ELSEWHERE = run("other", "finetune", data="a0" * 32, metrics={"test/accuracy": 0.1})
 
 
 def test_rows_are_sorted_and_know_where_they_come_from() -> None:
@@ -84,22 +92,23 @@ def test_nothing_to_compare_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real MLflow store with a teacher, its student, and a run of somebody else."""
+    """A real MLflow store: a teacher and its student, tracked as training tracks them, and somebody else's run."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder}/mlflow.db"
-    client = mlflow.MlflowClient(uri)
-    experiment = client.create_experiment("demo", artifact_location=str(folder))
-    client.create_run(experiment, run_name="not ours")
-    ids = {"": ""}
+    ids: dict[str, str] = {}
     for made in (TEACHER, STUDENT):
-        tags = dict(made.tags) | {"bonestrap.parent": ids.get(made.tags["bonestrap.parent"].removeprefix("id-"), "")}
-        ids[made.name] = client.create_run(experiment, run_name=made.name, tags=tags).info.run_id
-        for key, text in made.params.items():
-            client.log_param(ids[made.name], key, text)
-        for key, value in made.metrics.items():
-            client.log_metric(ids[made.name], key, value)
-        client.set_terminated(ids[made.name])
+        tags = dict(made.tags) | {"bonestrap.parent": ids.get(made.tags["bonestrap.parent"], "")}
+        data = Dataset("made up", made.data, str(folder))
+        run = folder / made.name
+        describe(run, Tracking(experiment="demo", name=made.name, params=made.params, tags=tags, dataset=data, uri=uri))
+        journal = Journal(run, done=0)
+        journal.write(1, made.metrics)
+        journal.write(1, {"status": "finished"})
+        journal.close()
+        ids[made.id] = replay(run)
+    client = mlflow.MlflowClient(uri)
+    client.create_run(client.get_experiment_by_name("demo").experiment_id, run_name="not ours")
     return uri
 
 
@@ -107,6 +116,11 @@ def test_mlflow_is_read(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(Options(tracking_uri=store, json=True))
     teacher, student = json.loads(capsys.readouterr().out)
     assert (teacher["model"], teacher["accuracy"], teacher["status"]) == ("teacher", 0.914, "finished")
+    assert (
+        TEACHER.data.startswith(teacher["data"])
+        and len(teacher["data"]) >= 32
+        and Path(teacher["run_dir"]).name == "teacher"
+    )
     assert (student["lineage"], student["labels"], student["parameters"]) == (["teacher"], 0.05, 201_345)
     main(Options(tracking_uri=store, experiment="demo"))
     assert "student" in capsys.readouterr().out
