@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from distributed.progress import Screen, Terminal
-from distributed.strategy import DDP, Single, Strategy
+from distributed.strategy import DDP, Single, Strategy, peer_lost
 
 T = TypeVar("T")
 Device = Literal["auto", "cpu", "cuda"]
@@ -70,6 +70,7 @@ def run(
     with connection(workers):
         on_gpu = place(workers, device)
         screen = Terminal()
+        screen.message(f"Starting {workers} workers on {'GPUs' if on_gpu else 'CPUs'}.")
         lost = 0
         while True:
             board = new_board()
@@ -153,7 +154,7 @@ def ray_storage(storage: Path | None) -> Iterator[str]:
 def attempt_run(
     worker: Callable[[Strategy], T], board: Any, workers: int, threads: int, on_gpu: bool, folder: str
 ) -> T:
-    """One run of Ray Train: the first worker's result. Raises what `worker` raised, WorkersLost if a process died."""
+    """One run of Ray Train: the first worker's result. Raises what a worker raised, WorkersLost if a process died."""
     import ray
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -166,30 +167,31 @@ def attempt_run(
     )
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        return trainer.fit().return_value
+        return unpickled(trainer.fit().return_value)
     except TrainingFailedError as failure:
         error = ray.get(board.first_error.remote())
         if error is not None:
             raise unpickled(error) from None
-        ranks = ", ".join(str(rank) for rank in sorted(getattr(failure, "worker_failures", {})))
-        raise WorkersLost(f"Worker {ranks} died" if ranks else "Ray lost the workers") from failure
+        raise WorkersLost("A worker process died, or could not be reached any more") from failure
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
 
 
-def on_worker(worker: Callable[[Strategy], T], board: Any, threads: int) -> Callable[[], T]:
-    """What each worker process runs."""
+def on_worker(worker: Callable[[Strategy], T], board: Any, threads: int) -> Callable[[], bytes]:
+    """What each worker process runs; the result travels pickled, as Ray refuses tensors in it."""
 
-    def main() -> T:
+    def main() -> bytes:
         import ray.train.torch
+        from ray import cloudpickle
 
         torch.set_num_threads(threads)
         strategy = DDP(ray.train.torch.get_device(), BoardScreen(board))
         try:
-            return worker(strategy)
+            return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
-            ray.get(board.fail.remote(pickled(error, strategy.rank)))
+            if not peer_lost(error):  # the rank that ended first says why, if it can
+                ray.get(board.fail.remote(pickled(error, strategy.rank)))
             raise
 
     return main
@@ -209,7 +211,7 @@ def pickled(error: BaseException, rank: int) -> bytes:
     return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def unpickled(data: bytes) -> BaseException:
+def unpickled(data: bytes) -> Any:
     from ray import cloudpickle
 
     return cloudpickle.loads(data)

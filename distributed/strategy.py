@@ -144,3 +144,10 @@ class DDP(Strategy):
         if said[1] is not None:
             raise said[1]
         return said[0]
+
+
+def peer_lost(error: BaseException) -> bool:
+    """Whether an exception only echoes another rank's end: a collective that lost its peer or waited in vain."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

@@ -1,0 +1,135 @@
+"""Workers through Ray Train itself. Starting them takes long, so each test here looks at much."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from bonestrap.clips import Batch
+from distributed import cluster
+from distributed.loop import train
+from distributed.strategy import Single, Strategy
+from distributed.tracking import read
+from tests.distributed.toy import ToyLoader, toy_job
+
+
+class DiesOnce(ToyLoader):
+    """The process that first comes to step 7 of the last group is killed, once."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__()
+        self.mark = mark
+
+    def group(self, step: int, group: int) -> Batch:
+        if step == 7 and group == self.groups - 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().group(step, group)
+
+
+def train_here(folder: Path, strategy: Strategy) -> dict[str, object]:
+    job = toy_job(folder / "run", loader=DiesOnce(folder / "died"), title="toy")
+    train(job, strategy)
+    return {
+        "world": strategy.world,
+        "threads": torch.get_num_threads(),
+        "method": job.method.state_dict(),
+        "pid": os.getpid(),
+        "elsewhere": Path.cwd() != cluster.ROOT,
+    }
+
+
+@pytest.fixture(scope="module")
+def ray() -> object:
+    """One connection for the tests here; `run` leaves a connection that it finds."""
+    ray = pytest.importorskip("ray")
+    with cluster.connection(workers=2):
+        yield ray
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("ray")
+def test_a_worker_that_dies_is_replaced_and_the_result_is_that_of_one_process(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = toy_job(tmp_path / "one")
+    train(one, Single())
+    found = cluster.run(functools.partial(train_here, tmp_path), workers=2, threads=1, device="cpu")
+    assert (tmp_path / "died").exists()
+    assert found["world"] == 2
+    assert found["threads"] == 1
+    assert found["pid"] != os.getpid()
+    assert found["elsewhere"]
+    torch.testing.assert_close(found["method"], one.method.state_dict(), rtol=0, atol=1e-4)
+    losses = [[line["loss"] for line in read(run) if "loss" in line] for run in (tmp_path / "run", tmp_path / "one")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    error = capfd.readouterr().err
+    assert (
+        "A worker process died, or could not be reached any more: starting again from the newest checkpoint (1 of 2)"
+        in error
+    )
+    assert f"Resuming {tmp_path / 'run'} after 5 of 20 steps." in error
+    assert "toy 20/20  loss" in error
+
+
+def complain(strategy: Strategy) -> None:
+    if strategy.rank == 1:
+        raise FileNotFoundError("shards/train-000.tar is missing: pack the recordings again.")
+    strategy.sum(torch.ones(1))  # waits for the other rank, for ever if nothing ended it
+
+
+@pytest.mark.usefixtures("ray")
+def test_an_exception_on_a_worker_is_raised_here_as_itself() -> None:
+    with pytest.raises(FileNotFoundError) as it:
+        cluster.run(complain, workers=2, device="cpu")
+    assert str(it.value) == "shards/train-000.tar is missing: pack the recordings again."
+    assert "On worker 1:" in "".join(it.value.__notes__)
+
+
+class Unpicklable(Exception):
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
+def test_an_exception_that_cannot_travel_keeps_its_message() -> None:
+    pytest.importorskip("ray")
+    error = cluster.unpickled(cluster.pickled(Unpicklable("a.tar", "torn"), rank=3))
+    assert str(error) == "Unpicklable: a.tar: torn"
+
+
+def test_no_workers_is_this_process() -> None:
+    before = torch.get_num_threads()
+    assert cluster.run(lambda strategy: (os.getpid(), strategy.world), workers=0, device="cpu") == (os.getpid(), 1)
+    assert torch.get_num_threads() == before
+
+
+def test_impossible_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="number of workers is -1"):
+        cluster.run(lambda strategy: None, workers=-1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="No GPU is usable here"):
+        cluster.run(lambda strategy: None, workers=0, device="cuda")
+
+
+@pytest.mark.usefixtures("ray")
+def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+    with pytest.raises(ValueError, match="4 workers need a GPU each and the cluster has 1"):
+        cluster.place(4, "auto")
+    assert cluster.place(1, "auto")
+    assert not cluster.place(4, "cpu")
+
+
+def test_workers_find_the_tree_unless_the_job_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    assert cluster.import_path() == {"PYTHONPATH": f"{cluster.ROOT}{os.pathsep}elsewhere"}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"env_vars": {"PYTHONPATH": "there"}}}')
+    assert cluster.import_path() == {}
