@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -53,6 +53,7 @@ class Options:
     protocol: str | None = option(None, "evaluation protocol; none takes the one that the model was trained under")
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(0, "of the random encoder that is the floor")
+    pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     json: bool = option(False, "print the result as JSON")
 
 
@@ -79,7 +80,7 @@ class KnnProtocol:
 class TestProtocol:
     """The model's own classifier, as fine-tuned, distilled or trained from scratch.
 
-    The raw-joint floor is kernel ridge regression on the joints of the recordings whose labels the model has used.
+    Beside it, on the same labels: logistic regression on a random encoder, kernel ridge regression on raw joints.
     """
 
 
@@ -96,103 +97,81 @@ class Split(NamedTuple):
 
 
 def open_split(options: Options, model: Model) -> Split:
+    """The recordings of the protocol; those that will be scored are not read yet."""
     manifest = stage.dataset(options.data)
     protocol = splits.protocol(manifest.name, options.protocol or stage.protocol_of(model))
     choosing = options.on == "held-out"
     train = Resident.load(options.data, select=protocol.fit if choosing else protocol.train)
     stage.check_layout(model, train, options.data)
-    subjects = sorted({train.info(view).subject or 0 for view in range(len(train))})
-    # Scoring on the held-out subjects leaves others to choose on: the last fifth of the rest.
-    held = set(subjects[-max(1, len(subjects) // 5) :])
-    mask = [train.info(v).subject in held if choosing else protocol.held_out(train.info(v)) for v in range(len(train))]
-    chosen = protocol.held_out if choosing else protocol.test
-    return Split(train, torch.tensor(mask), lambda: Resident.load(options.data, select=chosen))
+    infos = [train.info(view) for view in range(len(train))]
+    # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
+    subjects = sorted({info.subject or 0 for info in infos})
+    last = set(subjects[-max(1, len(subjects) // 5) :])
+    held_out = [info.subject in last if choosing else protocol.held_out(info) for info in infos]
+    scored = protocol.held_out if choosing else protocol.test
+    return Split(train, torch.tensor(held_out), lambda: Resident.load(options.data, select=scored))
+
+
+def features(encoder: nn.Module, pipeline: Pipeline, data: Resident) -> Tensor:
+    """Features, or logits, of all recordings, (R, D)."""
+    return extract(encoder, pipeline, (data.recordings(chunk) for chunk in stage.chunks(len(data))))
 
 
 def labels_of(data: Resident) -> Tensor:
     return data.labels(range(len(data)))
 
 
-def features(encoder: nn.Module, pipeline: Pipeline, data: Resident) -> Tensor:
-    return extract(encoder, pipeline, (data.recordings(chunk) for chunk in stage.chunks(len(data))))
+class Contender(NamedTuple):
+    """Something that is scored: how recordings become rows, and how rows become classes."""
+
+    encoder: nn.Module
+    pipeline: Pipeline
+    predict: Callable[[Tensor], Tensor]
 
 
-def subjects_for_floors(model: Model, train: Resident, seed: int) -> dict[str, tuple[nn.Module, Pipeline]]:
-    """The model's encoder, one of its kind with random weights, and raw joints."""
+def contenders(chosen: Chosen, model: Model, split: Split, seed: int) -> dict[str, Contender]:
+    """The model and its floors, an encoder of its kind with random weights and raw joints, ready to be scored."""
+    train, held_out = split.train, split.held_out
     description = model.description
+    y = labels_of(train)
+    rows = torch.arange(len(y))
+    if isinstance(chosen, TestProtocol):  # the floors get the labels that the model got, and choose on half of them
+        lineage = description.lineage
+        rows = torch.from_numpy(balanced_subset(y.numpy(), lineage["labels"], label_seed(lineage)))
+        held_out = torch.zeros(len(y), dtype=torch.bool)
+        held_out[rows[1::2]] = True
     torch.manual_seed(seed)
     untrained = build_encoder(description.encoder, description.config, model.layout)
     calibrate(untrained, model.pipeline, (train.recordings(chunk) for chunk in stage.chunks(len(train))))
-    return {
-        description.stage: (model.encoder, model.pipeline),
-        "random encoder": (untrained, model.pipeline),
-        "raw joints": (RawJoints(), raw_pipeline(model.layout)),
-    }
+    out = {}
+    for name, encoder, pipeline in (
+        (description.stage, model.encoder, model.pipeline),
+        ("random encoder", untrained, model.pipeline),
+        ("raw joints", RawJoints(), raw_pipeline(model.layout)),
+    ):
+        if isinstance(chosen, TestProtocol) and name == description.stage:
+            out[name] = Contender(model, pipeline, lambda logits: logits.argmax(1))
+            continue
+        x = features(encoder, pipeline, train)[rows]
+        predict = classifier(chosen, x, y[rows], held_out[rows], len(train.manifest.classes), raw=name == "raw joints")
+        out[name] = Contender(encoder, pipeline, predict)
+    return out
 
 
-def evaluate_features(chosen: LinearProtocol | KnnProtocol, model: Model, split: Split, seed: int) -> dict[str, Scores]:
-    """Fit a classifier on every kind of features, then read the scored recordings and score them all."""
-    classes = len(split.train.manifest.classes)
-    y = labels_of(split.train)
-    fitted: dict[str, Callable[[Tensor], Tensor]] = {}
-    encoders = subjects_for_floors(model, split.train, seed)
-    for name, (encoder, pipeline) in encoders.items():
-        x = features(encoder, pipeline, split.train)
-        if isinstance(chosen, KnnProtocol):
-            fitted[name] = functools.partial(knn_predict, x, y, k=chosen.k)
-        elif name == "raw joints":
-            fitted[name] = select(kernel_ridge, KERNEL_STRENGTHS, x, y, split.held_out, classes)[0].predict
-        else:
-            fitted[name] = select(logistic, LOGISTIC_STRENGTHS, x, y, split.held_out, classes)[0].predict
-    scored = split.scored()
-    truth = labels_of(scored)
-    return {
-        name: score(fitted[name](features(encoder, pipeline, scored)), truth, classes)
-        for name, (encoder, pipeline) in encoders.items()
-    }
+def classifier(
+    chosen: Chosen, x: Tensor, y: Tensor, held_out: Tensor, classes: int, *, raw: bool
+) -> Callable[[Tensor], Tensor]:
+    """Fit what the protocol puts on features, or on raw joints."""
+    if isinstance(chosen, KnnProtocol):
+        return functools.partial(knn_predict, x, y, k=chosen.k)
+    if raw:
+        return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0].predict
+    return select(logistic, LOGISTIC_STRENGTHS, x, y, held_out, classes)[0].predict
 
 
-def evaluate_classifier(model: Model, split: Split) -> dict[str, Scores]:
-    """The model's own predictions, and what raw joints do with the same labels."""
-    if model.head is None:
-        raise UserError(
-            f"a {model.description.stage} model has no classifier to test; fine-tune it first, or evaluate linear"
-        )
-    classes = len(model.classes)
-    lineage = model.description.lineage
-    y = labels_of(split.train)
-    subset = torch.from_numpy(balanced_subset(y.numpy(), lineage["labels"], _label_seed(lineage)))
-    raw = features(RawJoints(), raw_pipeline(model.layout), split.train)
-    # Few labels leave no held-out subject with every class: half of the labelled recordings choose the strength.
-    halves = torch.arange(len(subset)) % 2 == 1
-    floor, *_ = select(kernel_ridge, KERNEL_STRENGTHS, raw[subset], y[subset], halves, classes)
-    scored = split.scored()
-    truth = labels_of(scored)
-    classifier = nn.Sequential(_Logits(model))
-    predicted = features(classifier, model.pipeline, scored).argmax(1)
-    raw_scored = features(RawJoints(), raw_pipeline(model.layout), scored)
-    return {
-        model.description.stage: score(predicted, truth, classes),
-        "raw joints": score(floor.predict(raw_scored), truth, classes),
-    }
-
-
-class _Logits(nn.Module):
-    """The model as something that features are extracted from."""
-
-    def __init__(self, model: Model):
-        super().__init__()
-        self.model = model
-        self.forward = model.forward
-
-
-def _label_seed(lineage: dict[str, object]) -> int:
+def label_seed(lineage: dict[str, Any]) -> int:
     """The seed that chose the labelled recordings: a student's labels are its teacher's."""
-    parents = lineage.get("parents") or []
-    assert isinstance(parents, list)
-    if "labelled" in lineage or not parents:
-        return int(str(lineage["seed"]))
-    return _label_seed(parents[0]["lineage"])
+    return lineage["seed"] if "labelled" in lineage else label_seed(lineage["parents"][0]["lineage"])
 
 
 @torch.no_grad()
@@ -215,22 +194,47 @@ def latency(model: Model, data: Resident, repeats: int = 30) -> float:
 
 def main(name: str, options: Options, chosen: Chosen) -> None:
     model = stage.load_model(options.model)
+    if isinstance(chosen, TestProtocol) and model.head is None:
+        raise UserError(
+            f"{options.model} is a {model.description.stage} model without a classifier; "
+            "fine-tune it first, or evaluate linear"
+        )
     split = open_split(options, model)
-    if isinstance(chosen, TestProtocol):
-        results = evaluate_classifier(model, split)
-    else:
-        results = evaluate_features(chosen, model, split, options.seed)
+    ready = contenders(chosen, model, split, options.seed)
     milliseconds = latency(model, split.train)
+    scored = split.scored()  # read once, after everything has been chosen
+    truth, classes = labels_of(scored), scored.manifest.classes
+    rows = {who: features(one.encoder, one.pipeline, scored) for who, one in ready.items()}
+    predicted = {who: one.predict(rows[who]) for who, one in ready.items()}
+    results = {who: score(predicted[who], truth, len(classes)) for who in ready}
     record(name, options, results, milliseconds)
+    if options.pictures:
+        first = next(iter(ready))
+        draw(name, options, classes, rows[first], predicted[first], truth)
     if options.json:
-        print(json.dumps({key: scores._asdict() for key, scores in results.items()}, indent=2))
+        print(json.dumps({who: scores._asdict() for who, scores in results.items()}, indent=2))
         return
-    data = split.train.manifest.name
-    print(f"{name}, {options.on} recordings of {data}, {options.protocol or stage.protocol_of(model)}")
-    for key, scores in results.items():
-        print(f"  {key:16} {scores.accuracy:6.1%}   95 %: {scores.low:.1%} to {scores.high:.1%}", end="")
+    print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.protocol or stage.protocol_of(model)}")
+    for who, scores in results.items():
+        print(f"  {who:16} {scores.accuracy:6.1%}   95 %: {scores.low:.1%} to {scores.high:.1%}", end="")
         print(f"   balanced {scores.balanced:.1%}   of {scores.recordings}")
     print(f"  one clip takes {milliseconds:.1f} ms on one CPU thread")
+
+
+def draw(name: str, options: Options, classes: tuple[str, ...], rows: Tensor, predicted: Tensor, truth: Tensor) -> None:
+    """A map of the features, or the confusion matrix of a classifier, into the folder of pictures."""
+    from launch import pictures
+
+    assert options.pictures is not None
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    title = f"{options.model.name}: {options.on} recordings, {(predicted == truth).float().mean():.1%} right ({name})"
+    file = options.pictures / f"{options.model.name}-{name}.png"
+    pictures.confusion_matrix(file, truth.numpy(), predicted.numpy(), classes, title=title)
+    if name != "test":  # the rows of a test are logits
+        file = options.pictures / f"{options.model.name}-embedding.png"
+        pictures.embedding_map(
+            file, rows.numpy(), truth.numpy(), classes, title=f"{options.model.name}: features (t-SNE)"
+        )
 
 
 def record(name: str, options: Options, results: dict[str, Scores], milliseconds: float) -> None:

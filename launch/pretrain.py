@@ -62,7 +62,10 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
         steps=steps,
     ).to(strategy.device)
     optimizer = torch.optim.SGD(
-        [p for p in method.parameters() if p.requires_grad],
+        [
+            {"params": list(method.online.parameters()), "scale": 1.0},
+            {"params": list(method.predictor.parameters()), "scale": recipe.schedule.predictor_rate},
+        ],
         lr=recipe.schedule.learning_rate,
         momentum=0.9,
         weight_decay=recipe.schedule.weight_decay,

@@ -37,6 +37,7 @@ from shards.splits import Protocol
 
 Chosen = TypeVar("Chosen", bound="Options")
 
+DIGEST = 36  # characters that MLflow keeps of a data set's digest
 PROBED = 1000  # recordings a part of a probe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -251,7 +252,7 @@ def execute(
                 **({"bonestrap.parent": made_from[0]} if made_from else {}),
                 **{f"bonestrap.{key}": value for key, value in provenance().items()},
             },
-            dataset=Dataset(manifest.name, manifest.digest, str(options.data)),
+            dataset=Dataset(manifest.name, manifest.digest[:DIGEST], str(options.data)),
             **({"uri": options.tracking_uri} if options.tracking_uri else {}),
         )
     try:

@@ -23,6 +23,9 @@ class Schedule:
         default=0.2, metadata={"help": "peak, after the warm-up; falls along a cosine"}
     )
     warmup: float = dataclasses.field(default=10.0, metadata={"help": "epochs of linear warm-up from 1e-6"})
+    predictor_rate: float = dataclasses.field(
+        default=1.0, metadata={"help": "the predictor's share of the learning rate"}
+    )
     weight_decay: float = dataclasses.field(default=1e-4, metadata={"help": "L2 penalty of SGD with momentum .9"})
 
     def __post_init__(self) -> None:
@@ -64,9 +67,10 @@ def nw_ucla() -> Recipe:
     """NW-UCLA, 20 joints, three cameras: a laptop's data set, 518 performances in cross-view training."""
     return Recipe(
         protocol="cross-view",
-        clip=ClipConfig(frames=32, fit=True),
+        clip=ClipConfig(frames=16, fit=True),
         encoder=STGCNConfig(width=0.5),
-        schedule=Schedule(epochs=800, batch=64, group=64, learning_rate=0.05),
+        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
+        schedule=Schedule(epochs=400, batch=64, group=64, learning_rate=0.05, predictor_rate=5.0),
     )
 
 
@@ -75,8 +79,9 @@ def demo() -> Recipe:
     return Recipe(
         protocol="cross-subject",
         clip=ClipConfig(frames=32, fit=True),
-        encoder=STGCNConfig(width=0.5),
-        schedule=Schedule(epochs=60, batch=64, group=32, learning_rate=0.05, warmup=2),
+        encoder=STGCNConfig(width=0.25),
+        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
+        schedule=Schedule(epochs=60, batch=64, group=32, learning_rate=0.05, warmup=5, predictor_rate=5.0),
     )
 
 

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""The whole way on generated people, in minutes: `make demo`.
+
+Recordings are packed, an encoder is pretrained on them without labels by two workers, fine-tuned on few labels, and
+distilled into a compact student. The same networks are trained from scratch on the same labels, and everything is
+tested on people who were never seen. Each step is a command that can be typed; the demo prints it. A second start
+goes on where the first one stopped.
+
+Examples:
+  python launch/demo.py
+  python launch/demo.py --runs runs/another-seed --seed 1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
+from bonestrap.model import load
+from launch.cli import UserError, option, start
+from launch.recipes import demo
+from shards import splits
+from shards.reader import Resident
+
+ROOT = Path(__file__).resolve().parents[1]
+LABELS = 0.05
+STUDENT = 0.125  # width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where and with which seed."""
+
+    runs: Path = option(Path("runs/demo"), "folder for shards, runs and pictures")
+    seed: int = option(0, "of recordings, weights, order, draws and label subset")
+    workers: int = option(2, "workers that pretrain, through Ray Train; 0 pretrains in one process without Ray")
+
+
+def main(options: Options) -> None:
+    began = time.monotonic()
+    runs, seed = options.runs, ["--seed", str(options.seed)]
+    data, pictures, experiment = runs / "shards", runs / "pictures", runs.name
+    common = ["--data", data, "--experiment", experiment, *seed]
+
+    say("1. Recordings: generated people before three cameras, packed once")
+    if not (data / "manifest.json").exists():
+        command("pack.py", "synthetic", "--output", data, *seed)
+    draw_recordings(data, pictures)
+
+    say("2. Pretraining: no labels, pairs of cameras and of augmentations")
+    workers = ["--workers", options.workers]
+    command("pretrain.py", "demo", *common, "--run", runs / "pretrained", *workers)
+    command("evaluate.py", "linear", "--model", runs / "pretrained", "--data", data, "--pictures", pictures)
+
+    say(f"3. A teacher from {LABELS:.0%} of the labels")
+    few = ["--model", runs / "pretrained", *common, "--labels", LABELS]
+    command("finetune.py", *few, "--run", runs / "teacher")
+
+    say("4. A compact student from the teacher, on recordings without labels")
+    command("distill.py", "--teacher", runs / "teacher", *common, "--encoder.width", STUDENT, "--run", runs / "student")
+
+    say("5. The same networks from scratch, on the same labels")
+    command("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide")
+    command("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact")
+
+    say("6. Test: people that nothing was trained on")
+    names = ("teacher", "student", "scratch-wide", "scratch-compact")
+    for name in names:
+        command("evaluate.py", "test", "--model", runs / name, "--data", data, "--pictures", pictures)
+
+    say(f"7. The comparison, after {(time.monotonic() - began) / 60:.1f} minutes")
+    command("compare.py", "--experiment", experiment)
+    print(summary(runs, names))
+    draw_accuracy(runs, names, pictures)
+    print(f"\npictures: {pictures}")
+    print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
+
+
+def say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+def command(script: str, *words: object) -> None:
+    """Run one of the commands as a person would, from the same folder. UserError where it fails."""
+    arguments = [str(word) for word in words]
+    print(f"$ python launch/{script} {shlex.join(arguments)}", flush=True)
+    done = subprocess.run([sys.executable, str(ROOT / "launch" / script), *arguments], check=False)
+    if done.returncode:
+        raise UserError(f"launch/{script} ended with exit code {done.returncode}: mend what it says and start again")
+
+
+def summary(runs: Path, names: tuple[str, ...]) -> str:
+    """What the table says, in sentences; each figure is a share of the test recordings."""
+    found = {name: tested(runs / name)[0] for name in names}
+    floors = tested(runs / "teacher")[1]
+    lines = [
+        f"with {LABELS:.0%} of the labels, in percent of the test recordings:",
+        f"  teacher, pretrained        {found['teacher']:6.1%}   from scratch {found['scratch-wide']:6.1%}",
+        f"  student, distilled         {found['student']:6.1%}   from scratch {found['scratch-compact']:6.1%}",
+    ]
+    return "\n".join(lines + [f"  {who:25}  {share:6.1%}" for who, share in floors.items()])
+
+
+def tested(run: Path) -> tuple[float, dict[str, float]]:
+    """A run's test accuracy, and that of its floors."""
+    result: dict[str, Any] = json.loads((run / "evaluation.json").read_text())["test"]
+    first, *floors = result
+    return result[first]["accuracy"], {who: result[who]["accuracy"] for who in floors}
+
+
+def draw_recordings(data: Path, folder: Path) -> None:
+    """One performance before its cameras, and one recording beside its augmented views."""
+    from launch import pictures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    clip = demo().clip
+    train = Resident.load(data, select=splits.protocol("synthetic", demo().protocol).train)
+    views = range(3)
+    label = train.manifest.classes[int(train.labels([0])[0])]
+    plain = Pipeline(train.layout, clip)(train.recordings(views))
+    cameras = {f"camera {train.view_camera[view]}": bodies(plain, view) for view in views}
+    pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance")
+    augmented = {}
+    for name, augment in (("aggressive", AGGRESSIVE), ("conservative", CONSERVATIVE)):
+        for draw in range(2):
+            generator = torch.Generator().manual_seed(draw + 1)
+            clips = Pipeline(train.layout, clip, augment)(train.recordings([0]), generator)
+            augmented[f"{name} {draw + 1}"] = bodies(clips, 0)
+    source = bodies(plain, 0)
+    pictures.augmented_views(
+        folder / "augmentations.png", source, augmented, train.layout, title=f"{label}: what the two networks see"
+    )
+
+
+def bodies(clips: Any, clip: int) -> Any:
+    """One clip's bodies as (T, M, V, 3)."""
+    return clips.joints[clips.owner == clip].transpose(0, 1)[..., :3].numpy()
+
+
+def draw_accuracy(runs: Path, names: tuple[str, ...], folder: Path) -> None:
+    """Test accuracy against the number of parameters."""
+    from launch import pictures
+
+    rows = []
+    for name in names:
+        model = load(runs / name)
+        count = sum(p.numel() for p in model.parameters())
+        rows.append(pictures.Result(name, count, tested(runs / name)[0], model.description.stage))
+    rows += [pictures.Result(who, None, share, who) for who, share in tested(runs / "teacher")[1].items()]
+    pictures.accuracy_against_parameters(
+        folder / "accuracy.png", rows, title=f"Test accuracy with {LABELS:.0%} of the labels"
+    )
+
+
+if __name__ == "__main__":
+    start(main, Options)
