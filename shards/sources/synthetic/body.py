@@ -78,7 +78,7 @@ class Motion:
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
-    """Pitch, roll, twist (..., 3) in radians to matrices (..., 3, 3): roll about z, pitch about x, then twist about y."""
+    """Angles (..., 3), radians, to matrices (..., 3, 3): roll about z, then pitch about x, then twist about y."""
     (sp, sr, st), (cp, cr, ct) = np.moveaxis(np.sin(angles), -1, 0), np.moveaxis(np.cos(angles), -1, 0)
     rows = [
         [ct * cr + st * sp * sr, st * sp * cr - ct * sr, st * cp],

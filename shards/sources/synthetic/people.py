@@ -11,15 +11,16 @@ import dataclasses
 import numpy as np
 
 from shards.sources.synthetic.body import Build, Motion
+from shards.sources.synthetic.take import ease
 
 FRAME_RATE = 30.0  # frames a second, as the sensor's
 # Where an idle hand is, in arm lengths from the shoulder (outward, up, forward), and how often.
 RESTS = {
-    "beside": ((0.14, -0.93, 0.08), 0.55),
-    "on the hip": ((0.02, -0.62, 0.25), 0.15),
-    "clasped": ((-0.25, -0.55, 0.42), 0.12),
-    "crossed": ((-0.28, -0.28, 0.40), 0.10),
-    "behind the back": ((0.05, -0.75, -0.20), 0.08),
+    "beside": ((0.14, -0.93, 0.08), 0.40),
+    "on the hip": ((0.02, -0.62, 0.25), 0.20),
+    "clasped": ((-0.25, -0.55, 0.42), 0.15),
+    "crossed": ((-0.28, -0.28, 0.40), 0.15),
+    "behind the back": ((0.05, -0.75, -0.20), 0.10),
 }
 
 
@@ -54,7 +55,7 @@ def person(rng: np.random.Generator) -> Person:
     )  # fmt: skip
     return Person(
         build=build,
-        vigour=float(np.exp(rng.normal(0.0, 0.12))),
+        vigour=float(np.exp(rng.normal(0.0, 0.16))),
         tempo=float(np.exp(rng.normal(0.0, 0.12))),
         left_handed=0.85 if rng.random() < 0.2 else 0.15,
         slouch=float(rng.normal(0.06, 0.06)),
@@ -79,14 +80,13 @@ def standing(who: Person, phase: np.ndarray, rng: np.random.Generator) -> Motion
     """Stand idly, T frames: posture, breathing, sway, a restless hand now and then.
 
     Nobody waits at attention: before the action (where its `phase` (T,) is 0) the trunk leans and turns elsewhere, so
-    the orientation in the first frame says little about the direction of the action.
+    the orientation in the first frame says little about the direction of the action; afterwards it turns away.
     """
     frames = len(phase)
     zero = np.zeros(frames)
     wander = drift(rng, frames, (13,), slowest=0.05, fastest=0.5) * who.sway
     breath = np.sin(2 * np.pi * rng.uniform(0.2, 0.35) * np.arange(frames) / FRAME_RATE + rng.uniform(0, 6.3))
-    waiting = np.clip(1 - phase / 0.25, 0.0, 1.0)
-    waiting = (waiting * waiting * (3 - 2 * waiting))[:, None]
+    waiting, leaving = 1 - ease(phase / 0.25)[:, None], ease((phase - 0.8) / 0.2)[:, None]
     places, shares = zip(*RESTS.values(), strict=True)
     rest = rng.choice(places, 2, p=shares) + who.carriage + rng.normal(0.0, 0.04, (2, 3))
     hands = rest + 0.025 * wander[:, :6].reshape(frames, 2, 3)
@@ -96,9 +96,9 @@ def standing(who: Person, phase: np.ndarray, rng: np.random.Generator) -> Motion
     spine = np.stack([who.slouch + 0.01 * breath + 0.02 * wander[:, 9], 0.02 * wander[:, 10], 0.04 * wander[:, 11]], 1)
     motion = Motion(
         base=np.zeros((frames, 3)),
-        heading=rng.normal(0.0, 0.70) * waiting[:, 0],
+        heading=(rng.normal(0.0, 0.75) * waiting + rng.normal(0.0, 0.45) * leaving)[:, 0],
         pelvis=np.stack([0.025 * wander[:, 6], -0.015 + zero, 0.02 * wander[:, 7]], 1),
-        tilt=0.03 * wander[:, 6:9] * [0.3, 1.0, 1.0] + waiting * rng.normal(0.0, [0.16, 0.10, 0.12]),
+        tilt=0.03 * wander[:, 6:9] * [0.3, 1.0, 1.0] + waiting * rng.normal(0.0, [0.18, 0.12, 0.12]),
         spine=spine + waiting * rng.normal(0.0, [0.12, 0.08, 0.20]),
         head=drift(rng, frames, (3,), slowest=0.1, fastest=0.7) * [0.08, 0.04, 0.12] * who.sway,
         hands=hands,

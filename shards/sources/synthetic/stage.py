@@ -26,7 +26,7 @@ def perform(action: Action, who: Person, facing: float, rng: np.random.Generator
     phase = _timeline(action, who.tempo * float(np.exp(rng.normal(0.0, 0.10))), rng)
     cast = [who, *(person(rng) for _ in range(action.people - 1))]
     motions = [standing(member, phase, rng) for member in cast]
-    vigour = float(np.clip(who.vigour * np.exp(rng.normal(0.0, 0.10)), 0.7, 1.4))
+    vigour = float(np.clip(who.vigour * np.exp(rng.normal(0.0, 0.14)), 0.65, 1.4))
     action.script(motions, Take(phase=phase, vigour=vigour, rng=rng))
     if rng.random() < who.left_handed:
         motions = [motion.mirrored() for motion in motions]
@@ -38,7 +38,8 @@ def perform(action: Action, who: Person, facing: float, rng: np.random.Generator
 def _timeline(action: Action, tempo: float, rng: np.random.Generator) -> np.ndarray:
     """(T,) phase of the action: 0 while idle before, 0 to 1 at an uneven pace, 1 while idle after."""
     length = rng.uniform(*action.seconds) * FRAME_RATE / np.clip(tempo, 0.75, 1.35)
-    before, after = rng.uniform(2, 45, 2)
+    before, after = rng.uniform(2, 50, 2)
+    before = min(before, LONGEST - length)
     cut = rng.uniform(0.0, 0.12) * length if rng.random() < 0.2 else -before
     frames = int(np.clip(length - cut + after, SHORTEST, LONGEST))
     phase = np.clip((np.arange(frames) + cut) / length, 0.0, 1.0)
