@@ -157,8 +157,15 @@ def draw_accuracy(runs: Path, names: tuple[str, ...], folder: Path) -> None:
     for name in names:
         model = load(runs / name)
         count = sum(p.numel() for p in model.parameters())
-        rows.append(pictures.Result(name, count, tested(runs / name)[0], model.description.stage))
-    rows += [pictures.Result(who, None, share, who) for who, share in tested(runs / "teacher")[1].items()]
+        rows.append(
+            pictures.Result(
+                label=name, parameters=count, accuracy=tested(runs / name)[0], stage=model.description.stage
+            )
+        )
+    rows += [
+        pictures.Result(label=who, parameters=None, accuracy=share, stage=who)
+        for who, share in tested(runs / "teacher")[1].items()
+    ]
     pictures.accuracy_against_parameters(
         folder / "accuracy.png", rows, title=f"Test accuracy with {LABELS:.0%} of the labels"
     )

@@ -121,6 +121,7 @@ def main(options: Options) -> None:
         protocol=options.protocol or stage.protocol_of(teacher),
         encoder=options.encoder.applied(teacher.description.config),
         result=stage.shaping(options),
+        groups=options.batch // options.group,
         parents=[options.teacher],
         labels=teacher.description.lineage.get("labels"),
     )

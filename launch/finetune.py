@@ -48,6 +48,7 @@ class Options(stage.Options):
     encoder: stage.EncoderChange = stage.EncoderChange()
     steps: int = option(600, "optimizer steps")
     batch: int = option(32, "recordings a step")
+    group: int = option(32, "recordings normalised together from scratch; divides the batch")
     learning_rate: float | None = option(
         None, "peak, falls along a cosine; none: 1 for the linear layer, .1 from scratch"
     )
@@ -60,8 +61,10 @@ class Options(stage.Options):
         super().__post_init__()
         if not 0 < self.labels <= 1:
             raise ValueError(f"labels must be above 0 and at most 1, got {self.labels}")
-        if self.steps < 1 or self.batch < 2:
-            raise ValueError(f"steps must be at least 1 and batch at least 2, got {self.steps} and {self.batch}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.group < 2 or self.batch % self.group:
+            raise ValueError(f"group must be at least 2 and divide the batch of {self.batch}, got {self.group}")
         if not (0 <= self.frozen <= 1 and self.encoder_rate >= 0):
             raise ValueError("frozen must lie in [0, 1] and the encoder's rate must not be negative")
         if self.encoder.width is not None and not self.scratch:
@@ -77,7 +80,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     stage.check_layout(source, data, options.data)
     classes = data.manifest.classes
     subset = balanced_subset(data.labels(range(len(data))).cpu().numpy(), options.labels, options.seed)
-    plan = Plan(batch=options.batch, group=options.batch, seed=options.seed)
+    plan = Plan(batch=options.batch, group=options.group, seed=options.seed)
     loader = Loader(data, plan, unit="view", pairs=False, labels=True, subset=subset)
 
     torch.manual_seed(options.seed)
@@ -141,6 +144,7 @@ def main(options: Options) -> None:
         protocol=options.protocol or stage.protocol_of(source),
         encoder=options.encoder.applied(source.description.config),
         result=stage.shaping(options),
+        groups=options.batch // options.group,
         parents=[] if options.scratch else [options.model],
         labels=options.labels,
     )

@@ -108,6 +108,7 @@ def main(name: str, options: stage.Options, recipe: Recipe) -> None:
         kind="pretrained",
         protocol=recipe.protocol,
         encoder=dataclasses.asdict(recipe.encoder),
+        groups=recipe.schedule.batch // recipe.schedule.group,
         result={"recipe": name, **dataclasses.asdict(recipe)},
     )
 

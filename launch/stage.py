@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,6 +24,7 @@ from distributed.probes import Probe, Sample
 from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from launch.cli import UserError, option, required
+from launch.directory import claimed, provenance
 from shards import splits
 from shards.errors import DataError
 from shards.manifest import Manifest
@@ -39,8 +35,6 @@ Chosen = TypeVar("Chosen", bound="Options")
 
 DIGEST = 36  # characters that MLflow keeps of a data set's digest
 PROBED = 1000  # recordings a part of a probe
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,66 +107,6 @@ def decided(options: Options) -> Literal["fp32", "bf16"]:
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def claim(run: Path, result: dict[str, Any], info: dict[str, Any]) -> None:
-    """Make `run` the directory of this result, or find that it already is.
-
-    `result` is all that shapes the result; `info` is written beside it. Raises UserError where the directory belongs to
-    another result or holds something else.
-    """
-    file = run / "run.json"
-    text = json.loads(json.dumps(result, default=str))
-    if file.exists():
-        try:
-            there = json.loads(file.read_text())["result"]
-        except (json.JSONDecodeError, KeyError) as error:
-            raise UserError(f"{file} is damaged ({error}); choose another --run") from None
-        if there != text:
-            what = ", ".join(sorted(_differences(there, text)))
-            raise UserError(
-                f"{run} holds a run with other settings ({what}); repeat its command or choose another --run"
-            )
-        return
-    if run.exists() and any(run.iterdir()):
-        raise UserError(f"{run} is not empty and holds no run; choose another --run")
-    run.mkdir(parents=True, exist_ok=True)
-    aside = run / "run.json.partial"
-    aside.write_text(json.dumps({"result": text, "info": info}, indent=2, default=str) + "\n")
-    os.replace(aside, file)
-
-
-def _differences(a: Any, b: Any, path: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = set(a) | set(b)
-        return set().union(*(_differences(a.get(k), b.get(k), f"{path}.{k}".lstrip(".")) for k in keys))
-    return set() if a == b else {path}
-
-
-def provenance() -> dict[str, Any]:
-    """What a reader needs to get the result again: command, commit, versions and hardware."""
-    git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run(
-        ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
-    )
-    return {
-        "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
-        "commit": git.stdout.strip() + ("+changes" if changed.stdout else "") if git.returncode == 0 else "unknown",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "hardware": hardware(),
-    }
-
-
-def hardware() -> str:
-    """What trains here, in words."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{os.cpu_count()} CPU cores, {name}"
-
-
 def cosine(peak: float, steps: int, warmup: int = 0, start: float = 1e-6) -> Callable[[int], float]:
     """Linear from `start` to `peak` over the warm-up, then a cosine down to zero (document 001, section 4.2)."""
 
@@ -216,15 +150,22 @@ def execute(
     protocol: str,
     encoder: dict[str, Any],
     result: dict[str, Any],
+    groups: int,
     parents: Sequence[Path] = (),
     labels: float | None = None,
 ) -> Summary:
     """Claim the run directory, run the workers, and tell the user what was made.
 
-    `result` is all that shapes the result beside the seed and the precision; `parents` are the models it starts from.
+    `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
+    step; `parents` are the models that the run starts from.
     """
     manifest = dataset(options.data)
     splits.protocol(manifest.name, protocol)
+    if options.workers and groups % options.workers:
+        raise UserError(
+            f"--workers {options.workers} cannot share {groups} normalisation groups a step evenly; "
+            "choose a divisor of their number, or other sizes of batch and group"
+        )
     about = {
         **result,
         "hold_out": options.hold_out,
@@ -232,7 +173,7 @@ def execute(
         "precision": options.precision,
         "digest": manifest.digest,
     }
-    claim(options.run, about, provenance())
+    made = provenance()
     tracking = None
     if options.track:
         made_from = [run_id for folder in parents if (run_id := tracked(folder))]
@@ -250,30 +191,27 @@ def execute(
             tags={
                 "bonestrap.stage": kind,
                 **({"bonestrap.parent": made_from[0]} if made_from else {}),
-                **{f"bonestrap.{key}": value for key, value in provenance().items()},
+                **{f"bonestrap.{key}": value for key, value in made.items()},
             },
             dataset=Dataset(manifest.name, manifest.digest[:DIGEST], str(options.data)),
             **({"uri": options.tracking_uri} if options.tracking_uri else {}),
         )
     try:
-        summary = cluster.run(
-            functools.partial(worker, options, tracking),
-            workers=options.workers,
-            threads=options.threads,
-            device=options.device,
-        )
+        with claimed(options.run, about, made):
+            summary = cluster.run(
+                functools.partial(worker, options, tracking),
+                workers=options.workers,
+                threads=options.threads,
+                device=options.device,
+            )
     except (ValueError, TrainingStopped) as error:
         if isinstance(error, DataError):
             raise
         raise UserError(str(error)) from error
-    print(
-        f"{options.run / 'model'}: {kind} model, {summary.steps} steps, {summary.device_hours:.3f} device-hours", end=""
-    )
-    print(
-        f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
-        if summary.clips_per_second
-        else ""
-    )
+    said = f"{options.run / 'model'}: {kind} model, {summary.steps} steps, {summary.device_hours:.3f} device-hours"
+    if summary.clips_per_second:
+        said += f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
+    print(said)
     return summary
 
 

@@ -1,0 +1,160 @@
+"""Every mistake ends in one sentence that names the file and the remedy, exit code 2, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launch import evaluate, finetune, pack, pretrain
+from launch.cli import start, start_choice
+from launch.recipes import RECIPES
+from launch.stage import Options
+
+Break = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad") / "shards"
+    words = ["synthetic", "--output", str(folder), "--subjects", "4", "--setups", "1", "--repetitions", "1"]
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    return folder
+
+
+def truncate(shards: Path) -> None:
+    file = next(shards.glob("*.tar"))
+    file.write_bytes(file.read_bytes()[:-2048])
+
+
+def flip(shards: Path) -> None:
+    file = next(shards.glob("*.tar"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def forget_manifest(shards: Path) -> None:
+    (shards / "manifest.json").unlink()
+
+
+def empty(shards: Path) -> None:
+    for file in shards.iterdir():
+        file.unlink()
+
+
+def lose_shard(shards: Path) -> None:
+    next(shards.glob("*.tar")).unlink()
+
+
+def run_pretrain(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The sentence that the command ends in."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        start_choice(pretrain.main, "recipe", RECIPES, Options, list(words))
+    assert stopped.value.code == 2
+    return one_sentence(capsys)
+
+
+def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith("packing")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "names"),
+    [
+        (truncate, ".tar"),
+        (flip, ".tar"),
+        (lose_shard, ".tar"),
+        (forget_manifest, "manifest.json"),
+        (empty, "manifest.json"),
+    ],
+)
+def test_damaged_shards(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Break, names: str
+) -> None:
+    shards, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(packed, shards)
+    damage(shards)
+    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
+    assert names in said and str(shards) in said
+    assert not run.exists()
+
+
+def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run_pretrain(capsys, "demo", "--data", str(tmp_path / "none"), "--run", str(tmp_path / "run"), "--no-track")
+    assert str(tmp_path / "none") in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_recipe_and_misspelled_option(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean demo" in run_pretrain(capsys, "dem", "--data", str(packed), "--run", "never")
+    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", "never", "--encoder.widht", "2")
+    assert "did you mean --encoder.width" in said
+    assert not Path("never").exists()
+
+
+def test_impossible_values(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("demo", "--data", str(packed), "--run", str(tmp_path / "run"), "--no-track")
+    assert "--schedule.group" in run_pretrain(capsys, *common, "--schedule.group", "7")
+    assert "--encoder" in run_pretrain(capsys, *common, "--encoder.width", "-1")
+    assert "protocol" in run_pretrain(capsys, *common, "--protocol", "cross-planet")
+    assert "--workers 2 cannot share" in run_pretrain(capsys, *common, "--schedule.group", "64", "--workers", "2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_configuration_in_the_run_directory(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"result": {"seed": 5}, "info": {}}))
+    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", str(run), "--no-track")
+    assert "other settings" in said and str(run) in said
+    (run / "run.json").unlink()
+    (run / "thesis.txt").write_text("mine")
+    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", str(run), "--no-track")
+    assert "not empty" in said
+    assert [file.name for file in run.iterdir()] == ["thesis.txt"]
+
+
+def test_not_a_model(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", str(tmp_path), "--data", str(packed), "--labels", "0.5", "--run", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        start(finetune.main, finetune.Options, words)
+    assert stopped.value.code == 2
+    assert "model.json does not exist" in one_sentence(capsys)
+    with pytest.raises(SystemExit):
+        words = ["test", "--model", str(tmp_path), "--data", str(packed)]
+        start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
+    assert "model.json does not exist" in one_sentence(capsys)
+
+
+def test_packing_nothing_and_packing_over_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["nw-ucla", "--input", str(tmp_path / "empty"), "--output", str(tmp_path / "shards")]
+    with pytest.raises(SystemExit) as stopped:
+        start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    assert stopped.value.code == 2
+    assert str(tmp_path / "empty") in one_sentence(capsys)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_recordings_with_nan_joints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "ucla"
+    folder.mkdir()
+    frames = [[[0.1 * j, 0.2, 2.0] for j in range(20)] for _ in range(12)]
+    frames[3][5][1] = float("nan")
+    file = folder / "a01_s01_e00_v01.json"
+    file.write_text(json.dumps({"file_name": file.stem, "skeletons": frames, "label": 1}))
+    words = ["nw-ucla", "--input", str(folder), "--output", str(tmp_path / "shards")]
+    with pytest.raises(SystemExit) as stopped:
+        start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    assert stopped.value.code == 2
+    assert file.name in one_sentence(capsys)
+    assert not (tmp_path / "shards").exists()
