@@ -5,8 +5,8 @@ The student learns the teacher's predictions on all training recordings; their l
 different widths are several runs: compare them with launch/compare.py.
 
 Examples:
-  python launch/distill.py --teacher runs/teacher --data shards/nw-ucla --encoder.width 0.25 --run runs/student
-  python launch/distill.py --teacher runs/teacher --data shards/nw-ucla --temperature 2 --run runs/softer
+  python launch/distill.py --teacher runs/teacher --data packed/nw-ucla --encoder.width 0.25 --run runs/student
+  python launch/distill.py --teacher runs/teacher --data packed/nw-ucla --method.temperature 2 --run runs/softer
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Whatever has to be chosen is chosen on held-out training subjects; the test reco
 `--on held-out` evaluates on those subjects instead, for choosing settings: train with --hold-out then.
 
 Examples:
-  python launch/evaluate.py linear --model runs/pretrained --data shards/nw-ucla
-  python launch/evaluate.py knn --model runs/pretrained --data shards/nw-ucla --k 5
-  python launch/evaluate.py test --model runs/student --data shards/nw-ucla
+  python launch/evaluate.py linear --model runs/pretrained --data packed/nw-ucla
+  python launch/evaluate.py knn --model runs/pretrained --data packed/nw-ucla --k 5
+  python launch/evaluate.py test --model runs/student --data packed/nw-ucla
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ layer is trained on the encoder, which stays frozen for the first third of the s
 `--scratch` trains the whole network from random weights on the same labels: what pretraining has to beat.
 
 Examples:
-  python launch/finetune.py --model runs/pretrained --data shards/nw-ucla --labels 0.1 --run runs/teacher
-  python launch/finetune.py --model runs/pretrained --data shards/nw-ucla --labels 0.1 --scratch --run runs/scratch
-  python launch/finetune.py --model runs/pretrained --data shards/nw-ucla --scratch --encoder.width 0.25 --run runs/s
+  python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --labels 0.1 --run runs/teacher
+  python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --labels 0.1 --scratch --run runs/scratch
+  python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --scratch --encoder.width 0.25 --run runs/s
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Everything else in Bonestrap reads the shards, and every evaluation protocol rea
 under its name only when it is whole.
 
 Examples:
-  python launch/pack.py nw-ucla --input data/nw_ucla --output shards/nw-ucla
-  python launch/pack.py ntu --input nturgb+d_skeletons --missing missing_skeletons.txt --output shards/ntu60
-  python launch/pack.py synthetic --output shards/synthetic
+  python launch/pack.py nw-ucla --input data/nw_ucla --output packed/nw-ucla
+  python launch/pack.py ntu --input nturgb+d_skeletons --missing missing_skeletons.txt --output packed/ntu60
+  python launch/pack.py synthetic --output packed/synthetic
 """
 
 from __future__ import annotations

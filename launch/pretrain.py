@@ -6,8 +6,8 @@ training. A kNN and a linear probe on held-out training subjects say whether any
 does not. The same command goes on after a stop, with more or fewer workers if need be, and gives the same result.
 
 Examples:
-  python launch/pretrain.py nw-ucla --data shards/nw-ucla --run runs/pretrained
-  python launch/pretrain.py ntu60 --data shards/ntu60 --run runs/ntu --workers 4 --encoder.width 2
+  python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/pretrained
+  python launch/pretrain.py ntu60 --data packed/ntu60 --run runs/ntu --workers 4 --encoder.width 2
   ray job submit --working-dir . -- python launch/pretrain.py ntu60 --data /mnt/ntu60 --run /mnt/run --workers 8
 """
 
