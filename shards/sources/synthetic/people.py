@@ -96,9 +96,9 @@ def standing(who: Person, phase: np.ndarray, rng: np.random.Generator) -> Motion
     spine = np.stack([who.slouch + 0.01 * breath + 0.02 * wander[:, 9], 0.02 * wander[:, 10], 0.04 * wander[:, 11]], 1)
     motion = Motion(
         base=np.zeros((frames, 3)),
-        heading=(rng.normal(0.0, 0.75) * waiting + rng.normal(0.0, 0.45) * leaving)[:, 0],
+        heading=(rng.normal(0.0, 0.9) * waiting + rng.normal(0.0, 0.45) * leaving)[:, 0],
         pelvis=np.stack([0.025 * wander[:, 6], -0.015 + zero, 0.02 * wander[:, 7]], 1),
-        tilt=0.03 * wander[:, 6:9] * [0.3, 1.0, 1.0] + waiting * rng.normal(0.0, [0.18, 0.12, 0.12]),
+        tilt=0.03 * wander[:, 6:9] * [0.3, 1.0, 1.0] + waiting * rng.normal(0.0, [0.22, 0.15, 0.12]),
         spine=spine + waiting * rng.normal(0.0, [0.12, 0.08, 0.20]),
         head=drift(rng, frames, (3,), slowest=0.1, fastest=0.7) * [0.08, 0.04, 0.12] * who.sway,
         hands=hands,
@@ -116,7 +116,7 @@ def _fidget(motion: Motion, who: Person, rng: np.random.Generator) -> None:
     frames = len(motion.heading)
     time = np.arange(frames)
     for side in (0, 1):
-        if rng.random() < 0.3 * who.sway:
+        if rng.random() < 0.45 * who.sway:
             centre, width = rng.uniform(0, frames), rng.uniform(6, 14)
             there = np.exp(-0.5 * ((time - centre) / width) ** 2)[:, None]
             place = rng.uniform([-0.2, -0.7, 0.1], [0.2, -0.2, 0.4])

@@ -26,6 +26,9 @@ CAPSULES = (
 CHAINS = (  # each limb from the trunk outward: an error of one joint is passed down to the next
     (4, 5, 6, 7, 21), (7, 22), (8, 9, 10, 11, 23), (11, 24), (12, 13, 14, 15), (16, 17, 18, 19), (20, 2, 3),
 )  # fmt: skip
+FIRMNESS = (  # share of the guessing error: the tracker knows where a trunk must be, not where a hand is
+    ((0, 1, 2, 20), 0.4), ((3, 4, 8, 12, 16), 0.6), ((5, 9, 13, 17), 0.9),
+)  # fmt: skip
 TRACKED, INFERRED = 2, 1  # the sensor's tracking states; 0 is not tracked at all
 
 
@@ -120,12 +123,20 @@ def measure(joints: np.ndarray, quality: Quality, rng: np.random.Generator) -> t
     depthwise = np.array([1.0, 1.0, 1.6])  # the sensor is worst along its ray
     slow = drift(rng, frames, shape, slowest=0.1, fastest=0.8) * depthwise
     lost = drift(rng, frames, shape, slowest=0.2, fastest=1.5) * depthwise + rng.normal(0.0, 0.7, shape) * depthwise
-    error = weight * (quality.stick * held + quality.guess * lost) + quality.wander * scale * slow
+    error = weight * (quality.stick * held + quality.guess * _looseness() * lost) + quality.wander * scale * slow
     error = np.einsum("uv,tmvc->tmuc", _passing(), error)
     error += rng.normal(0.0, 1.0, joints.shape) * quality.jitter * scale * (1 + 2 * weight)
     states = np.where(blind, INFERRED, TRACKED)
     states[..., 21:] -= blind[..., 21:] & (weight[..., 21:, 0] == 1)  # fingertips and thumbs are given up
     return joints + error, states
+
+
+def _looseness() -> np.ndarray:
+    """(V, 1): how far from the truth a hidden joint may be guessed, 1 for the ends of the limbs."""
+    out = np.ones((len(NTU25.joints), 1))
+    for members, share in FIRMNESS:
+        out[list(members)] = share
+    return out
 
 
 def _passing(share: float = 0.5) -> np.ndarray:
