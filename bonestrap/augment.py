@@ -128,7 +128,11 @@ class Pipeline:
         return Clips(x, recordings.owner, recordings.size)
 
     def warp(self, length: Tensor, draw: Draw) -> Tensor:
-        """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate."""
+        """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate.
+
+        With `fit`, a recording of S frames is cut into T spans of S / T frames, and an output frame is where a span begins:
+        trained models depend on this mapping, so it stays.
+        """
         frames = self.clip.frames
         stretch = (length / frames).clamp(min=1e-6) if self.clip.fit else torch.ones_like(draw.rate)
         speed = draw.rate * stretch  # source frames per output frame
