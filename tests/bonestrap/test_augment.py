@@ -1,0 +1,345 @@
+"""Every augmentation against a plain reference for one body at a time in numpy and scipy, fed the same draw."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import savgol_filter
+from torch import Tensor
+
+from bonestrap.augment import (
+    AGGRESSIVE,
+    CONSERVATIVE,
+    PLAIN,
+    AugmentConfig,
+    ClipConfig,
+    Draw,
+    Pipeline,
+    savgol_kernel,
+    smooth_some,
+)
+from bonestrap.clips import Recordings
+from bonestrap.layouts import LAYOUTS, NTU25, SBU15, Layout
+from tests.bonestrap.tiny import recordings
+
+BODIES = [1, 2, 1, 1, 2, 1]
+LENGTHS = [1, 9, 20, 47, 31, 2]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def body(source: Recordings, n: int) -> np.ndarray:
+    """Frames of body n, (S, V, C) float64."""
+    rows = slice(int(source.start[n]), int(source.start[n] + source.length[n]))
+    return source.frames[rows].double().numpy()
+
+
+def resampled(x: np.ndarray, rate: float) -> np.ndarray:
+    """Played at `rate`: frame i of the result lies at source frame i * rate, as long as there are source frames."""
+    count = int((len(x) - 1) / rate) + 1
+    flat = x.reshape(len(x), -1)
+    columns = [np.interp(np.arange(count) * rate, np.arange(len(x)), column) for column in flat.T]
+    return np.stack(columns, 1).reshape(count, *x.shape[1:])
+
+
+def fitted(x: np.ndarray, frames: int, rate: float) -> np.ndarray:
+    """First stretched to `frames` frames from end to end, then played at `rate`; one interpolation for both."""
+    count = int((frames - 1) / rate) + 1
+    position = np.linspace(0, len(x) - 1, frames)
+    position = np.interp(np.arange(count) * rate, np.arange(frames), position)
+    flat = x.reshape(len(x), -1)
+    return np.stack([np.interp(position, np.arange(len(x)), c) for c in flat.T], 1).reshape(count, *x.shape[1:])
+
+
+def reference(source: Recordings, draw: Draw, layout: Layout, clip: ClipConfig) -> np.ndarray:
+    """One augmentation after the other on one body after the other: (N, T, V, 2 C)."""
+    out = []
+    for n, owner in enumerate(source.owner.tolist()):
+        rate, offset, begin, smooth, shear, side = (field[owner].double().numpy() for field in draw)
+        x = body(source, n)
+        if smooth:
+            x = savgol_filter(np.pad(x, [(7, 7), (0, 0), (0, 0)], mode="edge"), 15, 2, axis=0)[7:-7]
+        x = fitted(x, clip.frames, float(rate)) if clip.fit else resampled(x, float(rate))
+        if len(x) > clip.frames:  # crop
+            places = len(x) - clip.frames + 1
+            first = min(int(float(begin) * places), places - 1)
+            x = x[first : first + clip.frames]
+        x = np.concatenate([x] * (clip.frames // len(x) + 1))[: clip.frames]  # repeat
+        x = np.roll(x, -int(float(offset) * clip.frames), axis=0)  # shift
+        x = np.stack([[shear @ joint for joint in frame] for frame in x])
+        bones = np.zeros_like(x)
+        for child, parent in layout.bones:
+            bones[:, child] = x[:, child] - x[:, parent]
+        x = np.concatenate([x, bones], axis=2)
+        for joint, name in enumerate(layout.joints):
+            if name.startswith(("", "left_", "right_")[int(side)] or "never"):
+                x[:, joint] = 0
+        out.append(x)
+    return np.stack(out)
+
+
+SHEAR_ONLY = AugmentConfig(shear=1.0)
+SINGLE = {
+    "plain": PLAIN,
+    "resample": AugmentConfig(resample=(0.5, 2.0)),
+    "crop": AugmentConfig(crop=True),
+    "smooth": AugmentConfig(smooth=0.5),
+    "shear": SHEAR_ONLY,
+    "shift": AugmentConfig(shift=True),
+    "drop": AugmentConfig(drop=0.9),
+    "conservative": CONSERVATIVE,
+    "aggressive": AGGRESSIVE,
+}
+
+
+@pytest.mark.parametrize("fit", [False, True])
+@pytest.mark.parametrize("augment", SINGLE.values(), ids=SINGLE)
+@pytest.mark.parametrize("layout", [SBU15, NTU25], ids=lambda layout: layout.name)
+def test_against_one_body_at_a_time(layout: Layout, augment: AugmentConfig, fit: bool) -> None:
+    source = recordings(BODIES, LENGTHS, seed=3, layout=layout)
+    clip = ClipConfig(frames=24, fit=fit)
+    pipeline = Pipeline(layout, clip, augment)
+    for seed in range(3):
+        draw = pipeline.sample(source.size, 3, generator(seed))
+        found = pipeline.apply(source, draw)
+        assert found.joints.dtype == torch.float32
+        assert torch.equal(found.owner, source.owner) and found.size == source.size
+        np.testing.assert_allclose(found.joints.numpy(), reference(source, draw, layout, clip), atol=2e-5)
+
+
+def test_a_call_is_a_sample_applied() -> None:
+    source = recordings(BODIES, LENGTHS)
+    pipeline = Pipeline(SBU15, ClipConfig(frames=24), AGGRESSIVE)
+    clips = pipeline(source, generator(5))
+    torch.testing.assert_close(clips.joints, pipeline.apply(source, pipeline.sample(6, 3, generator(5))).joints)
+
+
+# ---------------------------------------------------------------------- one by one
+
+
+def test_savgol_against_scipy_with_replicated_edges() -> None:
+    lengths = [1, 2, 7, 14, 15, 16, 80]
+    longest = max(lengths)
+    x = torch.randn(len(lengths), longest, 4, 3, generator=generator(0), dtype=torch.float64)
+    for n, length in enumerate(lengths):
+        x[n, length:] = x[n, length - 1]  # as recordings of several lengths are laid side by side
+    found = smooth_some(x.float(), torch.ones(len(lengths), dtype=torch.bool))
+    expected = savgol_filter(x.numpy(), 15, 2, axis=1, mode="nearest")
+    for n, length in enumerate(lengths):
+        np.testing.assert_allclose(found[n, :length], expected[n, :length], atol=1e-5)
+    none = smooth_some(x.float(), torch.zeros(len(lengths), dtype=torch.bool))
+    assert torch.equal(none, x.float())
+
+
+def test_savgol_keeps_a_parabola() -> None:
+    time = torch.arange(40.0)
+    x = (3 - 2 * time + 0.1 * time**2)[None, :, None, None].expand(1, 40, 15, 3).contiguous()
+    y = smooth_some(x, torch.tensor([True]))
+    torch.testing.assert_close(y[:, 7:-7], x[:, 7:-7], rtol=1e-5, atol=1e-4)
+    assert savgol_kernel(15, 2).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_shear_is_the_matrix_of_equation_5() -> None:
+    pipeline = Pipeline(SBU15, ClipConfig(frames=8), SHEAR_ONLY)
+    source = recordings([1], [8])
+    # Row X: x' = x + s_X^Y y + s_X^Z z, and so on.
+    matrix = torch.tensor([[1, 0.5, 0], [0, 1, 0], [0, -0.25, 1]])
+    draw = pipeline.sample(1, 3, generator(0))._replace(shear=matrix[None])
+    sheared = pipeline.apply(source, draw).joints[0, :, :, :3]
+    x, y, z = source.frames.unbind(2)
+    torch.testing.assert_close(sheared, torch.stack([x + 0.5 * y, y, z - 0.25 * y], 2))
+    planar = pipeline.sample(1000, 2, generator(0)).shear
+    assert planar.shape == (1000, 2, 2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_drop_zeroes_the_limbs_of_one_side_and_nothing_else(layout: Layout, side: int) -> None:
+    pipeline = Pipeline(layout, ClipConfig(frames=6), AugmentConfig(drop=1.0))
+    source = recordings([2], [6], layout=layout)
+    draw = pipeline.sample(1, 3, generator(0))._replace(side=torch.tensor([side]))
+    whole = pipeline.apply(source, draw._replace(side=torch.tensor([0]))).joints
+    dropped = pipeline.apply(source, draw).joints
+    gone = {j for j, name in enumerate(layout.joints) if name.startswith(["-", "left_", "right_"][side])}
+    for joint in range(len(layout.joints)):
+        if joint in gone:
+            assert not dropped[:, :, joint].any(), layout.joints[joint]
+        else:
+            assert torch.equal(dropped[:, :, joint], whole[:, :, joint]), layout.joints[joint]
+
+
+def test_bodies_of_a_clip_share_the_draw() -> None:
+    source = recordings([1, 2], [20, 20])
+    frames = source.frames.clone()
+    frames[40:] = frames[20:40]  # the second person does what the first does
+    pipeline = Pipeline(SBU15, ClipConfig(frames=16), AGGRESSIVE)
+    for seed in range(20):
+        joints = pipeline(source._replace(frames=frames), generator(seed)).joints
+        assert torch.equal(joints[1], joints[2])
+
+
+# ---------------------------------------------------------------------- draws
+
+
+def test_draws_have_the_stated_probabilities_and_ranges() -> None:
+    count = 20_000
+    pipeline = Pipeline(SBU15, ClipConfig(frames=150), AGGRESSIVE)
+    draw = pipeline.sample(count, 3, generator(0))
+
+    def uniform(x: Tensor, low: float, high: float) -> None:
+        """Kolmogorov and Smirnov: the largest distance of the distribution function, at a significance of 1e-6."""
+        x = (x.double().flatten().sort().values - low) / (high - low)
+        assert x[0] >= 0 and x[-1] <= 1
+        steps = torch.arange(1, len(x) + 1) / len(x)
+        assert (x - steps).abs().max() < 2.7 / len(x) ** 0.5
+
+    uniform(draw.rate, 0.7, 1.3)
+    uniform(draw.offset, 0, 1)
+    uniform(draw.begin, 0, 1)
+    off_diagonal = draw.shear[:, ~torch.eye(3, dtype=torch.bool)]
+    for factor in off_diagonal.T:
+        uniform(factor, -1, 1)
+    assert (draw.shear.diagonal(dim1=1, dim2=2) == 1).all()
+    assert draw.smooth.float().mean() == pytest.approx(0.5, abs=0.02)
+    shares = torch.bincount(draw.side, minlength=3) / count
+    assert shares.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.02)
+    # None follows from another: what is drawn is uncorrelated.
+    columns = [draw.rate, draw.offset, draw.begin, draw.smooth, draw.side > 0, draw.side == 1, *off_diagonal.T]
+    table = torch.stack([column.double() for column in columns])
+    correlation = torch.corrcoef(table).fill_diagonal_(0)
+    correlation[4, 5] = correlation[5, 4] = 0  # a dropped left side is a dropped side
+    assert correlation.abs().max() < 0.04
+    sided = draw.side[draw.side > 0]
+    assert (sided == 1).float().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_offset_reaches_every_frame() -> None:
+    pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(shift=True))
+    draw = pipeline.sample(3000, 3, generator(0))
+    first = pipeline.warp(torch.full((3000,), 10), draw)[:, 0].long()
+    counts = torch.bincount(first, minlength=10)
+    assert len(counts) == 10 and counts.min() > 200
+
+
+def test_a_crop_reaches_every_place_and_lies_in_the_middle_otherwise() -> None:
+    pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(crop=True))
+    first = pipeline.warp(torch.full((3000,), 15), pipeline.sample(3000, 3, generator(0)))[:, 0].long()
+    counts = torch.bincount(first, minlength=6)
+    assert len(counts) == 6 and counts.min() > 350
+    middle = Pipeline(SBU15, ClipConfig(frames=10))
+    assert middle.warp(torch.tensor([14]), middle.sample(1, 3))[0].tolist() == list(range(2, 12))
+
+
+def test_draws_are_a_function_of_the_seed_alone() -> None:
+    source, other = recordings(BODIES, LENGTHS), recordings([2, 2, 1, 1, 1, 1], [30, 4, 4, 9, 9, 12], seed=1)
+    pipeline = Pipeline(SBU15, ClipConfig(frames=16), AGGRESSIVE)
+    first = pipeline(source, generator(7)).joints
+    torch.manual_seed(123)  # whatever ran before, on the same generator state of the process or another
+    torch.rand(17)
+    pipeline(other, generator(8))
+    assert torch.equal(pipeline(source, generator(7)).joints, first)
+    state = torch.get_rng_state()
+    pipeline(source, generator(7))
+    assert torch.equal(torch.get_rng_state(), state)  # nor does it disturb others
+    draws = {tuple(pipeline.sample(4, 3, generator(seed)).rate.tolist()) for seed in range(50)}
+    assert len(draws) == 50
+    # Draws do not depend on the recordings: only on how many there are.
+    a, b = (pipeline.sample(s.size, 3, generator(7)) for s in (source, other))
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+OFF: dict[str, tuple[AugmentConfig, str]] = {
+    "resample": (dataclasses.replace(AGGRESSIVE, resample=(1.0, 1.0)), "rate"),
+    "crop": (dataclasses.replace(AGGRESSIVE, crop=False), "begin"),
+    "smooth": (dataclasses.replace(AGGRESSIVE, smooth=0.0), "smooth"),
+    "shear": (dataclasses.replace(AGGRESSIVE, shear=0.0), "shear"),
+    "shift": (dataclasses.replace(AGGRESSIVE, shift=False), "offset"),
+    "drop": (dataclasses.replace(AGGRESSIVE, drop=0.0), "side"),
+}
+
+
+@pytest.mark.parametrize(("config", "field"), OFF.values(), ids=OFF)
+def test_switching_one_off_moves_no_other_draw(config: AugmentConfig, field: str) -> None:
+    clip = ClipConfig(frames=16)
+    source = generator(3), generator(3)
+    every = Pipeline(SBU15, clip, AGGRESSIVE).sample(50, 3, source[0])
+    without = Pipeline(SBU15, clip, config).sample(50, 3, source[1])
+    for name in Draw._fields:
+        assert torch.equal(getattr(every, name), getattr(without, name)) == (name != field), name
+    assert torch.equal(source[0].get_state(), source[1].get_state())  # what is drawn next stays as well
+    plain = Pipeline(SBU15, clip, PLAIN).sample(50, 3)
+    assert torch.equal(getattr(without, field), getattr(plain, field))
+
+
+# ---------------------------------------------------------------------- lengths
+
+
+@pytest.mark.parametrize("length", [2, 10, 23, 24, 25, 31, 400])
+def test_fit_covers_a_recording_once_from_end_to_end(length: int) -> None:
+    pipeline = Pipeline(SBU15, ClipConfig(frames=24, fit=True))
+    position = pipeline.warp(torch.tensor([length]), pipeline.sample(1, 3))[0]
+    torch.testing.assert_close(position, torch.linspace(0, length - 1, 24), rtol=1e-5, atol=1e-5)
+    source = recordings([1], [length])
+    joints = pipeline(source).joints[0, ..., :3]
+    torch.testing.assert_close(joints[0], source.frames[0])
+    torch.testing.assert_close(joints[-1], source.frames[-1], atol=1e-4, rtol=0)
+
+
+def test_plain_is_deterministic_and_changes_nothing() -> None:
+    source = recordings([1], [24])
+    pipeline = Pipeline(SBU15, ClipConfig(frames=24), PLAIN)
+    one, two = (pipeline(source).joints for _ in range(2))
+    assert torch.equal(one, two)
+    assert torch.equal(one[0, ..., :3], source.frames)
+    repeated = pipeline(recordings([1], [10])).joints[0]
+    assert torch.equal(repeated, torch.cat([repeated[:10]] * 3)[:24])
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_recordings_of_one_frame(fit: bool) -> None:
+    source = recordings([1, 2], [1, 1])
+    for augment in (PLAIN, CONSERVATIVE, AGGRESSIVE):
+        joints = Pipeline(SBU15, ClipConfig(frames=16, fit=fit), augment)(source, generator(0)).joints
+        assert joints.isfinite().all()
+        torch.testing.assert_close(joints, joints[:, :1].expand_as(joints), rtol=1e-5, atol=1e-6)
+
+
+def test_half_precision_frames_are_worked_on_in_single() -> None:
+    source = recordings(BODIES, LENGTHS)
+    half = source._replace(frames=source.frames.half())
+    pipeline = Pipeline(SBU15, ClipConfig(frames=16), AGGRESSIVE)
+    expected = pipeline(source._replace(frames=half.frames.float()), generator(1)).joints
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(pipeline(half, generator(1)).joints, expected)
+
+
+def test_only_a_recordings_own_rows_are_read() -> None:
+    source = recordings([1, 1], [5, 9])
+    padded = torch.full((len(source.frames) + 40, 15, 3), torch.nan)
+    padded[10:15], padded[30:39] = source.frames[:5], source.frames[5:]
+    elsewhere = source._replace(frames=padded, start=torch.tensor([10, 30]))
+    pipeline = Pipeline(SBU15, ClipConfig(frames=16), AGGRESSIVE)
+    for seed in range(5):
+        assert torch.equal(pipeline(elsewhere, generator(seed)).joints, pipeline(source, generator(seed)).joints)
+
+
+IMPOSSIBLE: list[tuple[Callable[[], object], str]] = [
+    (lambda: ClipConfig(frames=1), "at least 2"),
+    (lambda: AugmentConfig(resample=(1.3, 0.7)), "ascending"),
+    (lambda: AugmentConfig(resample=(0.0, 0.7)), "positive"),
+    (lambda: AugmentConfig(shear=-1.0), "not be negative"),
+    (lambda: AugmentConfig(smooth=1.1), "smooth must be a probability"),
+    (lambda: AugmentConfig(drop=-0.1), "drop must be a probability"),
+]
+
+
+@pytest.mark.parametrize(("build", "said"), IMPOSSIBLE)
+def test_impossible_settings_are_refused(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build()
