@@ -130,18 +130,18 @@ class Pipeline:
     def warp(self, length: Tensor, draw: Draw) -> Tensor:
         """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate.
 
-        With `fit`, a recording of S frames is cut into T spans of S / T frames, and an output frame is where a span begins:
-        trained models depend on this mapping, so it stays.
+        With `fit`, the first and the last output frame at a rate of one are the recording's first and last.
         """
         frames = self.clip.frames
-        stretch = (length / frames).clamp(min=1e-6) if self.clip.fit else torch.ones_like(draw.rate)
-        speed = draw.rate * stretch  # source frames per output frame
-        played = ((length - 1) / speed).floor().long() + 1  # output frames from the first source frame to the last
+        # Output frames, and source frames an output frame, from the first source frame to the last at a rate of one.
+        span = torch.full_like(length, frames - 1) if self.clip.fit else length - 1
+        stretch = (length - 1) / (frames - 1) if self.clip.fit else torch.ones_like(draw.rate)
+        played = (span / draw.rate).floor().long() + 1
         shift = (draw.offset * frames).long()
         time = (torch.arange(frames, device=length.device) + shift[:, None]) % frames
         room = (played - frames).clamp(min=0)
         begin = (draw.begin * (room + 1)).long().clamp(max=room)
-        return (begin[:, None] + time % played[:, None]) * speed[:, None]
+        return (begin[:, None] + time % played[:, None]) * (draw.rate * stretch)[:, None]
 
 
 def dense(recordings: Recordings) -> Tensor:
