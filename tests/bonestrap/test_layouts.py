@@ -55,7 +55,7 @@ def test_parts_hold_every_joint_once(layout: Layout) -> None:
 
 
 def original_partitions(layout: Layout) -> list[np.ndarray]:
-    """The spatial configuration of ST-GCN by its definition: A D^-1 over shortest paths, cut by the distance to the centre.
+    """The spatial configuration of ST-GCN by definition: A D^-1 over shortest paths, cut by the distance to the centre.
 
     Entry (j, i) is what joint i receives from joint j, as in the original's product over the first axis.
     """
