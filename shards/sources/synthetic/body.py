@@ -147,7 +147,7 @@ def _arms(out: np.ndarray, build: Build, motion: Motion, upright: np.ndarray) ->
     forearm = unit(wrist - elbow)
     # In the plane of the arm and across it: the hand bends in the first direction, the thumb sits in the second.
     inner = unit(shoulder - elbow - ((shoulder - elbow) * forearm).sum(-1, keepdims=True) * forearm)
-    across = np.cross(forearm, inner)
+    across = np.cross(forearm, inner) * OUTWARD[:, None]
     bend = motion.wrists[..., None]
     palm = np.cos(bend) * forearm + np.sin(bend) * inner
     hand = wrist + palm * build.palm

@@ -1,0 +1,134 @@
+"""Pictures: each function leaves a readable PNG with the panels, labels and colours that it promises."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bonestrap.layouts import NTU25
+from launch import pictures
+from shards.preprocess import canonical
+from shards.sources.synthetic.actions import ACTIONS
+from shards.sources.synthetic.people import person
+from shards.sources.synthetic.stage import perform
+
+CLASSES = tuple(f"class {index}" for index in range(10))
+
+
+def recording(label: int) -> np.ndarray:
+    """(T, M, V, 3) as it is packed: z up, facing +y in the first frame."""
+    rng = np.random.default_rng(label)
+    return canonical(perform(ACTIONS[label], person(rng), 0.0, rng), layout=NTU25)
+
+
+def panels(figure: Any) -> list[Any]:
+    return figure.axes
+
+
+def png(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, read from the file's header; at least 400 on each side and not empty."""
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 8000
+    width, height = struct.unpack(">II", content[16:24])
+    assert width > 400 and height > 250
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing half-written beside it"
+    return width, height
+
+
+def test_a_strip_has_a_panel_for_every_pose_of_every_recording(tmp_path: Path) -> None:
+    rows = {"kick": recording(4), "push": recording(15)}
+    figure = pictures.skeleton_strip(tmp_path / "strip.png", rows, NTU25, title="two recordings", poses=5)
+    assert len(figure.axes) == 2 * 5
+    single, pair = figure.axes[0], figure.axes[5]
+    assert len(pair.lines) == 2 * len(single.lines) == 2 * (len(NTU25.bones) + 1)  # 24 bones and a head a person
+    assert {line.get_color() for line in single.lines} == set(pictures.PARTS.values())
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1, "one scale for all"
+    assert (single.get_ylabel(), pair.get_ylabel()) == ("kick", "push")
+    assert figure.axes[4].get_xlabel() == str(len(rows["kick"]) - 1)
+    png(tmp_path / "strip.png")
+
+
+def test_left_and_right_are_drawn_as_seen_from_the_front(tmp_path: Path) -> None:
+    """A person who faces the viewer has the left hand on the viewer's right, and the head up."""
+    figure = pictures.skeleton_strip(tmp_path / "strip.png", {"wave": recording(0)}, NTU25, title="", poses=2)
+    middle = {
+        part: np.mean([line.get_xydata() for line in figure.axes[0].lines[:-1] if line.get_color() == colour], (0, 1))
+        for part, colour in pictures.PARTS.items()
+        if part != "trunk"
+    }
+    assert middle["left_arm"][0] > middle["right_arm"][0]
+    assert middle["left_arm"][1] > middle["left_leg"][1]
+
+
+def test_dropped_limbs_are_left_out_of_augmented_views(tmp_path: Path) -> None:
+    source = recording(2)
+    dropped = np.concatenate([source, source], -1)  # joint and bone channels, as in a clip
+    dropped[:, :, NTU25.left] = 0
+    figure = pictures.augmented_views(
+        tmp_path / "views.png", source, {"aggressive": dropped, "conservative": source}, NTU25, title="views", poses=4
+    )
+    assert len(figure.axes) == 3 * 4
+    assert [figure.axes[row * 4].get_ylabel() for row in range(3)] == ["source", "aggressive", "conservative"]
+    left = {pictures.PARTS["left_arm"], pictures.PARTS["left_leg"]}
+    shown = [{line.get_color() for line in axes.lines} for axes in figure.axes]
+    assert all(left <= colours for colours in shown[:4] + shown[8:])
+    assert not any(left & colours for colours in shown[4:8])
+    png(tmp_path / "views.png")
+
+
+def test_an_embedding_map_keeps_clusters_apart(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(9), 12)  # the tenth class has no recording
+    features = 8 * rng.normal(size=(9, 16))[labels] + rng.normal(size=(108, 16))
+    figure = pictures.embedding_map(tmp_path / "map.png", features, labels, CLASSES, title="features")
+    (axes,) = panels(figure)
+    clouds = [np.asarray(cloud.get_offsets()) for cloud in axes.collections]
+    assert [len(cloud) for cloud in clouds] == [12] * 9
+    centres = np.array([cloud.mean(0) for cloud in clouds])
+    nearest = ((np.concatenate(clouds)[:, None] - centres) ** 2).sum(-1).argmin(1)
+    assert (nearest == labels).mean() > 0.95
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(CLASSES[:9])
+    looks = {(tuple(cloud.get_facecolor()[0]), len(cloud.get_paths()[0].vertices)) for cloud in axes.collections}
+    assert len(looks) == 9, "no two classes share colour and marker"
+    png(tmp_path / "map.png")
+
+
+def test_a_confusion_matrix_is_in_percent_of_the_true_class(tmp_path: Path) -> None:
+    truth, predicted = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 0])
+    figure = pictures.confusion_matrix(tmp_path / "m.png", truth, predicted, CLASSES[:4], title="four classes")
+    matrix, bar = panels(figure)
+    expected = np.array([[75, 25, 0, 0], [0, 100, 0, 0], [100, 0, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_allclose(matrix.images[0].get_array(), expected)
+    assert sorted(text.get_text() for text in matrix.texts) == ["100", "100", "25", "75"]
+    assert matrix.get_ylabel() == "true class" and "%" in bar.get_ylabel()
+    png(tmp_path / "m.png")
+
+
+def test_accuracy_stands_over_parameters_and_floors_are_lines(tmp_path: Path) -> None:
+    rows = [
+        pictures.Result("teacher", 800_000, 0.84, "teacher"),
+        pictures.Result("student", 50_000, 0.82, "student"),
+        pictures.Result("scratch", 50_000, 0.81, "scratch"),
+        pictures.Result("raw joints", None, 0.45, "floor"),
+    ]
+    figure = pictures.accuracy_against_parameters(tmp_path / "a.png", rows, title="test accuracy")
+    (axes,) = panels(figure)
+    assert axes.get_xscale() == "log" and "%" in axes.get_ylabel()
+    points = {tuple(point) for cloud in axes.collections for point in np.asarray(cloud.get_offsets()).tolist()}
+    assert points == {(800_000, 84), (50_000, 82), (50_000, 81)}
+    assert [line.get_ydata()[0] for line in axes.lines] == [45]
+    written = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert set(written) == {"teacher", "student", "scratch", "raw joints"}
+    assert abs(written["student"] - written["scratch"]) >= 4, "labels do not lie over one another"
+    png(tmp_path / "a.png")
+
+
+def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"strip\.png: there is no recording to draw"):
+        pictures.skeleton_strip(tmp_path / "strip.png", {}, NTU25, title="none")
+    assert not list(tmp_path.iterdir())
