@@ -55,8 +55,9 @@ def test_a_strip_has_a_panel_for_every_pose_of_every_recording(tmp_path: Path) -
 def test_left_and_right_are_drawn_as_seen_from_the_front(tmp_path: Path) -> None:
     """A person who faces the viewer has the left hand on the viewer's right, and the head up."""
     figure = pictures.skeleton_strip(tmp_path / "strip.png", {"wave": recording(0)}, NTU25, title="", poses=2)
+    first = panels(figure)[0]
     middle = {
-        part: np.mean([line.get_xydata() for line in figure.axes[0].lines[:-1] if line.get_color() == colour], (0, 1))
+        part: np.mean([line.get_xydata() for line in first.lines if line.get_color() == colour], (0, 1))
         for part, colour in pictures.PARTS.items()
         if part != "trunk"
     }
