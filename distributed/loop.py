@@ -84,7 +84,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
     # ------------------------------------------------------------------ this rank's share of every step
     method, optimizer, loader = job.method, job.optimizer, job.loader
     groups = strategy.share(loader.groups)
-    scale = strategy.world / loader.groups  # the mean over ranks of these sums is the mean over all groups
+    scale = 1 / loader.groups  # gradients are summed over groups and ranks: the step follows the groups' mean
 
     # ------------------------------------------------------------------ resume
     store = Checkpoints(job.run / "checkpoints", keep=job.keep, warn=strategy.screen.message)
@@ -96,7 +96,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
         strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")
     progress = Progress(strategy.screen, title=job.title, steps=job.steps)
     meter = Meter(len(groups), done)
-    forward = strategy.wrap(method)
+    forward = strategy.wrap(method, len(groups))
     method.train()
 
     def probe(step: int) -> None:
@@ -122,7 +122,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
                 last = group == groups[-1]
                 with clock.waiting():
                     batch = loader.group(step, group)
-                torch.manual_seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
+                strategy.seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
                 with strategy.accumulate(last=last):
                     with torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
                         losses = forward(batch, step)

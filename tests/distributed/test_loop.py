@@ -16,7 +16,7 @@ import torch
 
 from bonestrap.clips import Batch, Recordings
 from distributed.loop import Clock, TrainingStopped, train
-from distributed.strategy import Single, Strategy
+from distributed.strategy import Single, Strategy, additions_by_halves
 from distributed.tracking import read
 from tests.distributed.toy import (
     Killer,
@@ -78,7 +78,7 @@ def count_collectives(strategy: Strategy, folder: Path) -> dict[str, object]:
     size = job.method.moments.numel()
     return {
         "of_moments": sum(entry == (size, torch.float64) for entry in seen),
-        "all": len(seen),
+        "of_metrics": sum(entry[1] == torch.float64 and entry[0] != size for entry in seen),
         "counter": strategy.moment_collectives,
         "after_steps": job.method.after_steps,
     }
@@ -86,7 +86,7 @@ def count_collectives(strategy: Strategy, folder: Path) -> dict[str, object]:
 
 def test_one_collective_of_moments_a_step_and_one_of_metrics_a_reading(tmp_path: Path, two_ranks: Ranks) -> None:
     for counted in two_ranks(count_collectives, tmp_path):
-        assert counted == {"of_moments": 5, "all": 6, "counter": 5, "after_steps": 5}
+        assert counted == {"of_moments": 5, "of_metrics": 1, "counter": 5, "after_steps": 5}
 
 
 def target_statistics(strategy: Strategy, folder: Path) -> dict[str, torch.Tensor]:
@@ -107,7 +107,27 @@ def test_moments_are_pooled_over_groups_and_ranks_and_equal_on_all(tmp_path: Pat
     torch.testing.assert_close(first["mean"], expected, rtol=1e-6, atol=0)
 
 
+def test_seeding_is_that_of_torch() -> None:
+    Single().seed(2**62 + 3)
+    drawn = torch.rand(5)
+    torch.manual_seed(2**62 + 3)
+    same(drawn, torch.rand(5))
+
+
 # ---------------------------------------------------------------------- accumulation
+
+
+@pytest.mark.parametrize(
+    ("groups", "sums"), [(1, "0"), (2, "(0+1)"), (4, "((0+1)+(2+3))"), (6, "((0+(1+2))+(3+(4+5)))")]
+)
+def test_gradients_are_added_by_halves(groups: int, sums: str) -> None:
+    aside: list[str] = []
+    for group, additions in enumerate(additions_by_halves(groups)):
+        aside.append(str(group))
+        for _ in range(additions):
+            newest = aside.pop()
+            aside[-1] = f"({aside[-1]}+{newest})"
+    assert aside == [sums]
 
 
 class WholeBatch(ToyLoader):
@@ -147,6 +167,16 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, two_
     torch.testing.assert_close(gradients(Single(), tmp_path / "one"), expected, rtol=1e-5, atol=1e-7)
     for found in two_ranks(gradients, tmp_path):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_groups_that_reach_different_parameters_are_refused(tmp_path: Path) -> None:
+    class Choosy(Plain):
+        def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+            losses = super().forward(batch, step)
+            return losses if batch.seed % 2 else {"loss": self.head.weight.square().sum()}
+
+    with pytest.raises(RuntimeError, match="did not reach the same parameters"):
+        train(toy_job(tmp_path, steps=1, method=Choosy()), Single())
 
 
 def test_the_target_moves_once_a_step_however_many_groups(tmp_path: Path) -> None:
