@@ -76,8 +76,11 @@ def moments_size(layers: Sequence[BatchNorm]) -> int:
 def take_moments(layers: Sequence[BatchNorm]) -> Tensor:
     """Turn what the layers noted since the last call into one flat float64 vector [sums | sums of squares | counts].
 
-    float64 because the sum of squares of data far from zero cancels in float32.
+    float64 because the sum of squares of data far from zero cancels in float32. Without layers there is nothing to add:
+    a single zero, which fits any vector.
     """
+    if not layers:
+        return torch.zeros((), dtype=torch.float64)
     sums, squares, counts = [], [], []
     for layer in layers:
         seen, layer.seen = layer.seen, []
@@ -96,6 +99,8 @@ def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: flo
     of the online network with its predictor.
     """
     networks = [list(layers) for layers in followers]
+    if not networks[0]:
+        return
     sizes = [layer.mean.numel() for layer in networks[0]]
     channels = sum(sizes)
     sums, squares, counts = moments.split([channels, channels, len(sizes)])
