@@ -107,6 +107,18 @@ def test_moments_are_pooled_over_groups_and_ranks_and_equal_on_all(tmp_path: Pat
     torch.testing.assert_close(first["mean"], expected, rtol=1e-6, atol=0)
 
 
+def test_every_group_of_every_step_draws_for_itself(tmp_path: Path) -> None:
+    drawn: list[float] = []
+
+    class Drawing(ToyMethod):
+        def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+            drawn.append(torch.rand(()).item())
+            return super().forward(batch, step)
+
+    train(toy_job(tmp_path, steps=3, method=Drawing()), Single())
+    assert len(set(drawn)) == 3 * 4
+
+
 def test_seeding_is_that_of_torch() -> None:
     Single().seed(2**62 + 3)
     drawn = torch.rand(5)
