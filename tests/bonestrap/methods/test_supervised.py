@@ -1,0 +1,136 @@
+"""Learning from labels: what moves when, at which rate, with which statistics (document 001, sections 4.2 and 4.4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+from torch import Tensor
+
+from bonestrap.augment import CONSERVATIVE, Pipeline
+from bonestrap.clips import Batch
+from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
+from bonestrap.momentum import BatchNorm, batch_norms
+from distributed.loop import Job, train
+from distributed.strategy import Single
+from tests.bonestrap.test_momentum import error
+from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, encoder
+
+CLASSES = 5
+
+
+class Labelled(Pairs):
+    def group(self, step: int, group: int) -> Batch:
+        batch = super().group(step, group)
+        labels = torch.randint(0, CLASSES, (self.size,), generator=torch.Generator().manual_seed(batch.seed))
+        return Batch(batch.views[:1], labels, batch.seed)
+
+
+def supervised(*, pretrained: bool, frozen: int = 0, smoothing: float = 0.0, alpha: float = 0.9) -> Supervised:
+    classifier = Classifier.new(encoder(), CLASSES)
+    if pretrained:  # statistics of an encoder that has seen data
+        for layer in batch_norms(classifier.encoder):
+            layer.mean.uniform_(-0.5, 0.5)
+            layer.var.uniform_(0.5, 1.5)
+    config = SupervisedConfig(smoothing=smoothing, alpha=alpha)
+    return Supervised(
+        classifier, config, view=Pipeline(LAYOUT, CLIP, CONSERVATIVE), pretrained=pretrained, frozen=frozen
+    )
+
+
+def job(run: Path, method: Supervised, steps: int, encoder_scale: float = 1.0, momentum: float = 0.9) -> Job:
+    parts = [
+        {"params": list(method.classifier.head.parameters()), "scale": 1.0},
+        {"params": list(method.encoder.parameters()), "scale": encoder_scale},
+    ]
+    return Job(
+        method=method,
+        loader=Labelled(groups=2),
+        # Weight decay would move a frozen encoder whose gradients are zero instead of absent.
+        optimizer=torch.optim.SGD(parts, lr=1.0, momentum=momentum, weight_decay=1e-2),
+        learning_rate=lambda step: 0.1,
+        steps=steps,
+        run=run,
+    )
+
+
+def state(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def test_a_frozen_encoder_keeps_every_bit_while_the_head_moves(tmp_path: Path) -> None:
+    method = supervised(pretrained=True, frozen=3)
+    before, head = state(method.encoder), state(method.classifier.head)
+    train(job(tmp_path / "frozen", method, steps=3), Single())
+    torch.testing.assert_close(state(method.encoder), before, rtol=0, atol=0)
+    assert not torch.equal(method.classifier.head.weight, head["weight"])
+    assert not torch.equal(method.classifier.head.bias, head["bias"])
+
+
+def test_a_pretrained_encoder_moves_afterwards_and_keeps_its_statistics(tmp_path: Path) -> None:
+    method = supervised(pretrained=True, frozen=2)
+    before = state(method.encoder)
+    train(job(tmp_path, method, steps=3), Single())
+    assert not any(layer.training for layer in batch_norms(method.encoder))
+    for name, tensor in method.encoder.state_dict().items():
+        moving = name.endswith((".mean", ".var"))
+        assert torch.equal(tensor, before[name]) == moving, name
+
+
+def test_the_encoders_rate_is_scaled(tmp_path: Path) -> None:
+    """One step of plain SGD: a parameter's change over its rate does not depend on the scale."""
+    changes = {}
+    for scale in (1.0, 1e-3):
+        method = supervised(pretrained=True)
+        before = {name: p.detach().double().clone() for name, p in method.named_parameters()}
+        train(job(tmp_path / str(scale), method, steps=1, encoder_scale=scale, momentum=0.0), Single())
+        changes[scale] = {name: p.detach().double() - before[name] for name, p in method.named_parameters()}
+    for name, change in changes[1.0].items():
+        expected = change * 1e-3 if ".encoder." in name else change
+        # A change of a thousandth is read from float32 numbers of about one.
+        torch.testing.assert_close(changes[1e-3][name], expected, rtol=1e-3, atol=2e-7)
+        assert change.abs().max() > 1e-5, name
+
+
+def test_from_scratch_everything_moves_and_statistics_are_pooled_over_groups(tmp_path: Path) -> None:
+    method = supervised(pretrained=False)
+    before = state(method.classifier)
+    seen: dict[BatchNorm, list[Tensor]] = {layer: [] for layer in batch_norms(method)}
+    for layer, inputs_seen in seen.items():
+        layer.register_forward_hook(lambda _, inputs, __, to=inputs_seen: to.append(inputs[0].detach()))
+    train(job(tmp_path, method, steps=1), Single())
+    for layer, parts in seen.items():
+        assert len(parts) == 2
+        assert error(layer, parts) < 1e-6
+    assert not method.moments.any()
+    for name, tensor in method.classifier.state_dict().items():
+        assert not torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_and_accuracy_against_scipy(smoothing: float) -> None:
+    method = supervised(pretrained=True, smoothing=smoothing)
+    batch = Labelled(size=12).group(0, 0)
+    assert batch.labels is not None
+    out = method(batch, 0)
+    clips = method.view(batch.views[0], torch.Generator().manual_seed(batch.seed))
+    logits = method.classifier(clips).detach().double().numpy()
+    target = np.full((12, CLASSES), smoothing / CLASSES)
+    target[np.arange(12), batch.labels] += 1 - smoothing
+    expected = -(target * log_softmax(logits, axis=1)).sum(1).mean()
+    assert out["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert out["train_accuracy"].item() == pytest.approx((logits.argmax(1) == batch.labels.numpy()).mean())
+
+
+def test_labels_are_asked_for() -> None:
+    with pytest.raises(ValueError, match="needs labelled recordings"):
+        supervised(pretrained=True)(Pairs().group(0, 0), 0)
+
+
+@pytest.mark.parametrize("bad", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"alpha": 1.0}])
+def test_impossible_settings_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must lie in"):
+        SupervisedConfig(**bad)
