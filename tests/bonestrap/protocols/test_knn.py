@@ -1,0 +1,63 @@
+"""k nearest neighbours against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from bonestrap.protocols.knn import knn_accuracy, knn_predict
+
+
+def features(count: int, seed: int, width: int = 12, classes: int = 4) -> tuple[Tensor, Tensor]:
+    """Rows whose length says nothing and whose direction says a little about the class."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, classes, (count,), generator=generator)
+    centres = torch.randn(classes, width, generator=torch.Generator().manual_seed(99))
+    x = centres[y] + 1.5 * torch.randn(count, width, generator=generator)
+    return x * (0.1 + 10 * torch.rand(count, 1, generator=generator)), y
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 10])
+def test_against_scikit_learn(k: int) -> None:
+    (train_x, train_y), (test_x, test_y) = features(300, 0), features(200, 1)
+    peer = KNeighborsClassifier(k, metric="cosine").fit(train_x.double(), train_y)
+    share = peer.predict_proba(test_x.double())
+    best = np.sort(share, axis=1)
+    clear = best[:, -1] > best[:, -2]  # scikit-learn breaks ties by the class number
+    found = knn_predict(train_x, train_y, test_x, k)
+    np.testing.assert_array_equal(found[clear], peer.predict(test_x.double())[clear])
+    assert clear.mean() > 0.7
+    np.testing.assert_array_equal(found, knn_predict(train_x, train_y, test_x, k, block=7))
+    assert knn_accuracy(train_x, train_y, test_x, test_y, k) == pytest.approx((found == test_y).double().mean().item())
+    if k == 1:
+        assert clear.all()
+        assert knn_accuracy(train_x, train_y, test_x, test_y) == pytest.approx(peer.score(test_x.double(), test_y))
+
+
+def angles(*degrees: float) -> Tensor:
+    radians = torch.tensor(degrees).deg2rad()
+    return torch.stack([radians.cos(), radians.sin()], 1)
+
+
+def test_a_tie_goes_to_the_more_similar_neighbours() -> None:
+    train_x = angles(10, -30, 40, -20)
+    query = angles(0)
+    # Two of each: class 0 at 10 and 40 degrees, class 1 at 30 and 20: cos 10 + cos 40 < cos 30 + cos 20.
+    assert knn_predict(train_x, torch.tensor([0, 1, 0, 1]), query, k=4).tolist() == [1]
+    assert knn_predict(train_x, torch.tensor([1, 0, 1, 0]), query, k=4).tolist() == [0]
+    assert knn_predict(train_x, torch.tensor([5, 3, 3, 5]), query, k=2).tolist() == [5]
+
+
+def test_similarity_never_outvotes_a_neighbour() -> None:
+    train_x = angles(0, 0, 170, 175, 178)
+    assert knn_predict(train_x, torch.tensor([0, 0, 1, 1, 1]), angles(0), k=5).tolist() == [1]
+
+
+def test_k_is_at_most_the_number_of_training_rows() -> None:
+    train_x, train_y = features(5, 0)
+    for k in (0, 6):
+        with pytest.raises(ValueError, match=r"between 1 and the number of training features \(5\)"):
+            knn_predict(train_x, train_y, train_x, k)

@@ -1,0 +1,116 @@
+"""Ridge and logistic regression against scikit-learn and scipy, and the choice of their strength."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional as F
+
+from bonestrap.protocols.linear import Linear, logistic, ridge, select
+from tests.bonestrap.protocols.test_knn import features
+
+
+def scaled(x: Tensor, by: Tensor) -> Tensor:
+    """Columns of very different scale and offset, as standardising must not mind; one of them constant."""
+    factors = torch.logspace(-2, 2, x.shape[1])
+    x = x * factors + 5 * factors
+    x[:, 0] = 3.0
+    return x
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1.0, 1e3])
+def test_ridge_against_scikit_learn(strength: float) -> None:
+    (x, y), (test_x, test_y) = features(120, 0), features(80, 1)
+    x, test_x = scaled(x, x), scaled(test_x, x)
+    found = ridge(x, y, 4, strength)
+    scaler = StandardScaler().fit(x.double())
+    peer = RidgeClassifier(alpha=strength, solver="svd").fit(scaler.transform(x.double()), y)
+    expected = peer.decision_function(scaler.transform(test_x.double()))
+    logits = test_x.double() @ found.weight.T + found.bias
+    np.testing.assert_allclose(logits, expected, rtol=1e-6, atol=1e-6)
+    assert found.accuracy(test_x, test_y) == pytest.approx(np.mean(expected.argmax(1) == test_y.numpy()))
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0])
+def test_logistic_against_scikit_learn(strength: float) -> None:
+    (x, y), (test_x, _) = features(150, 0), features(80, 1)
+    x, test_x = scaled(x, x), scaled(test_x, x)
+    found = logistic(x, y, 4, strength)
+    scaler = StandardScaler().fit(x.double())
+    # scikit-learn minimises C times the summed cross-entropy plus half the squared weights.
+    peer = LogisticRegression(C=1 / (strength * len(x)), max_iter=10_000, tol=1e-10)
+    peer.fit(scaler.transform(x.double()), y)
+    loss = F.cross_entropy(x.double() @ found.weight.T + found.bias, y).item()
+    least = -peer.predict_log_proba(scaler.transform(x.double()))[np.arange(len(y)), y].mean()
+    squares = (found.weight * torch.from_numpy(scaler.scale_)).square().sum().item()
+    assert loss + strength / 2 * squares == pytest.approx(least + strength / 2 * (peer.coef_**2).sum(), rel=1e-6)
+    logits = (test_x.double() @ found.weight.T + found.bias).log_softmax(1)
+    expected = peer.predict_log_proba(scaler.transform(test_x.double()))
+    # At the weakest the minimum is flat.
+    np.testing.assert_allclose(logits, expected, atol=2e-3 if strength > 1e-3 else 0.1)
+    np.testing.assert_array_equal(found.predict(test_x), expected.argmax(1))
+
+
+def test_a_class_without_rows_is_never_predicted() -> None:
+    x, y = features(60, 0)
+    for fit in (ridge, logistic):
+        found = fit(x, y, 6, 1e-2)
+        assert found.weight.shape == (6, 12)
+        assert found.predict(x).max() <= 3
+
+
+# ---------------------------------------------------------------------- selection
+
+
+class Recorder:
+    """Fits nothing, and notes which rows it was given to fit and to judge."""
+
+    def __init__(self, accuracy: dict[float, float]) -> None:
+        self.accuracy_at = accuracy
+        self.fitted: list[tuple[float, list[float]]] = []
+        self.judged: list[list[float]] = []
+
+    def __call__(self, x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
+        assert torch.equal(x[:, 0].long() % 4, y)  # rows and labels stay together
+        self.fitted.append((strength, x[:, 0].tolist()))
+        recorder = self
+
+        class Judge(Linear):
+            def accuracy(self, x: Tensor, y: Tensor) -> float:
+                assert torch.equal(x[:, 0].long() % 4, y)
+                recorder.judged.append(x[:, 0].tolist())
+                return recorder.accuracy_at[strength]
+
+        return Judge(torch.zeros(classes, x.shape[1]), torch.zeros(classes))
+
+
+def test_select_fits_outside_and_judges_inside_the_held_out_rows() -> None:
+    rows = torch.arange(10.0)[:, None]
+    labels = rows[:, 0].long() % 4
+    held_out = torch.tensor([False, True, False, False, True, True, False, False, False, False])
+    fit = Recorder({0.1: 0.5, 1.0: 0.75, 10.0: 0.75, 100.0: 0.25})
+    _, strength, accuracy = select(fit, list(fit.accuracy_at), rows, labels, held_out, 4)
+    inside, outside = [1.0, 4.0, 5.0], [0.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0]
+    assert fit.judged == [inside] * 4
+    assert fit.fitted[:4] == [(s, outside) for s in fit.accuracy_at]
+    assert fit.fitted[4:] == [(10.0, rows[:, 0].tolist())]  # of equals the stronger, then refitted on all rows
+    assert (strength, accuracy) == (10.0, 0.75)
+
+
+def test_select_is_a_function_of_its_arguments() -> None:
+    """Rows that were not handed over, such as a test set, cannot matter: the choice repeats bit for bit."""
+    (x, y) = features(120, 0)
+    held_out = torch.arange(120) % 3 == 0
+    strengths = (0.1, 10.0, 1000.0)
+    found = [select(ridge, strengths, x.clone(), y.clone(), held_out, 4) for _ in range(2)]
+    assert found[0][1:] == found[1][1:]
+    assert torch.equal(found[0][0].weight, found[1][0].weight)
+    expected = {
+        s: ridge(x[~held_out], y[~held_out], 4, s).accuracy(x[held_out], y[held_out]) for s in (0.1, 10.0, 1000.0)
+    }
+    assert found[0][2] == max(expected.values()) == expected[found[0][1]]
+    assert torch.equal(found[0][0].weight, ridge(x, y, 4, found[0][1]).weight)
