@@ -152,7 +152,11 @@ def save(directory: Path, model: Model) -> None:
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(model.description)}, indent=2, sort_keys=True)
     (aside / "model.json").write_text(text + "\n")
     directory.mkdir(exist_ok=True)
-    for name in ("model.safetensors", "model.json"):  # the description last: without it there is no model
+    # The description goes first and comes last: without it there is no model, so weights never meet another's.
+    (directory / "model.json").unlink(missing_ok=True)
+    for name in ("model.safetensors", "model.json"):
+        with (aside / name).open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(aside / name, directory / name)
     aside.rmdir()
 
@@ -177,7 +181,9 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
         )
         layout = LAYOUTS[description.layout]
         encoder = build_encoder(description.encoder, description.config, layout)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except ModelError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # not JSON, not an object, or impossible values
         raise ModelError(f"{file} is damaged ({error}): copy the model directory again") from error
     head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None
     model = Model(description, encoder, head)

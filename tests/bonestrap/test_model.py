@@ -1,0 +1,297 @@
+"""The shipped model: equal after a round trip and to the packed path, blind to the camera, plain about damage."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor, nn
+
+import bonestrap
+from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.clips import Recordings
+from bonestrap.encoders.stgcn import STGCN
+from bonestrap.layouts import KINECT20
+from bonestrap.model import Description, Model, ModelError, build_encoder, load, save
+from bonestrap.protocols.features import extract
+from bonestrap.protocols.floor import calibrate
+from shards import preprocess
+
+CLASSES = ("wave", "drop", "throw")
+
+
+def model(seed: int = 0, classes: tuple[str, ...] = CLASSES, fit: bool = False) -> Model:
+    """A random network that tells random recordings apart, with the statistics of such recordings."""
+    torch.manual_seed(seed)
+    description = Description(
+        stage="teacher" if classes else "pretrained",
+        encoder="stgcn",
+        config={"width": 0.125, "dropout": 0.0},
+        layout="kinect20",
+        clip=ClipConfig(frames=16, fit=fit),
+        classes=classes,
+        lineage={"data": "test", "labels": 0.1},
+    )
+    encoder = build_encoder("stgcn", description.config, KINECT20)
+    head = nn.Linear(encoder.features, len(classes)) if classes else None
+    one = Model(description, encoder, head).eval()
+    chunks = [one.prepare([recording(20, seed=100 + k) for k in range(8)])]
+    calibrate(encoder, one.pipeline, chunks)
+    if head is not None:
+        features = extract(encoder, one.pipeline, chunks)
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(head.weight.shape) / features.std(0).norm() * 2)
+            head.bias.copy_(-head.weight @ features.mean(0))
+    return one
+
+
+def recording(frames: int, bodies: int = 1, seed: int = 0) -> np.ndarray:
+    """Random people before a camera, (T, M, V, 3) float32 metres."""
+    generator = np.random.default_rng(seed)
+    pose = generator.normal(0, 0.4, (1, bodies, 20, 3))
+    moves = generator.normal(0, 0.02, (frames, bodies, 20, 3)).cumsum(0)
+    return (pose + moves + [0.3, -0.2, 3.0]).astype(np.float32)
+
+
+def gappy() -> np.ndarray:
+    """Nobody at first, then one person, then two, one of them missing for a while; the third slot is empty."""
+    joints = np.full((25, 3, 20, 3), np.nan, np.float32)
+    joints[2:, 0] = recording(23)[:, 0]
+    joints[8:, 1] = recording(17, seed=1)[:, 0]
+    joints[12:15, 0] = np.nan
+    joints[20:22, :2] = np.nan
+    return joints
+
+
+# ---------------------------------------------------------------------- round trip
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ()])
+def test_a_round_trip_gives_bit_equal_outputs(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    one = model(classes=classes)
+    (tmp_path / "run").mkdir()
+    save(tmp_path / "run" / "model", one)
+    for place in (tmp_path / "run", str(tmp_path / "run" / "model")):
+        two = bonestrap.load(place)
+        assert not two.training
+        assert two.description == one.description and two.classes == classes
+        torch.testing.assert_close(dict(two.state_dict()), dict(one.state_dict()), rtol=0, atol=0)
+        assert torch.equal(two.embed(gappy()), one.embed(gappy()))
+        if classes:
+            assert torch.equal(two.predict(gappy()), one.predict(gappy()))
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["model"]
+    assert sorted(p.name for p in (tmp_path / "run" / "model").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_saving_again_replaces_the_model(tmp_path: Path) -> None:
+    save(tmp_path / "model", model(seed=0))
+    save(tmp_path / "model", model(seed=1))
+    assert torch.equal(load(tmp_path / "model").embed(gappy()), model(seed=1).embed(gappy()))
+
+
+def test_another_width_and_a_network_in_training_are_saved_as_they_are(tmp_path: Path) -> None:
+    wide = model()
+    wide = Model(dataclasses.replace(wide.description, config={"width": 0.25, "dropout": 0.0}), wide.encoder, wide.head)
+    wide.encoder = build_encoder("stgcn", wide.description.config, KINECT20)
+    wide.head = nn.Linear(wide.encoder.features, 3)
+    save(tmp_path / "model", wide.train())
+    two = load(tmp_path / "model")
+    assert isinstance(two.encoder, STGCN) and two.encoder.features == 64
+    assert torch.equal(two.predict(gappy()), wide.eval().predict(gappy()))
+
+
+# ---------------------------------------------------------------------- raw joints
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_raw_joints_take_the_path_of_packed_recordings(fit: bool) -> None:
+    one = model(fit=fit)
+    raw = [gappy(), recording(40), recording(1), recording(9, bodies=2, seed=2)]
+    packed = [preprocess.prepare(joints, (), KINECT20, "test") for joints in raw]
+    bodies = [torch.from_numpy(body) for joints in packed for body in joints.transpose(1, 0, 2, 3)]
+    owner = torch.tensor([i for i, joints in enumerate(packed) for _ in range(joints.shape[1])])
+    length = torch.tensor([len(body) for body in bodies])
+    assert owner.tolist() == [0, 0, 1, 2, 3, 3]
+    assert length.tolist() == [21, 21, 40, 1, 9, 9]
+    recordings = Recordings(torch.cat(bodies), length.cumsum(0) - length, length, owner, len(raw))
+    prepared = one.prepare(raw)
+    torch.testing.assert_close(prepared.frames, recordings.frames, rtol=0, atol=1e-5)
+    clips = Pipeline(KINECT20, one.description.clip)(recordings)
+    with torch.no_grad():
+        torch.testing.assert_close(one.predict(raw), one(clips).softmax(1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.embed(raw), one.encoder(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_one_recording_or_many() -> None:
+    one = model()
+    raw = [gappy(), recording(40), recording(7, bodies=2)]
+    together = one.predict(raw)
+    assert together.shape == (3, 3)
+    torch.testing.assert_close(together.sum(1), torch.ones(3))
+    assert one.embed(raw).shape == (3, 32)
+    for joints, row in zip(raw, together, strict=True):
+        assert one.predict(joints).shape == (3,)
+        torch.testing.assert_close(one.predict(joints), row, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.predict(torch.from_numpy(joints)), row, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.predict(joints.astype(np.float64)), row, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_rigid_motion_of_the_camera_changes_nothing(seed: int) -> None:
+    one, generator = model(), np.random.default_rng(seed)
+    turn = Rotation.random(rng=generator).as_matrix()
+    for joints in (gappy(), recording(30, bodies=2, seed=seed)):
+        moved = (joints @ turn.T + generator.uniform(-4, 4, 3)).astype(np.float32)
+        assert np.nanmax(np.abs(moved - joints)) > 0.5
+        torch.testing.assert_close(one.predict(moved), one.predict(joints), rtol=0, atol=1e-4)
+        torch.testing.assert_close(one.embed(moved), one.embed(joints), rtol=0, atol=1e-4)
+
+
+def test_what_is_predicted_depends_on_the_recording() -> None:
+    one = model()
+    predicted = one.predict([recording(30, seed=seed) for seed in range(6)])
+    assert predicted.std(0).min() > 0.05
+
+
+BAD_JOINTS: dict[str, tuple[Callable[[], np.ndarray], str]] = {
+    "another layout": (lambda: np.zeros((4, 1, 25, 3), np.float32), "frames x bodies x 20 x 3 for layout kinect20"),
+    "no body axis": (lambda: np.zeros((4, 20, 3), np.float32), r"got \(4, 20, 3\)"),
+    "planar": (lambda: np.zeros((4, 1, 20, 2), np.float32), "x 3 for layout"),
+    "nobody": (lambda: np.full((4, 2, 20, 3), np.nan, np.float32), "no frame of the recording holds a whole body"),
+    "no frames": (lambda: np.zeros((0, 1, 20, 3), np.float32), "no frame of the recording holds a whole body"),
+}
+
+
+@pytest.mark.parametrize(("joints", "said"), BAD_JOINTS.values(), ids=BAD_JOINTS)
+def test_joints_that_do_not_fit(joints: Callable[[], np.ndarray], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        model().predict(joints())
+
+
+def test_an_encoder_alone_has_no_classes() -> None:
+    one = model(classes=())
+    assert one.embed(gappy()).shape == (32,)
+    with pytest.raises(ModelError, match="no classes; fine-tune it first"):
+        one.predict(gappy())
+
+
+# ---------------------------------------------------------------------- damage
+
+
+def edited(**changes: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        fields = json.loads((folder / "model.json").read_text()) | changes
+        (folder / "model.json").write_text(json.dumps(fields))
+
+    return damage
+
+
+def without(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        fields = json.loads((folder / "model.json").read_text())
+        del fields[name]
+        (folder / "model.json").write_text(json.dumps(fields))
+
+    return damage
+
+
+def written(file: str, content: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / file).write_bytes(content)
+
+    return damage
+
+
+def truncated(file: str, size: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / file).write_bytes((folder / file).read_bytes()[:size])
+
+    return damage
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no description": (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors"),
+    "weights cut short": (truncated("model.safetensors", 5000), r"model\.safetensors is damaged"),
+    "weights cut in the header": (truncated("model.safetensors", 20), r"model\.safetensors is damaged"),
+    "empty weights": (written("model.safetensors", b""), r"model\.safetensors is damaged"),
+    "a pickle for weights": (
+        written("model.safetensors", b"\x80\x04\x95" + bytes(60)),
+        r"model\.safetensors is damaged",
+    ),
+    "description cut short": (truncated("model.json", 100), r"model\.json is damaged"),
+    "empty description": (written("model.json", b""), r"model\.json is damaged"),
+    "a list": (written("model.json", b"[1, 2]"), r"model\.json is damaged"),
+    "a number": (written("model.json", b"3"), r"model\.json is damaged"),
+    "not text": (written("model.json", b"\xff\xfe\x00{}"), r"model\.json is damaged"),
+    "another version": (edited(format=2), r"model\.json was written by another version"),
+    "no format": (without("format"), r"model\.json is damaged"),
+    "no classes": (without("classes"), r"model\.json is damaged"),
+    "unknown layout": (edited(layout="octopus"), r"model\.json is damaged"),
+    "unknown encoder": (edited(encoder="resnet"), r"model\.json is damaged"),
+    "unknown field": (edited(colour="blue"), r"model\.json is damaged"),
+    "impossible width": (edited(config={"width": -1.0}), r"model\.json is damaged"),
+    "width of words": (edited(config={"width": "wide"}), r"model\.json is damaged"),
+    "impossible clip": (edited(clip={"frames": 0, "fit": False}), r"model\.json is damaged"),
+    "another width": (edited(config={"width": 0.25}), r"model\.safetensors is damaged"),
+    "another number of classes": (edited(classes=["a", "b"]), r"model\.safetensors is damaged"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_named_in_one_sentence(tmp_path: Path, damage: Callable[[Path], None], said: str) -> None:
+    folder = tmp_path / "model"
+    save(folder, model())
+    damage(folder)
+    with pytest.raises(ModelError, match=said) as caught:
+        load(tmp_path)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ModelError, match="name a model directory or a run that has reached its end"):
+            load(place)
+
+
+def test_a_save_that_fails_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "model", model(seed=0))
+    full = OSError("no space left on device")
+
+    def fails(tensors: dict[str, Tensor], path: Path) -> None:
+        path.write_bytes(b"half")
+        raise full
+
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    with pytest.raises(OSError, match="no space"):
+        save(tmp_path / "model", model(seed=1))
+    monkeypatch.undo()
+    assert torch.equal(load(tmp_path / "model").embed(gappy()), model(seed=0).embed(gappy()))
+    save(tmp_path / "model", model(seed=2))  # what was left behind is no hindrance
+    assert torch.equal(load(tmp_path / "model").embed(gappy()), model(seed=2).embed(gappy()))
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_weights_never_meet_the_description_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "model", model(seed=0))
+    replace = os.replace
+
+    def dies_in_between(source: Path, target: Path) -> None:
+        if Path(target).name == "model.json":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", dies_in_between)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path / "model", model(seed=1))
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"model\.json does not exist"):
+        load(tmp_path)
