@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bonestrap import pose
 from bonestrap.clips import Clips, Recordings
 from bonestrap.layouts import Layout
 
@@ -29,6 +30,11 @@ class ClipConfig:
     fit: bool = dataclasses.field(
         default=False,
         metadata={"help": "stretch every recording to T frames; otherwise crop long ones and repeat short ones"},
+    )
+
+    own_pose: bool = dataclasses.field(
+        default=False,
+        metadata={"help": "centre and orient every body by its own first frame, not by the main body's"},
     )
 
     def __post_init__(self) -> None:
@@ -85,6 +91,7 @@ class Pipeline:
     def __init__(self, layout: Layout, clip: ClipConfig, augment: AugmentConfig = PLAIN):
         self.clip = clip
         self.augment = augment
+        self.layout = layout
         self.parents = torch.tensor(layout.parents)
         self.keep = torch.ones(3, len(layout.joints))  # row: side
         self.keep[1, list(layout.left)] = 0
@@ -119,7 +126,10 @@ class Pipeline:
 
     def _apply(self, recordings: Recordings, draw: Draw, device: torch.device) -> Clips:
         draw = Draw(*(field.to(device)[recordings.owner] for field in draw))  # from clips to bodies
-        x = smooth_some(dense(recordings), draw.smooth)  # (N, S, V, C)
+        x = dense(recordings)  # (N, S, V, C)
+        if self.clip.own_pose:
+            x = pose.canonical(x[:, :, None], self.layout)[:, :, 0]
+        x = smooth_some(x, draw.smooth)
         position = self.warp(recordings.length, draw)
         x = gather_frames(x, position, recordings.length)  # (N, T, V, C)
         x = torch.einsum("ntvc,ndc->ntvd", x, draw.shear)

@@ -49,9 +49,7 @@ class Options(stage.Options):
     steps: int = option(600, "optimizer steps")
     batch: int = option(32, "recordings a step")
     group: int = option(32, "recordings normalised together from scratch; divides the batch")
-    learning_rate: float | None = option(
-        None, "peak, falls along a cosine; none: 1 for the linear layer, .1 from scratch"
-    )
+    learning_rate: float = option(0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine")
     encoder_rate: float = option(1e-3, "the pretrained encoder's share of the learning rate once it moves")
     frozen: float = option(1 / 3, "share of the steps during which the pretrained encoder is frozen")
     weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch")
@@ -95,14 +93,13 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
         pretrained=not options.scratch,
         frozen=0 if options.scratch else round(options.frozen * options.steps),
     ).to(strategy.device)
-    peak = options.learning_rate or (0.1 if options.scratch else 1.0)
     decay = options.weight_decay if options.weight_decay is not None else (3e-4 if options.scratch else 0.0)
     optimizer = torch.optim.SGD(
         [
             {"params": list(classifier.head.parameters()), "scale": 1.0},
             {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.encoder_rate},
         ],
-        lr=peak,
+        lr=options.learning_rate,
         momentum=0.9,
         weight_decay=decay,
     )
@@ -111,7 +108,9 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
             method=method,
             loader=loader,
             optimizer=optimizer,
-            learning_rate=stage.cosine(peak, options.steps, options.steps // 20 if options.scratch else 0),
+            learning_rate=stage.cosine(
+                options.learning_rate, options.steps, options.steps // 20 if options.scratch else 0
+            ),
             steps=options.steps,
             precision=stage.decided(options),
             run=options.run,
