@@ -339,3 +339,19 @@ IMPOSSIBLE: list[tuple[Callable[[], object], str]] = [
 def test_impossible_settings_are_refused(build: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build()
+
+
+def test_own_pose_frees_a_body_from_where_it_stands() -> None:
+    """A rigid motion of one body of a clip changes nothing with `own_pose`, and that body's joints without it."""
+    source = recordings([2, 1], [20, 31])
+    turned = source.frames.clone()
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator(3))).Q
+    rotation *= torch.linalg.det(rotation)
+    rows = slice(int(source.start[1]), int(source.start[1] + source.length[1]))
+    turned[rows] = turned[rows] @ rotation.T + torch.tensor([1.0, -2.0, 0.5])
+    moved = source._replace(frames=turned)
+    for own_pose in (True, False):
+        pipeline = Pipeline(SBU15, ClipConfig(frames=16, own_pose=own_pose))
+        before, after = pipeline(source).joints, pipeline(moved).joints
+        torch.testing.assert_close(before[0], after[0], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(before[1], after[1], rtol=1e-3, atol=1e-3) == own_pose
