@@ -64,7 +64,11 @@ def ntu60() -> Recipe:
 
 
 def nw_ucla() -> Recipe:
-    """NW-UCLA, 20 joints, three cameras: a laptop's data set, 518 performances in cross-view training."""
+    """NW-UCLA, 20 joints, three cameras: a laptop's data set.
+
+    Linear accuracy 62.8 % on cross-view after half an hour on one CPU core; docs/results.md has the rest. With
+    --protocol cross-subject, give --schedule.epochs 700 for about as many steps.
+    """
     return Recipe(
         protocol="cross-view",
         clip=ClipConfig(frames=16, fit=True),
