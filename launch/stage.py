@@ -177,7 +177,7 @@ def execute(
     tracking = None
     if options.track:
         made_from = [run_id for folder in parents if (run_id := tracked(folder))]
-        params = {"stage": kind, "protocol": protocol, "labels": labels, **_flat({"encoder": encoder, **result})}
+        params = {**_flat({"encoder": encoder, **result}), "stage": kind, "protocol": protocol, "labels": labels}
         tracking = Tracking(
             experiment=options.experiment,
             name=options.run.name,
