@@ -69,7 +69,7 @@ def main(options: Options) -> None:
     command("finetune.py", *few, "--run", runs / "teacher")
 
     say("4. A compact student from the teacher, on recordings without labels")
-    student = ["--encoder.width", STUDENT, "--epochs", 40, "--batch", 64, "--group", 64, "--learning-rate", 0.1]
+    student = ["--encoder.width", STUDENT, "--epochs", 40, "--batch", 64, "--learning-rate", 0.1]
     command("distill.py", "--teacher", runs / "teacher", *common, *student, "--run", runs / "student")
 
     say("5. The same networks from scratch, on the same labels")

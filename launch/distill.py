@@ -44,7 +44,7 @@ class Options(stage.Options):
     encoder: stage.EncoderChange = stage.EncoderChange()
     epochs: float = option(100.0, "passes over the training recordings")
     batch: int = option(256, "recordings a step")
-    group: int = option(256, "recordings normalised together; divides the batch")
+    group: int | None = option(None, "recordings normalised together; none takes the whole batch")
     learning_rate: float = option(0.2, "peak, falls along a cosine")
     weight_decay: float = option(1e-4, "L2 penalty")
     method: DistillConfig = DistillConfig()
@@ -53,8 +53,7 @@ class Options(stage.Options):
         super().__post_init__()
         if self.epochs <= 0 or self.learning_rate <= 0 or self.weight_decay < 0:
             raise ValueError("epochs and learning rate must be positive and the weight decay not negative")
-        if self.group < 2 or self.batch % self.group:
-            raise ValueError(f"group must be at least 2 and divide the batch of {self.batch}, got {self.group}")
+        stage.check_group(self.batch, self.group)
 
 
 def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
@@ -64,7 +63,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     split = splits.protocol(stage.dataset(options.data).name, protocol)
     data = Resident.load(options.data, select=split.fit if options.hold_out else split.train, device=strategy.device)
     stage.check_layout(teacher, data, options.data)
-    plan = Plan(batch=options.batch, group=options.group, seed=options.seed)
+    plan = Plan(batch=options.batch, group=options.group or options.batch, seed=options.seed)
     loader = Loader(data, plan, unit="view", pairs=False, labels=False)
     steps = math.ceil(options.epochs * loader.epoch_length)
 
@@ -121,7 +120,7 @@ def main(options: Options) -> None:
         protocol=options.protocol or stage.protocol_of(teacher),
         encoder=options.encoder.applied(teacher.description.config),
         result=stage.shaping(options),
-        groups=options.batch // options.group,
+        groups=options.batch // (options.group or options.batch),
         parents=[options.teacher],
         labels=teacher.description.lineage.get("labels"),
     )

@@ -48,7 +48,7 @@ class Options(stage.Options):
     encoder: stage.EncoderChange = stage.EncoderChange()
     steps: int = option(600, "optimizer steps")
     batch: int = option(32, "recordings a step")
-    group: int = option(32, "recordings normalised together from scratch; divides the batch")
+    group: int | None = option(None, "recordings normalised together, from scratch; none takes the whole batch")
     learning_rate: float = option(0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine")
     encoder_rate: float = option(1e-3, "the pretrained encoder's share of the learning rate once it moves")
     frozen: float = option(1 / 3, "share of the steps during which the pretrained encoder is frozen")
@@ -61,8 +61,7 @@ class Options(stage.Options):
             raise ValueError(f"labels must be above 0 and at most 1, got {self.labels}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if self.group < 2 or self.batch % self.group:
-            raise ValueError(f"group must be at least 2 and divide the batch of {self.batch}, got {self.group}")
+        stage.check_group(self.batch, self.group)
         if not (0 <= self.frozen <= 1 and self.encoder_rate >= 0):
             raise ValueError("frozen must lie in [0, 1] and the encoder's rate must not be negative")
         if self.encoder.width is not None and not self.scratch:
@@ -78,7 +77,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     stage.check_layout(source, data, options.data)
     classes = data.manifest.classes
     subset = balanced_subset(data.labels(range(len(data))).cpu().numpy(), options.labels, options.seed)
-    plan = Plan(batch=options.batch, group=options.group, seed=options.seed)
+    plan = Plan(batch=options.batch, group=options.group or options.batch, seed=options.seed)
     loader = Loader(data, plan, unit="view", pairs=False, labels=True, subset=subset)
 
     torch.manual_seed(options.seed)
@@ -143,7 +142,7 @@ def main(options: Options) -> None:
         protocol=options.protocol or stage.protocol_of(source),
         encoder=options.encoder.applied(source.description.config),
         result=stage.shaping(options),
-        groups=options.batch // options.group,
+        groups=options.batch // (options.group or options.batch),
         parents=[] if options.scratch else [options.model],
         labels=options.labels,
     )

@@ -241,6 +241,13 @@ def finish(strategy: Strategy, run: Path, model: Model) -> None:
         models.save(run / "model", model)
 
 
+def check_group(batch: int, group: int | None) -> None:
+    """ValueError unless normalisation groups of this size, or of the whole batch, make up a batch."""
+    size = batch if group is None else group
+    if size < 2 or batch % size:
+        raise ValueError(f"group must be at least 2 and divide the batch of {batch}, got {size}")
+
+
 def protocol_of(model: Model) -> str:
     """The protocol whose training recordings a model has seen."""
     return model.description.lineage["protocol"]
