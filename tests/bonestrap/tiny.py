@@ -62,15 +62,17 @@ def byol(seed: int = 0, steps: int = 20, momentum: float = 0.99) -> BYOL:
     )
 
 
-def byol_job(run: Path, *, steps: int = 20, method: BYOL | None = None, loader: Pairs | None = None) -> Job:
-    """The same recipe wherever it runs: 4 normalisation groups a step, SGD."""
+def byol_job(
+    run: Path, *, steps: int = 20, method: BYOL | None = None, loader: Pairs | None = None, rate: float = 0.05
+) -> Job:
+    """The same recipe wherever it runs: 4 normalisation groups a step, SGD at a constant rate."""
     method = method or byol(steps=steps)
     parameters = [p for p in method.parameters() if p.requires_grad]
     return Job(
         method=method,
         loader=loader or Pairs(),
         optimizer=torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=1e-4),
-        learning_rate=lambda step: 0.05,
+        learning_rate=lambda step: rate,
         steps=steps,
         run=run,
         log_every=1,
