@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import savgol_filter
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from bonestrap.augment import (
@@ -295,6 +296,23 @@ def test_plain_is_deterministic_and_changes_nothing() -> None:
     assert torch.equal(one[0, ..., :3], source.frames)
     repeated = pipeline(recordings([1], [10])).joints[0]
     assert torch.equal(repeated, torch.cat([repeated[:10]] * 3)[:24])
+
+
+def test_every_body_may_stand_in_its_own_pose() -> None:
+    source = recordings(BODIES, LENGTHS, seed=4)
+    posed = source.frames.clone()
+    for n in range(len(source.owner)):
+        x = body(source, n)
+        spine = x[0, SBU15.spine[1]] - x[0, SBU15.spine[0]]
+        shoulders = x[0, SBU15.shoulders[0]] - x[0, SBU15.shoulders[1]]
+        turn, _ = Rotation.align_vectors([[0, 0, 1], [1, 0, 0]], [spine, shoulders], weights=[np.inf, 1])
+        x = (x - x[0, SBU15.root]) @ turn.as_matrix().T
+        posed[int(source.start[n]) :][: len(x)] = torch.from_numpy(x).float()
+    for augment in (PLAIN, AGGRESSIVE):
+        pipelines = [Pipeline(SBU15, ClipConfig(frames=24, own_pose=own), augment) for own in (True, False)]
+        found, expected = pipelines[0](source, generator(1)), pipelines[1](source._replace(frames=posed), generator(1))
+        torch.testing.assert_close(found.joints, expected.joints, rtol=0, atol=2e-5)
+        assert not torch.allclose(found.joints, pipelines[1](source, generator(1)).joints, atol=0.1)
 
 
 @pytest.mark.parametrize("fit", [False, True])

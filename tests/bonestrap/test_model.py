@@ -231,7 +231,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a list": (written("model.json", b"[1, 2]"), r"model\.json is damaged"),
     "a number": (written("model.json", b"3"), r"model\.json is damaged"),
     "not text": (written("model.json", b"\xff\xfe\x00{}"), r"model\.json is damaged"),
-    "another version": (edited(format=2), r"model\.json was written by another version"),
+    "another version": (edited(format=2), r"^\S+model\.json was written by another version"),
     "no format": (without("format"), r"model\.json is damaged"),
     "no classes": (without("classes"), r"model\.json is damaged"),
     "unknown layout": (edited(layout="octopus"), r"model\.json is damaged"),

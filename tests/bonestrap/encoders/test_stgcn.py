@@ -156,3 +156,11 @@ def test_gradients_flow_to_every_parameter() -> None:
     encoder(clips([0, 1, 1], SBU15, channels=6)._replace(joints=torch.randn(3, 16, 15, 6))).square().sum().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("width", [0.125, 1.0])
+def test_no_pointwise_convolution_is_strided(width: float) -> None:
+    """oneDNN's backward pass of these writes out of bounds below 16 channels, which ends a run on several threads."""
+    convolutions = [m for m in STGCN(STGCNConfig(width=width), SBU15, 6).modules() if isinstance(m, nn.Conv2d)]
+    assert {conv.stride for conv in convolutions if conv.kernel_size == (1, 1)} == {(1, 1)}
+    assert [conv.stride for conv in convolutions if conv.kernel_size == (9, 1)].count((2, 1)) == 2
