@@ -127,12 +127,17 @@ class Pipeline:
     def _apply(self, recordings: Recordings, draw: Draw, device: torch.device) -> Clips:
         draw = Draw(*(field.to(device)[recordings.owner] for field in draw))  # from clips to bodies
         x = dense(recordings)  # (N, S, V, C)
+        matrix = draw.shear
         if self.clip.own_pose:
-            x = pose.canonical(x[:, :, None], self.layout)[:, :, 0]
+            # Smoothing and warping commute with a rigid motion: it is applied to T frames and not to S.
+            rotation, origin = pose.canonical_motion(x[:, :, None], self.layout)
+            matrix = matrix @ rotation
         x = smooth_some(x, draw.smooth)
         position = self.warp(recordings.length, draw)
         x = gather_frames(x, position, recordings.length)  # (N, T, V, C)
-        x = torch.einsum("ntvc,ndc->ntvd", x, draw.shear)
+        if self.clip.own_pose:
+            x = x - origin[:, None, None]
+        x = torch.einsum("ntvc,ndc->ntvd", x, matrix)
         x = torch.cat([x, x - x[:, :, self.parents.to(device)]], dim=3)  # bones follow shear: it is linear
         x = x * self.keep.to(device)[draw.side][:, None, :, None]
         return Clips(x, recordings.owner, recordings.size)

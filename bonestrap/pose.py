@@ -39,44 +39,46 @@ def reference_frame(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     return frame, oriented
 
 
-def canonical_rotation(joints: Tensor, layout: Layout) -> Tensor:
-    """The rotation R, (..., 3, 3), determinant +1, that takes joints (..., T, M, V, 3) to the canonical orientation.
+def canonical_motion(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    """The rotation (..., 3, 3) and origin (..., 3) of joints (..., T, M, V, 3): a point p becomes R (p - origin).
 
-    A point p becomes R p, so the rows of R are the new axes: right, forward, up. The identity where no frame is usable.
+    The origin is the main body's root in the reference frame; zero where it is not known.
     """
     frame, oriented = reference_frame(joints, layout)
     body = _at(joints, frame)
-    up = torch.nn.functional.normalize(_between(body, layout.spine), dim=-1)
-    left_to_right = -_between(body, layout.shoulders)
-    right = left_to_right - (left_to_right * up).sum(-1, keepdim=True) * up
-    right = torch.nn.functional.normalize(right, dim=-1)
-    rotation = torch.stack((right, torch.linalg.cross(up, right, dim=-1), up), dim=-2)
-    identity = torch.eye(3, dtype=joints.dtype, device=joints.device)
-    return torch.where(oriented[..., None, None], rotation, identity)
-
-
-def center(joints: Tensor, layout: Layout) -> Tensor:
-    """Move (..., T, M, V, 3) so that the main body's root is the origin in the reference frame. NaN bodies stay NaN."""
-    frame, _ = reference_frame(joints, layout)
-    root = _at(joints, frame)[..., layout.root, :]
-    origin = torch.where(torch.isfinite(root).all(-1, keepdim=True), root, torch.zeros_like(root))
-    return joints - origin[..., None, None, None, :]
+    origin = body[..., layout.root, :]
+    origin = torch.where(torch.isfinite(origin).all(-1, keepdim=True), origin, torch.zeros_like(origin))
+    return _rotation(body, oriented, layout), origin
 
 
 def canonical(joints: Tensor, layout: Layout) -> Tensor:
-    """Centre and rotate (..., T, M, V, 3) of one recording each. Raises ValueError for another shape."""
+    """Centre and rotate (..., T, M, V, 3) of one recording each. NaN bodies stay NaN. ValueError for another shape."""
     if joints.ndim < 4 or joints.shape[-1] != 3 or joints.shape[-2] != len(layout.joints):
         raise ValueError(
             f"layout {layout.name} needs joints (..., T, M, {len(layout.joints)}, 3), got {tuple(joints.shape)}"
         )
-    rotation = canonical_rotation(joints, layout)
-    return center(joints, layout) @ rotation.transpose(-1, -2)[..., None, None, :, :]
+    rotation, origin = canonical_motion(joints, layout)
+    return (joints - origin[..., None, None, None, :]) @ rotation.transpose(-1, -2)[..., None, None, :, :]
 
 
 def bones(joints: Tensor, layout: Layout) -> Tensor:
     """The bone that ends in each joint, (..., V, C): joint minus parent; zero for the joint without a parent."""
     parents = torch.tensor(layout.parents, device=joints.device)
     return joints - joints.index_select(-2, parents)
+
+
+def _rotation(body: Tensor, oriented: Tensor, layout: Layout) -> Tensor:
+    """The rotation (..., 3, 3), determinant +1, that takes a body (..., V, 3) to the canonical orientation.
+
+    Its rows are the new axes: right, forward, up. The identity where `oriented` is False.
+    """
+    up = torch.nn.functional.normalize(_between(body, layout.spine), dim=-1)
+    left_to_right = -_between(body, layout.shoulders)
+    right = left_to_right - (left_to_right * up).sum(-1, keepdim=True) * up
+    right = torch.nn.functional.normalize(right, dim=-1)
+    rotation = torch.stack((right, torch.linalg.cross(up, right, dim=-1), up), dim=-2)
+    identity = torch.eye(3, dtype=body.dtype, device=body.device)
+    return torch.where(oriented[..., None, None], rotation, identity)
 
 
 def _between(body: Tensor, ends: tuple[int, int]) -> Tensor:

@@ -19,8 +19,10 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -64,17 +66,22 @@ def main(options: Options) -> None:
     command("pretrain.py", "demo", *common, "--run", runs / "pretrained", *workers)
     command("evaluate.py", "linear", "--model", runs / "pretrained", "--data", data, "--pictures", pictures)
 
-    say(f"3. A teacher from {LABELS:.0%} of the labels")
-    few = ["--model", runs / "pretrained", *common, "--labels", LABELS]
-    command("finetune.py", *few, "--run", runs / "teacher")
+    few = ["--model", runs / "pretrained", *common, "--labels", LABELS, "--threads", 1]
+    scratch = [
+        ("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide"),
+        ("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact"),
+    ]
+    student = ["--encoder.width", STUDENT, "--epochs", 40, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
+    with ThreadPoolExecutor(1) as beside:
+        say(f"3. A teacher from {LABELS:.0%} of the labels; beside it, the same networks from scratch")
+        baselines = beside.submit(in_order, scratch, runs / "scratch.log")
+        command("finetune.py", *few, "--run", runs / "teacher")
 
-    say("4. A compact student from the teacher, on recordings without labels")
-    student = ["--encoder.width", STUDENT, "--epochs", 40, "--batch", 64, "--learning-rate", 0.1]
-    command("distill.py", "--teacher", runs / "teacher", *common, *student, "--run", runs / "student")
+        say("4. A compact student from the teacher, on recordings without labels")
+        command("distill.py", "--teacher", runs / "teacher", *common, *student, "--run", runs / "student")
 
-    say("5. The same networks from scratch, on the same labels")
-    command("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide")
-    command("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact")
+        say(f"5. The networks from scratch, trained meanwhile ({runs / 'scratch.log'})")
+        baselines.result()
 
     say("6. Test: people that nothing was trained on")
     names = ("teacher", "student", "scratch-wide", "scratch-compact")
@@ -93,13 +100,24 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
-def command(script: str, *words: object) -> None:
-    """Run one of the commands as a person would, from the same folder. UserError where it fails."""
+def command(script: str, *words: object, log: IO[str] | None = None) -> None:
+    """Run one of the commands as a person would, from the same folder. UserError where it fails.
+
+    Its output goes to `log`, or to the screen.
+    """
     arguments = [str(word) for word in words]
     print(f"$ python launch/{script} {shlex.join(arguments)}", flush=True)
-    done = subprocess.run([sys.executable, str(ROOT / "launch" / script), *arguments], check=False)
+    whole = [sys.executable, str(ROOT / "launch" / script), *arguments]
+    done = subprocess.run(whole, check=False, stdout=log, stderr=log)
     if done.returncode:
         raise UserError(f"launch/{script} ended with exit code {done.returncode}: mend what it says and start again")
+
+
+def in_order(commands: Sequence[tuple[object, ...]], log: Path) -> None:
+    """Run commands one after the other with their output in a file."""
+    with log.open("a") as file:
+        for script, *words in commands:
+            command(str(script), *words, log=file)
 
 
 def summary(runs: Path, names: tuple[str, ...]) -> str:

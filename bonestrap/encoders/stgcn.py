@@ -41,11 +41,16 @@ class STGCNConfig:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
 
 
+# Joints times channels up to which a spatial graph convolution in half precision is one dense product.
+DENSE = 400
+
+
 class SpatialGraphConv(nn.Module):
     """y_v = sum over partitions k and joints u of (A_k * M_k)[v, u] (W_k x_u + b_k), M learnable edge importance.
 
     Neighbours are gathered before the 1x1 convolution: its input is never wider than its output here, so this order
-    does the fewer multiplications.
+    does the fewer multiplications. Narrow layers in half precision multiply by the whole (V C) x (V C') matrix instead:
+    more multiplications, but one product that keeps a matrix unit busy where a product a frame does not.
     """
 
     partitions: Tensor
@@ -62,18 +67,34 @@ class SpatialGraphConv(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x_NCTV: Tensor) -> Tensor:
-        n, c, t, v = x_NCTV.shape
         graph = self.partitions * self.importance  # (K, V, V)
+        bias = torch.einsum("kv,ko->vo", graph.sum(2), self.bias)
+        frames = x_NCTV.permute(0, 2, 3, 1)
+        narrow = frames.shape[2] * frames.shape[3] <= DENSE and frames.dtype == torch.bfloat16
+        y = self.dense(frames, graph, bias) if narrow else self.gather(frames, graph) + bias.to(frames.dtype)
+        return y.permute(0, 3, 1, 2)
+
+    def gather(self, x_NTVC: Tensor, graph: Tensor) -> Tensor:
+        """Neighbours side by side, then one product over partitions and channels."""
+        n, t, v, c = x_NTVC.shape
         k = graph.shape[0]
-        frames = x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c)
+        frames = x_NTVC.reshape(n * t, v, c)
         rows = graph.transpose(0, 1).reshape(
             v * k, v
         )  # joint-major, so that a joint's K neighbourhoods lie side by side
         # Cast before expanding: a cast of an expanded tensor would write out a copy for every frame.
         gathered = torch.bmm(rows.to(frames.dtype).expand(n * t, v * k, v), frames)
-        bias = torch.einsum("kv,ko->vo", graph.sum(2), self.bias)
-        y = F.linear(gathered.view(n, t, v, k * c), self.weight)
-        return (y + bias.to(y.dtype)).permute(0, 3, 1, 2)
+        return F.linear(gathered.view(n, t, v, k * c), self.weight)
+
+    def dense(self, x_NTVC: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
+        """One product over joints and channels; entry (v, o), (u, c) sums graph_k[v, u] W_k[o, c] over k."""
+        n, t, v, c = x_NTVC.shape
+        k, outputs = graph.shape[0], len(self.weight)
+        weight = self.weight.view(outputs, k, c).transpose(0, 1).reshape(k, outputs * c)
+        with torch.autocast(x_NTVC.device.type, enabled=False):
+            matrix = (graph.flatten(1).T @ weight).view(v, v, outputs, c).transpose(1, 2).reshape(v * outputs, v * c)
+        y = F.linear(x_NTVC.reshape(n * t, v * c), matrix.to(x_NTVC.dtype), bias.flatten().to(x_NTVC.dtype))
+        return y.view(n, t, v, outputs)
 
 
 class Block(nn.Module):
@@ -100,8 +121,13 @@ class Block(nn.Module):
         if self.residual:
             # Strided by slicing: the strided 1x1 convolution of oneDNN writes out of bounds on its way back where there
             # are fewer than 16 channels and several threads (uxlfoundation/oneDNN issue 6035).
-            y = y + (x if self.shortcut is None else self.shortcut(x[:, :, :: self.stride]))
+            y = y + (x if self.shortcut is None else self.shortcut(every(x, self.stride)))
         return F.relu(y)
+
+
+def every(x_NCTV: Tensor, stride: int) -> Tensor:
+    """Every stride-th frame, sliced in the physical order: a gradient in another layout slows every kernel after it."""
+    return x_NCTV.permute(0, 2, 3, 1)[:, ::stride].permute(0, 3, 1, 2)
 
 
 class STGCN(Encoder):
@@ -128,4 +154,5 @@ class STGCN(Encoder):
         x = x.permute(0, 2, 3, 1).reshape(n, t, v, c).permute(0, 3, 1, 2)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        return clips.mean_over_bodies(self.blocks(x).float().mean((2, 3)))
+        x = self.blocks(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, T * V, C), the physical order
+        return clips.mean_over_bodies(x.float().mean(1))

@@ -41,7 +41,7 @@ def test_rotation_agrees_with_scipy() -> None:
     right = body[KINECT20.shoulders[0]] - body[KINECT20.shoulders[1]]
     # Wahba's problem with the spine as the exact pair: the independent construction of the same orientation.
     expected, _ = Rotation.align_vectors([[0, 0, 1], [1, 0, 0]], [up, right], weights=[np.inf, 1])
-    rotation = pose.canonical_rotation(joints, KINECT20).numpy()
+    rotation = pose.canonical_motion(joints, KINECT20)[0].numpy()
     np.testing.assert_allclose(rotation, expected.as_matrix(), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1)
 
