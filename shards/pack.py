@@ -112,6 +112,7 @@ def _samples(
     keys: set[str] = set()
     for done, performance in enumerate(source, 1):
         _check(performance, source, keys)
+        dropped += performance.dropped
         views: list[StoredView] = []
         members: dict[str, bytes] = {}
         names: dict[bytes, str] = {}
@@ -153,7 +154,7 @@ def _samples(
 
 
 def _check(performance: Performance, source: Source, keys: set[str]) -> None:
-    origin = performance.views[0].origin
+    origin = performance.views[0].origin if performance.views else performance.key
     if not KEY.fullmatch(performance.key):
         raise DataError(f"{origin}: key {performance.key!r} may hold only letters, digits, - and _; rename the file")
     if performance.key in keys:

@@ -10,7 +10,6 @@ apart by the tracker's id and kept in the order in which they appear.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.preprocess import NTU_CLEANING
-from shards.sources.source import Performance, View
+from shards.sources.source import Performance, Source, View, file_stamp
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NTU60_ACTIONS = 60
@@ -78,7 +77,7 @@ def parse_name(name: str) -> Name:
     return Name(*map(int, match.groups()))
 
 
-class NTU:
+class NTU(Source):
     """The performances of all `.skeleton` files below a folder.
 
     `missing` is a text file of names without usable skeletons, such as the official lists; those files are dropped, as
@@ -111,8 +110,7 @@ class NTU:
         self.name = name or ("ntu120" if large else "ntu60")
         self.classes = classes or (ACTIONS if large else ACTIONS[:NTU60_ACTIONS])
         self._performances: dict[str, list[tuple[Name, Path]]] = {}
-        self._listed = [(self._origin(files[stem]), "listed as missing") for stem in names if stem in listed]
-        self.dropped = list(self._listed)
+        self.dropped = [(self._origin(files[stem]), "listed as missing") for stem in names if stem in listed]
         for stem, parsed in names.items():
             if not 1 <= parsed.action <= len(self.classes):
                 raise DataError(
@@ -121,30 +119,37 @@ class NTU:
                 )
             if stem not in listed:
                 self._performances.setdefault(parsed.key, []).append((parsed, files[stem]))
+        self._keys = sorted(self._performances)
 
     def __len__(self) -> int:
-        return len(self._performances)
+        return len(self._keys)
 
-    def __iter__(self) -> Iterator[Performance]:
-        self.dropped[:] = self._listed
-        for key, recordings in sorted(self._performances.items()):
-            views = []
-            for name, path in recordings:
-                joints = read_skeleton(path)
-                if joints.shape[1]:
-                    views.append(View(camera=name.camera, joints=joints, origin=self._origin(path)))
-                else:
-                    self.dropped.append((self._origin(path), "no body in any frame"))
-            if views:
-                name = recordings[0][0]
-                yield Performance(
-                    key=key,
-                    label=name.action - 1,
-                    subject=name.subject,
-                    setup=name.setup,
-                    replication=name.replication,
-                    views=tuple(views),
-                )
+    def key(self, number: int) -> str:
+        return self._keys[number]
+
+    def stamp(self, number: int) -> str:
+        return file_stamp(*(path for _, path in self._performances[self._keys[number]]))
+
+    def __getitem__(self, number: int) -> Performance:
+        key = self._keys[number]
+        recordings = self._performances[key]
+        views, empty = [], []
+        for name, path in recordings:
+            joints = read_skeleton(path)
+            if joints.shape[1]:
+                views.append(View(camera=name.camera, joints=joints, origin=self._origin(path)))
+            else:
+                empty.append((self._origin(path), "no body in any frame"))
+        name = recordings[0][0]
+        return Performance(
+            key=key,
+            label=name.action - 1,
+            subject=name.subject,
+            setup=name.setup,
+            replication=name.replication,
+            views=tuple(views),
+            dropped=tuple(empty),
+        )
 
     def _origin(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

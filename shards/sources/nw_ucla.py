@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from bonestrap.layouts import KINECT20
 from shards.errors import DataError
-from shards.preprocess import Step
-from shards.sources.source import Performance, View
+from shards.sources.source import Performance, Source, View, file_stamp
 
 NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
 
@@ -36,17 +34,15 @@ ACTIONS = {
 LABELS = {action: label for label, action in enumerate(ACTIONS)}
 
 
-class NWUCLA:
+class NWUCLA(Source):
     """The performances of a folder of NW-UCLA files. Raises DataError where the folder or a name is not theirs."""
 
     name = "nw-ucla"
     layout = KINECT20
     classes = tuple(ACTIONS.values())
-    cleaning: tuple[Step, ...] = ()
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self.dropped: list[tuple[str, str]] = []
         folder = self.root / "all_sqe" if (self.root / "all_sqe").is_dir() else self.root
         self._files: dict[str, dict[int, Path]] = {}
         for path in sorted(folder.glob("a*_s*_e*_v*.json")):
@@ -58,25 +54,31 @@ class NWUCLA:
             self._files.setdefault(path.stem.rpartition("_")[0], {})[int(match[4])] = path
         if not self._files:
             raise DataError(f"{self.root}: no aAA_sSS_eEE_vVV.json files; give the folder that holds them as --input")
+        self._keys = sorted(self._files)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._keys)
 
-    def __iter__(self) -> Iterator[Performance]:
-        self.dropped.clear()
-        for key, cameras in sorted(self._files.items()):
-            action, subject, event = (int(part[1:]) for part in key.split("_"))
-            yield Performance(
-                key=key,
-                label=LABELS[action],
-                subject=subject,
-                setup=None,
-                replication=event,
-                views=tuple(
-                    View(camera=camera, joints=_read(path), origin=path.relative_to(self.root).as_posix())
-                    for camera, path in sorted(cameras.items())
-                ),
-            )
+    def key(self, number: int) -> str:
+        return self._keys[number]
+
+    def stamp(self, number: int) -> str:
+        return file_stamp(*self._files[self._keys[number]].values())
+
+    def __getitem__(self, number: int) -> Performance:
+        key = self._keys[number]
+        action, subject, event = (int(part[1:]) for part in key.split("_"))
+        return Performance(
+            key=key,
+            label=LABELS[action],
+            subject=subject,
+            setup=None,
+            replication=event,
+            views=tuple(
+                View(camera=camera, joints=_read(path), origin=path.relative_to(self.root).as_posix())
+                for camera, path in sorted(self._files[key].items())
+            ),
+        )
 
 
 def _read(path: Path) -> np.ndarray:

@@ -1,13 +1,18 @@
 """What every format adapter yields: performances, each seen by one or more cameras.
 
 Legend: C coordinates, T frames, V joints, M bodies.
+
+A source is a sequence: it knows its performances by name once it is open and reads any one of them on its own. That is
+what lets many processes pack one source, and what lets an interrupted pack go on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +25,7 @@ class View:
     """One recording of a performance. A body that is absent in a frame is NaN in all its joints there."""
 
     camera: int | None  # None where the source does not say
-    joints: np.ndarray  # (T, M, V, C) float32, metres
+    joints: np.ndarray  # (T, M, V, C) float32, in the source's unit
     origin: str  # the file, relative to the source's folder: for messages and reports
 
 
@@ -33,22 +38,44 @@ class Performance:
     subject: int | None
     setup: int | None
     replication: int | None
-    views: tuple[View, ...]  # at least one
+    views: tuple[View, ...]  # empty where every file of it was dropped
+    dropped: tuple[tuple[str, str], ...] = ()  # (file, reason): files of it that hold nothing to pack
 
 
-class Source(Protocol):
-    """An adapter: the same folder gives the same performances, sorted by key."""
+class Source(ABC):
+    """An adapter: the same folder gives the same performances. It is pickled to the processes that read it."""
 
     name: str
     layout: Layout
     classes: tuple[str, ...]
-    cleaning: tuple[Step, ...]  # what this format needs before the common preprocessing
-    dropped: list[tuple[str, str]]  # (file, reason); complete once the source was iterated
+    cleaning: tuple[Step, ...] = ()  # what this format needs before the common preprocessing
+    dropped: Sequence[tuple[str, str]] = ()  # (file, reason): files left out by their names, known without reading
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Performances by name; some may turn out to hold nothing when they are read."""
+
+    @abstractmethod
+    def key(self, number: int) -> str:
+        """The key of one performance, without reading it. Keys ascend with the number."""
+
+    @abstractmethod
+    def stamp(self, number: int) -> str:
+        """What changes when the files of one performance change, without reading them; see `file_stamp`."""
+
+    @abstractmethod
+    def __getitem__(self, number: int) -> Performance:
+        """Read one performance. Raises `DataError` naming the file that cannot be read."""
 
     def __iter__(self) -> Iterator[Performance]:
-        """Read performances one at a time. Raises `DataError` naming the file that cannot be read."""
-        ...
+        """Read all of them, one at a time."""
+        return (self[number] for number in range(len(self)))
 
-    def __len__(self) -> int:
-        """Performances by name; iteration may yield fewer where files are dropped."""
-        ...
+
+def file_stamp(*paths: Path) -> str:
+    """Names, sizes and times of change of these files, as a short text."""
+    parts = []
+    for path in paths:
+        status = path.stat()
+        parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ import torch
 import bonestrap
 from bonestrap.layouts import KINECT20
 from shards.pack import pack
-from shards.preprocess import Step
-from shards.sources.source import Performance, View
+from shards.sources.source import Performance, Source, View
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,36 +29,37 @@ for command in sys.argv[1:]:
 """
 
 
-class Waving:
+class Waving(Source):
     """Two actions by ten people before two cameras, random but smooth."""
 
     name = "nw-ucla"
     layout = KINECT20
-    classes: tuple[str, ...] = ("fast", "slow")
-    cleaning: tuple[Step, ...] = ()
-
-    def __init__(self) -> None:
-        self.dropped: list[tuple[str, str]] = []
+    classes = ("fast", "slow")
 
     def __len__(self) -> int:
         return 20
 
-    def __iter__(self) -> Iterator[Performance]:
-        rng = np.random.default_rng(0)
-        for number in range(len(self)):
-            views = []
-            for camera in (1, 2):
-                steps = rng.normal(0, 0.02 * (1 + number % 2), (20, 1, len(self.layout.joints), 3)).cumsum(0)
-                body = rng.normal(0, 0.4, steps.shape[1:]) + steps
-                views.append(View(camera=camera, joints=body.astype(np.float32), origin=f"{number}.{camera}"))
-            yield Performance(
-                key=f"p{number:02}",
-                label=number % 2,
-                subject=1 + number // 2,
-                setup=None,
-                replication=0,
-                views=tuple(views),
-            )
+    def key(self, number: int) -> str:
+        return f"p{number:02}"
+
+    def stamp(self, number: int) -> str:
+        return ""
+
+    def __getitem__(self, number: int) -> Performance:
+        rng = np.random.default_rng(number)
+        views = []
+        for camera in (1, 2):
+            steps = rng.normal(0, 0.02 * (1 + number % 2), (20, 1, len(self.layout.joints), 3)).cumsum(0)
+            body = rng.normal(0, 0.4, steps.shape[1:]) + steps
+            views.append(View(camera=camera, joints=body.astype(np.float32), origin=f"{number}.{camera}"))
+        return Performance(
+            key=self.key(number),
+            label=number % 2,
+            subject=1 + number // 2,
+            setup=None,
+            replication=0,
+            views=tuple(views),
+        )
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from bonestrap.layouts import KINECT20, Layout
 from shards.pack import pack
 from shards.preprocess import Step
 from shards.sources.nw_ucla import NWUCLA
-from shards.sources.source import Performance, View
+from shards.sources.source import Performance, Source, View
 
 
 @dataclass
-class People:
+class People(Source):
     """Performances given as a list, as a source."""
 
     performances: list[Performance]
@@ -27,11 +28,18 @@ class People:
     cleaning: tuple[Step, ...] = ()
     dropped: list[tuple[str, str]] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[Performance]:
-        return iter(self.performances)
-
     def __len__(self) -> int:
         return len(self.performances)
+
+    def key(self, number: int) -> str:
+        return self.performances[number].key
+
+    def stamp(self, number: int) -> str:
+        views = self.performances[number].views
+        return hashlib.sha256(b"".join(view.joints.tobytes() for view in views)).hexdigest()
+
+    def __getitem__(self, number: int) -> Performance:
+        return self.performances[number]
 
 
 def joints(rng: np.random.Generator, frames: int, bodies: int = 1, layout: Layout = KINECT20) -> np.ndarray:

@@ -70,16 +70,29 @@ def test_files_become_performances_over_cameras(tmp_path: Path) -> None:
     missing = tmp_path / "missing.txt"
     missing.write_text("2 samples are missing.\n\nS003C001P001R001A002\nS004C001P001R001A002\n")
     source = NTU(tmp_path, missing=missing)
-    (performance,) = source
+    empty, performance = source
+    assert (empty.key, empty.views) == ("S001P009R001A001", ())
     assert (performance.key, performance.label, performance.subject) == ("S002P008R002A058", 57, 8)
     assert (performance.setup, performance.replication) == (2, 2)
     assert [(view.camera, view.joints.shape[0]) for view in performance.views] == [(1, 2), (3, 1)]
-    assert sorted(source.dropped) == [
-        ("S001C001P009R001A001.skeleton", "no body in any frame"),
-        ("S002C002P008R002A058.skeleton", "no body in any frame"),
-        ("S003C001P001R001A002.skeleton", "listed as missing"),
-    ]
-    assert len(list(source)) == 1 and len(source.dropped) == 3  # a second pass tells the same
+    assert source.dropped == [("S003C001P001R001A002.skeleton", "listed as missing")]
+    assert empty.dropped == (("S001C001P009R001A001.skeleton", "no body in any frame"),)
+    assert performance.dropped == (("S002C002P008R002A058.skeleton", "no body in any frame"),)
+    assert [source.key(number) for number in range(len(source))] == [empty.key, performance.key]
+
+
+def test_a_stamp_follows_the_files_of_its_performance(tmp_path: Path) -> None:
+    for name in ("S001C001P001R001A001", "S001C002P001R001A001", "S001C001P002R001A001"):
+        write(tmp_path, name, [[("1", standing(0))]])
+    before = NTU(tmp_path)
+    write(tmp_path, "S001C002P001R001A001", [[("1", standing(0))], [("1", standing(1))]])
+    after = NTU(tmp_path)
+    assert before.stamp(0) == after.stamp(0)  # read when asked for, not when opened
+    old = after.stamp(0), after.stamp(1)
+    (tmp_path / "S001C001P001R001A001.skeleton").unlink()
+    assert NTU(tmp_path).stamp(0) != old[0] and NTU(tmp_path).stamp(1) == old[1]
+    write(tmp_path, "S001C001P002R001A001", [[("1", standing(1))], [("1", standing(0))]])
+    assert NTU(tmp_path).stamp(1) != old[1]
 
 
 def test_the_actions_decide_between_60_and_120(tmp_path: Path) -> None:
