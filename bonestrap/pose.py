@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout, Point, points
 
 SHORTEST = 1e-4  # metres; a bone or shoulder line below a tenth of a millimetre has no direction
 
@@ -46,7 +46,7 @@ def canonical_motion(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     """
     frame, oriented = reference_frame(joints, layout)
     body = _at(joints, frame)
-    origin = body[..., layout.root, :]
+    origin = _point(body, layout.root)
     origin = torch.where(torch.isfinite(origin).all(-1, keepdim=True), origin, torch.zeros_like(origin))
     return _rotation(body, oriented, layout), origin
 
@@ -81,9 +81,14 @@ def _rotation(body: Tensor, oriented: Tensor, layout: Layout) -> Tensor:
     return torch.where(oriented[..., None, None], rotation, identity)
 
 
-def _between(body: Tensor, ends: tuple[int, int]) -> Tensor:
-    """The vector from the first to the second joint of `ends`, (..., 3)."""
-    return body[..., ends[1], :] - body[..., ends[0], :]
+def _point(body: Tensor, where: Point) -> Tensor:
+    """The place of a point of the layout, (..., C)."""
+    return body[..., list(points(where)), :].mean(-2)
+
+
+def _between(body: Tensor, ends: tuple[Point, Point]) -> Tensor:
+    """The vector from the first to the second of `ends`, (..., C)."""
+    return _point(body, ends[1]) - _point(body, ends[0])
 
 
 def _at(joints: Tensor, frame: Tensor) -> Tensor:

@@ -1,22 +1,31 @@
-"""Layouts against the published bone list, the original construction of the partitions, and their own joint names."""
+"""Layouts against the published bone lists, the original construction of the partitions, and as JSON."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bonestrap.layouts import KINECT20, LAYOUTS, NTU25, Layout
+from bonestrap.layout import Layout, points
+from bonestrap.layouts import COCO17, KINECT20, LAYOUTS, NTU25, SBU15
 
 # As published with NTU RGB+D and NW-UCLA, counted from 1: (child, parent).
 PUBLISHED_NTU = """(1,2)(2,21)(3,21)(4,3)(5,21)(6,5)(7,6)(8,7)(9,21)(10,9)(11,10)(12,11)(13,1)(14,13)
 (15,14)(16,15)(17,1)(18,17)(19,18)(20,19)(22,23)(23,8)(24,25)(25,12)"""
 PUBLISHED_UCLA = """(1,2)(2,3)(4,3)(5,3)(6,5)(7,6)(8,7)(9,3)(10,9)(11,10)(12,11)(13,1)(14,13)(15,14)(16,15)(17,1)
 (18,17)(19,18)(20,19)"""
+# COCO's keypoints as 2D skeleton networks link them, counted from 1, outward from the nose.
+PUBLISHED_COCO = """(16,14)(14,12)(17,15)(15,13)(12,6)(13,7)(10,8)(8,6)(11,9)(9,7)(6,1)(7,1)(2,1)(4,2)(3,1)(5,3)"""
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 
 
-@pytest.mark.parametrize(("layout", "text"), [(NTU25, PUBLISHED_NTU), (KINECT20, PUBLISHED_UCLA)])
+@pytest.mark.parametrize(
+    ("layout", "text"), [(NTU25, PUBLISHED_NTU), (KINECT20, PUBLISHED_UCLA), (COCO17, PUBLISHED_COCO)]
+)
 def test_bones_are_the_published_ones(layout: Layout, text: str) -> None:
     pairs = [part.split(",") for part in text.replace("\n", "").strip("()").split(")(")]
     assert set(layout.bones) == {(int(child) - 1, int(parent) - 1) for child, parent in pairs}
@@ -34,14 +43,14 @@ def test_bones_are_a_tree_over_all_joints(layout: Layout) -> None:
 
 @every_layout
 def test_left_and_right_mirror_each_other(layout: Layout) -> None:
-    name, partner = layout.joints, dict(zip(layout.left, layout.right, strict=True))
+    name, partner = layout.joints, dict(layout.sides)
     assert len(set(name)) == len(name)
     for left, right in partner.items():
         assert name[left].startswith("left_")
         assert name[right] == name[left].replace("left_", "right_")
-    # All joints named left or right are limbs, and every bone has its mirror image.
-    assert {joint for joint, text in enumerate(name) if text.startswith("left_")} == set(layout.left)
-    assert {joint for joint, text in enumerate(name) if text.startswith("right_")} == set(layout.right)
+    # All joints named left or right are paired, and every bone has its mirror image.
+    assert {joint for joint, text in enumerate(name) if text.startswith("left_")} == set(partner)
+    assert {joint for joint, text in enumerate(name) if text.startswith("right_")} == set(partner.values())
     mirror = {**partner, **{right: left for left, right in partner.items()}}
     assert {(mirror.get(a, a), mirror.get(b, b)) for a, b in layout.bones} == set(layout.bones)
     assert [name[joint] for joint in layout.shoulders] == ["right_shoulder", "left_shoulder"]
@@ -50,8 +59,17 @@ def test_left_and_right_mirror_each_other(layout: Layout) -> None:
 @every_layout
 def test_parts_hold_every_joint_once(layout: Layout) -> None:
     assert sorted(joint for part in layout.parts.values() for joint in part) == list(range(len(layout.joints)))
-    for joint in {layout.root, layout.center, *layout.spine}:
-        assert joint in layout.parts["trunk"]
+    for side in ("left", "right"):
+        limbs = layout.parts[f"{side}_arm"] + layout.parts[f"{side}_leg"]
+        assert sorted(getattr(layout, side)) == sorted(limbs)
+        assert all(layout.joints[joint].startswith(side) for joint in limbs)
+    assert [partner for joint in layout.left for left, partner in layout.sides if left == joint] == [*layout.right]
+
+
+def test_centres_are_those_of_published_graphs() -> None:
+    assert [layout.joints[layout.center] for layout in (NTU25, KINECT20, SBU15, COCO17)] == [
+        "spine_shoulder", "shoulder_center", "neck", "nose",
+    ]  # fmt: skip
 
 
 def original_partitions(layout: Layout) -> list[np.ndarray]:
@@ -88,14 +106,119 @@ def test_partitions_against_their_definition(layout: Layout) -> None:
     assert (found[1] > 0).sum() == (found[2] > 0).sum() == len(layout.bones)
 
 
-def test_a_broken_layout_is_refused() -> None:
-    fields = {
-        name: getattr(KINECT20, name) for name in ("name", "joints", "parts", "root", "spine", "shoulders", "center")
-    }
-    with pytest.raises(ValueError, match="two parents"):
-        Layout(**fields, bones=(*KINECT20.bones[:-1], KINECT20.bones[0]))
-    with pytest.raises(ValueError, match="need 19 bones"):
-        Layout(**fields, bones=KINECT20.bones[:-1])
-    loop = (*KINECT20.bones[:-2], (18, 19), (19, 18))
-    with pytest.raises(ValueError, match="do not connect"):
-        Layout(**fields, bones=loop)
+# ---------------------------------------------------------------------- as JSON
+
+
+@every_layout
+def test_json_gives_the_layout_back(layout: Layout) -> None:
+    fields = json.loads(json.dumps(layout.to_json()))
+    assert Layout.from_json(fields) == layout
+    assert fields["joints"] == list(layout.joints)
+    child, parent = layout.bones[3]
+    assert fields["bones"][3] == [layout.joints[child], layout.joints[parent]]
+
+
+def stick() -> dict[str, Any]:
+    """The least that a layout can say: a body of nine joints without hips."""
+    return {
+        "name": "stick",
+        "joints": ["pelvis", "chest", "head", "left_arm", "right_arm", "left_foot", "right_foot", "left_toe",
+                   "right_toe"],
+        "bones": [
+            ["chest", "pelvis"], ["head", "chest"], ["left_arm", "chest"], ["right_arm", "chest"],
+            ["left_foot", "pelvis"], ["right_foot", "pelvis"], ["left_toe", "left_foot"], ["right_toe", "right_foot"],
+        ],
+        "root": "pelvis",
+        "spine": ["pelvis", ["left_arm", "right_arm"]],
+        "shoulders": ["right_arm", "left_arm"],
+    }  # fmt: skip
+
+
+def test_what_is_not_said_follows_from_the_names() -> None:
+    layout = Layout.from_json(stick())
+    assert layout.sides == ((3, 4), (5, 6), (7, 8))
+    assert (layout.left, layout.right) == ((3, 5, 7), (4, 6, 8))
+    assert layout.parts == {"trunk": (0, 1, 2), "left": (3, 5, 7), "right": (4, 6, 8)}
+    assert (layout.root, layout.spine, layout.shoulders, layout.center) == (0, (0, (3, 4)), (4, 3), 0)
+    assert (points(3), points((3, 4))) == ((3,), (3, 4))
+    assert Layout.from_json(layout.to_json()) == layout
+
+
+def test_names_need_not_say_the_side() -> None:
+    fields = json.loads(json.dumps(stick()).replace("left_", "L").replace("right_", "R"))
+    assert Layout.from_json(fields).sides == ()
+    fields["sides"] = [["Larm", "Rarm"], ["Lfoot", "Rfoot"], ["Ltoe", "Rtoe"]]
+    fields["parts"] = {"trunk": ["pelvis", "chest", "head", "Larm", "Rarm"], "legs": ["Lfoot", "Rfoot", "Ltoe", "Rtoe"]}
+    layout = Layout.from_json(fields)
+    assert (layout.left, layout.right) == ((5, 7), (6, 8))  # arms that are declared trunk are no limbs
+
+
+def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda fields: {**fields, **changes}
+
+
+def without(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda fields: {key: value for key, value in fields.items() if key != field}
+
+
+def rebone(number: int, *bone: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda fields: {**fields, "bones": [list(bone) if i == number else b for i, b in enumerate(fields["bones"])]}
+
+
+PAIRS = [["left_arm", "right_arm"], ["left_foot", "right_foot"], ["left_toe", "right_toe"]]
+WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no object": (lambda fields: [1], r"a layout is a JSON object with the fields name, joints.*not \[1\]"),
+    "no name": (without("name"), "a layout needs a name"),
+    "no root": (without("root"), "root is missing; a layout has the fields name, joints, bones, root"),
+    "no bones": (without("bones"), "bones is missing"),
+    "a slip of the pen": (changed(bonez=[]), "unknown field bonez; did you mean bones?"),
+    "joints are no list": (changed(joints="pelvis"), "joints must be a list of names"),
+    "one joint": (changed(joints=["pelvis"], bones=[], spine=["pelvis"] * 2, shoulders=["pelvis"] * 2), "two joints"),
+    "a joint twice": (lambda f: {**f, "joints": [*f["joints"], "head"]}, "joint head comes twice in joints"),
+    "a nameless joint": (lambda f: {**f, "joints": [*f["joints"], ""]}, "a joint's name is a text, not ''"),
+    "an unknown joint": (rebone(1, "head", "cest"), "bones speaks of joint cest, .* joints; did you mean chest?"),
+    "a joint by number": (rebone(1, "head", 1), "bones speaks of joint 1, which is not in joints"),  # type: ignore[arg-type]
+    "an unknown root": (changed(root="hip"), "root speaks of joint hip, which is not in joints"),
+    "an empty root": (changed(root=[]), "root names no joint"),
+    "half a bone": (rebone(1, "head"), r"bones must be a list of pairs \[joint, parent\]"),
+    "a bone to itself": (rebone(1, "head", "head"), "a bone joins head to itself"),
+    "two parents": (rebone(1, "left_toe", "head"), "joint left_toe has two parents, head and left_foot"),
+    "a circle": (rebone(4, "left_foot", "left_toe"), "the bones of left_foot, left_toe run in a circle"),
+    "a loose joint": (lambda f: {**f, "bones": f["bones"][1:]}, "the joints pelvis, chest have no parent; all but one"),
+    "no partner": (changed(sides=PAIRS[:2]), "joint left_toe has no partner on the other side; pair it in sides"),
+    "a half-named pair": (
+        lambda f: json.loads(json.dumps(f).replace("right_toe", "toe")),
+        "joint left_toe has no partner on the other side",
+    ),
+    "two partners": (changed(sides=[*PAIRS, ["head", "left_toe"]]), "joint left_toe comes twice in sides"),
+    "half a pair": (changed(sides=[["left_arm"]]), r"sides must be a list of pairs \[left, right\]"),
+    "exchanged shoulders": (
+        changed(shoulders=["left_arm", "right_arm"]),
+        r"shoulders must be \[right, left\], a pair of sides, and are \[left_arm, right_arm\]",
+    ),
+    "one shoulder": (changed(shoulders=["left_arm"]), r"shoulders must be two joints, \[right, left\]"),
+    "one shoulder twice": (changed(shoulders=["head", "head"]), "shoulders are the same joint"),
+    "no spine": (changed(spine=["chest"]), r"spine must be two joints, \[lower, upper\]"),
+    "a spine to itself": (changed(spine=["chest", ["chest"]]), "spine begins and ends in the same place"),
+    "parts are no object": (changed(parts=["trunk"]), "parts must be an object of lists of joints"),
+    "a joint in no part": (changed(parts={"trunk": ["pelvis", "chest"]}), "joint head is in none of the parts"),
+    "a joint in two parts": (
+        lambda f: {**f, "parts": {"trunk": f["joints"], "head": ["head"]}},
+        "joint head is in 2 of the parts",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_broken_layout_is_refused_in_one_sentence(fault: str) -> None:
+    damage, sentence = WRONG[fault]
+    with pytest.raises(ValueError, match=sentence) as caught:
+        Layout.from_json(damage(stick()))
+    said = str(caught.value)
+    assert "\n" not in said and said.count("layout stick: ") == (fault not in ("no object", "no name"))
+
+
+def test_indices_beyond_the_joints_are_refused() -> None:
+    fields = {name: getattr(KINECT20, name) for name in ("name", "joints", "sides", "parts", "root", "spine")}
+    with pytest.raises(ValueError, match="layout kinect20: bones speaks of joint 20, and joints are 0 to 19"):
+        Layout(**fields, shoulders=KINECT20.shoulders, bones=(*KINECT20.bones[:-1], (19, 20)))
