@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -103,13 +104,13 @@ def open_split(options: Options, model: Model) -> Split:
     choosing = options.on == "held-out"
     train = Resident.load(options.data, select=protocol.fit if choosing else protocol.train)
     stage.check_layout(model, train, options.data)
-    infos = [train.info(view) for view in range(len(train))]
+    views = train.views
     # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
-    subjects = sorted({info.subject or 0 for info in infos})
-    last = set(subjects[-max(1, len(subjects) // 5) :])
-    held_out = [info.subject in last if choosing else protocol.held_out(info) for info in infos]
+    subjects = np.unique(np.maximum(views.subject, 0))
+    last = subjects[-max(1, len(subjects) // 5) :]
+    held_out = np.isin(views.subject, last) if choosing else protocol.held_out(views)
     scored = protocol.held_out if choosing else protocol.test
-    return Split(train, torch.tensor(held_out), lambda: Resident.load(options.data, select=scored))
+    return Split(train, torch.from_numpy(held_out), lambda: Resident.load(options.data, select=scored))
 
 
 def features(encoder: nn.Module, pipeline: Pipeline, data: Resident) -> Tensor:

@@ -141,7 +141,7 @@ class Progress:
 def summarise(manifest: Manifest, output: Path) -> None:
     """Say what was packed, and what was not and why."""
     size = sum(shard.bytes for shard in manifest.shards)
-    print(f"{output}: {manifest.name}, layout {manifest.layout}, {len(manifest.classes)} classes")
+    print(f"{output}: {manifest.name}, layout {manifest.layout.name}, {len(manifest.classes)} classes")
     print(f"  performances {manifest.performances}")
     print(f"  views        {manifest.views}")
     print(f"  frames       {manifest.frames}")

@@ -1,31 +1,47 @@
 """The index beside the shards: what every performance is and where the bytes of its views lie.
 
-`index.jsonl` holds one JSON line a performance, in the order of the shards. Stock readers do not need it; ours reads
-any view of any performance through it without touching the others.
+`index.npz` holds one column a fact, one element a performance or a view, in the order of the shards. Stock readers do
+not need it; ours reads any view of any performance through it without touching the others. A million performances are
+a few dozen arrays, not a million objects.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import dataclasses
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from shards import columns
+from shards.columns import Strings
 from shards.errors import DataError
 
-FILE = "index.jsonl"
+FILE = "index.npz"
 
 
-class ViewInfo(NamedTuple):
-    """What a split may ask of a view. None is unknown; `copy`: bit-identical to another view of its performance."""
+class Views(NamedTuple):
+    """What a split may ask of views: one element a view, -1 where a number is not known."""
 
-    key: str
-    label: int | None
-    subject: int | None
-    camera: int | None
-    setup: int | None
-    replication: int | None
-    copy: bool
+    label: np.ndarray
+    subject: np.ndarray
+    camera: np.ndarray
+    setup: np.ndarray
+    replication: np.ndarray
+    copy: np.ndarray  # bool: bit-identical to another view of its performance
+    key: Strings
+
+    @property
+    def size(self) -> int:
+        """The number of views."""
+        return len(self.label)
+
+    def take(self, rows: np.ndarray) -> Views:
+        """Some of the views."""
+        return Views(*(column.take(rows) for column in self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +70,175 @@ class Entry:
     views: tuple[StoredView, ...]
     shard: int = -1  # position in the manifest's list
 
-    def info(self, view: StoredView) -> ViewInfo:
-        """What a split sees of one of the performance's views."""
-        copy = view.copy_of is not None
-        return ViewInfo(self.key, self.label, self.subject, view.camera, self.setup, self.replication, copy)
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """All performances and their views, as columns. Views are sorted by performance, performances by shard."""
+
+    key: Strings
+    label: np.ndarray  # -1: unknown, here and below
+    subject: np.ndarray
+    setup: np.ndarray
+    replication: np.ndarray
+    shard: np.ndarray
+    first_view: np.ndarray  # (P + 1,): performance p owns views first[p]..first[p + 1] - 1
+    camera: np.ndarray
+    frames: np.ndarray
+    bodies: np.ndarray
+    copy_of: np.ndarray  # which of the performance's views it repeats, counted from 0; -1: none
+    offset: np.ndarray
+    bytes: np.ndarray
+    member: np.ndarray  # which of `members`
+    members: Strings  # the names of members that occur, without the key
+    origin: Strings
+
+    def __len__(self) -> int:
+        """The number of performances."""
+        return len(self.label)
+
+    @property
+    def performance(self) -> np.ndarray:
+        """The performance of each view."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.first_view))
+
+    @property
+    def views(self) -> Views:
+        """What a split sees."""
+        owner = self.performance
+        return Views(
+            label=self.label[owner],
+            subject=self.subject[owner],
+            camera=self.camera,
+            setup=self.setup[owner],
+            replication=self.replication[owner],
+            copy=self.copy_of >= 0,
+            key=self.key.take(owner),
+        )
+
+    def entry(self, performance: int) -> Entry:
+        """One performance as an object."""
+        first, end = self.first_view[performance], self.first_view[performance + 1]
+        names = [self.members[self.member[view]] for view in range(first, end)]
+        return Entry(
+            key=self.key[performance],
+            label=_known(self.label[performance]),
+            subject=_known(self.subject[performance]),
+            setup=_known(self.setup[performance]),
+            replication=_known(self.replication[performance]),
+            shard=int(self.shard[performance]),
+            views=tuple(
+                StoredView(
+                    member=name,
+                    camera=_known(self.camera[view]),
+                    frames=int(self.frames[view]),
+                    bodies=int(self.bodies[view]),
+                    copy_of=names[self.copy_of[view]] if self.copy_of[view] >= 0 else None,
+                    origin=self.origin[view],
+                    offset=int(self.offset[view]),
+                    bytes=int(self.bytes[view]),
+                )
+                for view, name in enumerate(names, first)
+            ),
+        )
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self.entry(performance) for performance in range(len(self)))
 
 
-def write(folder: Path, entries: list[Entry]) -> None:
-    """Write `index.jsonl`."""
-    with (folder / FILE).open("w", encoding="utf-8", newline="\n") as file:
-        for entry in entries:
-            file.write(json.dumps(asdict(entry), separators=(",", ":")) + "\n")
+def table(entries: Iterable[Entry]) -> Table:
+    """Entries as columns. They may be a generator: only the columns are held, a hundred bytes a performance."""
+    performances = {name: array("i") for name in ("label", "subject", "setup", "replication", "shard")}
+    views = {name: array("q" if name == "offset" else "i") for name in ("frames", "offset", "bytes")}
+    small = {name: array("h") for name in ("camera", "bodies", "copy_of", "member")}
+    first, members = array("q", [0]), dict[str, int]()
+    keys, origins = _Texts(), _Texts()
+    for entry in entries:
+        keys.add(entry.key)
+        for name, column in performances.items():
+            column.append(_number(getattr(entry, name)))
+        names = [view.member for view in entry.views]
+        for view in entry.views:
+            origins.add(view.origin)
+            for name, column in views.items():
+                column.append(getattr(view, name))
+            small["camera"].append(_number(view.camera))
+            small["bodies"].append(view.bodies)
+            small["copy_of"].append(-1 if view.copy_of is None else names.index(view.copy_of))
+            small["member"].append(members.setdefault(view.member, len(members)))
+        first.append(len(small["camera"]))
+    numbers = {name: np.array(column) for name, column in {**performances, **views, **small}.items()}
+    return Table(
+        key=keys.strings(), origin=origins.strings(), members=Strings.of(members), first_view=np.array(first), **numbers
+    )
 
 
-def read(folder: Path) -> list[Entry]:
-    """Read `index.jsonl`. Raises DataError where it is not one."""
+def write(folder: Path, entries: Iterable[Entry] | Table) -> None:
+    """Write `index.npz`."""
+    content = entries if isinstance(entries, Table) else table(entries)
+    arrays: dict[str, np.ndarray] = {}
+    for field in dataclasses.fields(content):
+        column = getattr(content, field.name)
+        if isinstance(column, Strings):
+            arrays[f"{field.name}.text"], arrays[f"{field.name}.offsets"] = column.blob, column.offsets
+        else:
+            arrays[field.name] = column
+    columns.write(folder / FILE, arrays)
+
+
+def read(folder: Path) -> Table:
+    """Map `index.npz`. Raises DataError where it is not one."""
     path = Path(folder) / FILE
-    entries = []
+    arrays = columns.read(path)
+    texts = {name.removesuffix(".text") for name in arrays if name.endswith(".text")}
     try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                fields = json.loads(line)
-                fields["views"] = tuple(StoredView(**view) for view in fields["views"])
-                entries.append(Entry(**fields))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: line {len(entries) + 1} is unreadable ({error}); pack the recordings again") from None
-    return entries
+        found = Table(
+            **{name: Strings(arrays.pop(f"{name}.text"), arrays.pop(f"{name}.offsets")) for name in sorted(texts)},
+            **arrays,
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not an index of shards ({error}); pack the recordings again") from None
+    _check(found, path)
+    return found
+
+
+def _check(found: Table, path: Path) -> None:
+    """Columns fit one another, and every reference leads into another column."""
+    performances, views = len(found), len(found.camera)
+    lengths = {
+        **dict.fromkeys(("key", "label", "subject", "setup", "replication", "shard"), performances),
+        **dict.fromkeys(("camera", "frames", "bodies", "copy_of", "offset", "bytes", "member", "origin"), views),
+        "first_view": performances + 1,
+    }
+    for name, length in lengths.items():
+        if len(getattr(found, name)) != length:
+            raise DataError(f"{path}: column {name} has another length than its neighbours; pack the recordings again")
+    first = found.first_view
+    whole = first[0] == 0 and first[-1] == views and (np.diff(first) > 0).all()
+    if not whole or (views and not (found.member.min() >= 0 and found.member.max() < len(found.members))):
+        raise DataError(f"{path}: views and performances do not belong together; pack the recordings again")
+    for texts in (found.key, found.origin, found.members):
+        ends = texts.offsets
+        if ends[0] != 0 or ends[-1] != len(texts.blob):
+            raise DataError(f"{path}: a text lies outside its column; pack the recordings again")
+
+
+class _Texts:
+    """Texts as they come, kept as bytes."""
+
+    def __init__(self) -> None:
+        self.blob, self.offsets = bytearray(), array("q", [0])
+
+    def add(self, text: str) -> None:
+        self.blob += text.encode()
+        self.offsets.append(len(self.blob))
+
+    def strings(self) -> Strings:
+        return Strings(np.frombuffer(self.blob, dtype=np.uint8), np.array(self.offsets))
+
+
+def _number(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _known(value: np.integer) -> int | None:
+    return None if value < 0 else int(value)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bonestrap.layouts import LAYOUTS
+from bonestrap.layout import Layout
 from shards.errors import DataError
 
 FILE = "manifest.json"
 FORMAT = "bonestrap-shards"
-VERSION = 1
+VERSION = 2
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # no folder, no parent, not hidden
 
 
@@ -47,7 +47,7 @@ class Manifest:
     """The description of one packed data set."""
 
     name: str
-    layout: str
+    layout: Layout
     classes: tuple[str, ...]
     dtype: str
     preprocessing: tuple[dict[str, Any], ...]  # the steps in order, each with its constants
@@ -59,19 +59,35 @@ class Manifest:
     dropped: tuple[tuple[str, str], ...]  # (file of the source, reason)
     created_by: str
     coordinates: int = 3
+    confidence: bool = False  # stored after the coordinates, as the last number of a joint
     unit: str = "metre"
     format: str = FORMAT
     version: int = VERSION
 
     @property
+    def channels(self) -> int:
+        """Numbers a joint."""
+        return self.coordinates + self.confidence
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards together."""
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical content, hexadecimal."""
-        content = {name: value for name, value in dataclasses.asdict(self).items() if name != "created_by"}
+        content = {name: value for name, value in self._json().items() if name != "created_by"}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def _json(self) -> dict[str, Any]:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shards = [dataclasses.asdict(shard) for shard in self.shards]
+        return {**fields, "layout": self.layout.to_json(), "shards": shards, "index": dataclasses.asdict(self.index)}
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`. The caller publishes the folder as a whole, by renaming it."""
-        text = json.dumps({**dataclasses.asdict(self), "digest": self.digest}, indent=1)
+        text = json.dumps({**self._json(), "digest": self.digest}, indent=1)
         (folder / FILE).write_text(text + "\n")
 
     @staticmethod
@@ -95,8 +111,6 @@ class Manifest:
             raise DataError(f"{path}: not a readable manifest ({error}); pack the recordings again") from None
         if manifest.digest != digest:
             raise DataError(f"{path} was altered: its digest does not match its content; pack the recordings again")
-        if manifest.layout not in LAYOUTS:
-            raise DataError(f"{path}: unknown layout {manifest.layout}; this version knows {', '.join(LAYOUTS)}")
         for stored in (manifest.index, *manifest.shards):
             if not PLAIN_NAME.fullmatch(stored.file):
                 raise DataError(f"{path}: {stored.file!r} leads out of the folder; do not use these shards")
@@ -126,6 +140,7 @@ def _parse(fields: Mapping[str, Any]) -> Manifest:
     return Manifest(
         **{
             **fields,
+            "layout": Layout.from_json(fields["layout"]),
             "classes": tuple(fields["classes"]),
             "preprocessing": tuple(fields["preprocessing"]),
             "shards": tuple(Shard(**shard) for shard in fields["shards"]),

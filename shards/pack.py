@@ -91,7 +91,7 @@ def _write(source: Source, folder: Path, dtype: str, shard_bytes: int, progress:
     where = folder / index.FILE
     return Manifest(
         name=source.name,
-        layout=source.layout.name,
+        layout=source.layout,
         classes=source.classes,
         dtype=dtype,
         preprocessing=tuple(describe(step) for step in steps(source.cleaning, source.layout)),

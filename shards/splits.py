@@ -17,10 +17,12 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shards.errors import DataError
-from shards.index import ViewInfo
+import numpy as np
 
-Predicate = Callable[[ViewInfo], bool]
+from shards.errors import DataError
+from shards.index import Views
+
+Predicate = Callable[[Views], np.ndarray]  # one bool a view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,34 +35,34 @@ class Protocol:
     test: Predicate
     held_out: Predicate
 
-    def fit(self, view: ViewInfo) -> bool:
+    def fit(self, views: Views) -> np.ndarray:
         """What trains while hyper-parameters are being chosen: training views of the subjects not held out."""
-        return self.train(view) and not self.held_out(view)
+        return self.train(views) & ~self.held_out(views)
 
 
 def _protocol(name: str, description: str, train: Predicate, test: Predicate, held_out: frozenset[int]) -> Protocol:
-    def trains(view: ViewInfo) -> bool:
-        return train(view) and not view.copy
+    def trains(views: Views) -> np.ndarray:
+        return train(views) & ~views.copy
 
     return Protocol(
         name=name,
         description=description,
         train=trains,
         test=test,
-        held_out=lambda view: trains(view) and view.subject in held_out,
+        held_out=lambda views: trains(views) & np.isin(views.subject, list(held_out)),
     )
 
 
 def _cameras(*cameras: int) -> Predicate:
-    return lambda view: view.camera in cameras
+    return lambda views: np.isin(views.camera, cameras)
 
 
 def _subjects(subjects: frozenset[int]) -> Predicate:
-    return lambda view: view.subject in subjects
+    return lambda views: np.isin(views.subject, list(subjects))
 
 
 def _other_subjects(subjects: frozenset[int]) -> Predicate:
-    return lambda view: view.subject is not None and view.subject not in subjects
+    return lambda views: (views.subject >= 0) & ~np.isin(views.subject, list(subjects))
 
 
 NTU60_SUBJECTS = frozenset((1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38))
@@ -96,7 +98,7 @@ NW_UCLA = (
         "cross-view-nodup",
         "train on cameras 1 and 2, test on camera 3 without its copies of camera 2, which leaves 8 of 10 classes",
         _cameras(1, 2),
-        lambda view: view.camera == 3 and not view.copy,
+        lambda views: (views.camera == 3) & ~views.copy,
         frozenset((9, 10)),
     ),
 )
@@ -127,8 +129,8 @@ NTU120 = (
     _protocol(
         "cross-setup",
         "train on even setups, test on odd ones",
-        lambda view: view.setup is not None and view.setup % 2 == 0,
-        lambda view: view.setup is not None and view.setup % 2 == 1,
+        lambda views: (views.setup >= 0) & (views.setup % 2 == 0),
+        lambda views: (views.setup >= 0) & (views.setup % 2 == 1),
         frozenset((*range(33, 41), *range(93, 107))),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from launch import distill, evaluate, finetune, pack, pretrain
@@ -12,7 +13,7 @@ from launch.cli import start, start_choice
 from launch.recipes import RECIPES
 from launch.stage import Options
 from shards import reader, splits
-from shards.index import ViewInfo
+from shards.index import Views
 from shards.reader import Resident
 
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "8"]
@@ -27,14 +28,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[ViewInfo]:
-    """Every view whose frames are read from shards, in order."""
-    views: list[ViewInfo] = []
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Views]:
+    """The views whose frames are read from shards, one item a reading, in order."""
+    views: list[Views] = []
     load = Resident.load.__func__  # type: ignore[attr-defined]
 
     def watched(cls: type[Resident], *words: object, **options: object) -> Resident:
         data = load(cls, *words, **options)
-        views.extend(data.info(view) for view in range(len(data)))
+        views.append(data.views)
         return data
 
     monkeypatch.setattr(reader.Resident, "load", classmethod(watched))
@@ -43,7 +44,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[ViewInfo]:
 
 @pytest.mark.parametrize("protocol", ["cross-subject", "cross-view"])
 def test_training_and_selection_never_touch_a_test_view(
-    shards: Path, seen: list[ViewInfo], tmp_path: Path, protocol: str
+    shards: Path, seen: list[Views], tmp_path: Path, protocol: str
 ) -> None:
     split = splits.protocol("synthetic", protocol)
     common = ["--data", str(shards), "--no-track", "--device", "cpu", "--precision", "fp32"]
@@ -70,13 +71,13 @@ def test_training_and_selection_never_touch_a_test_view(
     words = ["--teacher", teacher, *common, "--run", student, "--epochs", "0.1", "--batch", "8", "--group", "8"]
     start(distill.main, distill.Options, words)
 
-    assert seen and not any(split.test(view) for view in seen)
+    assert seen and not any(split.test(views).any() for views in seen)
 
     for name, model in (("linear", pretrained), ("knn", pretrained), ("test", student)):
         seen.clear()
         words = [name, "--model", model, "--data", str(shards), "--on", "held-out"]
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
-        assert not any(split.test(view) for view in seen), f"{name} --on held-out has read the test recordings"
+        assert not any(split.test(views).any() for views in seen), f"{name} --on held-out has read the test recordings"
 
         seen.clear()
         start_choice(
@@ -86,7 +87,9 @@ def test_training_and_selection_never_touch_a_test_view(
             evaluate.Options,
             [name, "--model", model, "--data", str(shards)],
         )
-        tested = [split.test(view) for view in seen]
-        reads = Counter((view.key, view.camera) for view, test in zip(seen, tested, strict=True) if test)
+        tested = [bool(test) for views in seen for test in split.test(views)]
+        reads = Counter(
+            (views.key[view], views.camera[view]) for views in seen for view in np.flatnonzero(split.test(views))
+        )
         assert reads and set(reads.values()) == {1}
         assert tested == sorted(tested), f"{name} reads a test recording before it has chosen everything"

@@ -135,7 +135,7 @@ def test_labels_come_only_when_asked_for(data: Resident) -> None:
     loader = Loader(data, Plan(batch=8, group=8, seed=0), unit="view", pairs=False, labels=True)
     batch = loader.group(3, 0)
     assert batch.labels is not None
-    assert batch.labels.tolist() == [data.info(view).label for view in views_of(data, batch, 0)]
+    assert batch.labels.tolist() == data.views.label[views_of(data, batch, 0)].tolist()
 
 
 def test_a_group_must_divide_the_batch() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shards.columns import Strings
 from shards.errors import DataError
-from shards.index import ViewInfo
+from shards.index import Views
 from shards.pack import pack
 from shards.reader import Resident
 from shards.sources.ntu import ACTIONS, NTU, parse_name, read_missing, read_skeleton
@@ -170,10 +170,8 @@ def test_the_twelve_raw_files_hold_what_their_index_says(recordings_root: Path, 
         bodies = (~np.isnan(read_skeleton(root / origin)).any((2, 3))).sum(1)
         assert (bodies.min(), bodies.max()) == (int(row["body_count_min"]), int(row["body_count_max"]))
         assert (data.view_length[view], data.view_bodies[view]) == (int(row["n_frames"]), int(row["n_persons"]))
-        info = data.info(view)
-        assert [info.label, info.subject, info.camera, info.setup, info.replication] == [
-            int(row[field]) for field in ("label", "subject", "camera", "setup", "replication")
-        ]
+        for field in ("label", "subject", "camera", "setup", "replication"):
+            assert getattr(data.views, field)[view] == int(row[field])
     assert not rows
 
 
@@ -193,19 +191,13 @@ def test_official_counts(recordings_root: Path, dataset: str, name: str, train: 
     missing = read_missing(meta / f"{lists[dataset]}_samples_with_missing_skeletons.txt")
     assert len(missing) == {"ntu60": 302, "ntu120": 535}[dataset]
     rule = protocol(dataset, name)
-    counts = [0, 0]
-    held_out, fit = Counter[int](), Counter[int]()
-    for stem in names:
-        if stem not in missing:
-            setup, camera, subject, replication, action = parsed = parse_name(stem)
-            view = ViewInfo(parsed.key, action - 1, subject, camera, setup, replication, False)
-            counts[0] += rule.train(view)
-            counts[1] += rule.test(view)
-            held_out[action] += rule.held_out(view)
-            fit[action] += rule.fit(view)
-    assert counts == [train, test]
-    assert 0.08 < held_out.total() / train < 0.14 and held_out.total() + fit.total() == train
-    assert all(held_out[action] and fit[action] for action in range(1, int(dataset[3:]) + 1))
+    setup, camera, subject, replication, action = np.array([parse_name(n) for n in names if n not in missing]).T
+    views = Views(action - 1, subject, camera, setup, replication, action < 0, Strings.of([""] * len(action)))
+    assert [rule.train(views).sum(), rule.test(views).sum()] == [train, test]
+    held_out, fit = rule.held_out(views), rule.fit(views)
+    assert 0.08 < held_out.sum() / train < 0.14 and held_out.sum() + fit.sum() == train
+    for part in (held_out, fit):
+        assert set(action[part]) == set(range(1, int(dataset[3:]) + 1))
 
 
 def test_every_action_has_a_name_of_its_own() -> None:

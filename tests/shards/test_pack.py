@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bonestrap.layouts import KINECT20
+from shards import index
 from shards.errors import DataError
 from shards.manifest import Manifest
 from shards.pack import pack
@@ -44,9 +45,9 @@ def test_what_went_in_comes_out(people: Callable, tmp_path: Path) -> None:
             for body in range(bodies):
                 rows = data.frames[start + body * frames : start + (body + 1) * frames].numpy()
                 np.testing.assert_array_equal(rows, expected[:, body])
-            info = data.info(view)
-            assert (info.key, info.label, info.subject) == (performance.key, performance.label, performance.subject)
-            assert (info.camera, info.setup, info.replication) == (original.camera, None, performance.replication)
+            found = [column[view] for column in data.views]
+            known = [performance.label, performance.subject, original.camera, -1, performance.replication]
+            assert found == [*known, False, performance.key]
             view += 1
     assert view == len(data)
     assert manifest.frames == sum(len(v.joints) for performance in source for v in performance.views)
@@ -111,9 +112,7 @@ def test_copies_are_found(people: Callable, tmp_path: Path) -> None:
     pack(source, tmp_path / "shards")
     data = Resident.load(tmp_path / "shards")
     assert data.view_copy.tolist() == [False] * 5 + [True]
-    assert (
-        json.loads((tmp_path / "shards" / "index.jsonl").read_text().splitlines()[2])["views"][2]["copy_of"] == "c1.npy"
-    )
+    assert index.read(tmp_path / "shards").entry(2).views[2].copy_of == "c1.npy"
 
 
 def test_recordings_without_a_body_are_dropped_and_listed(people: Callable, tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_recordings_without_a_body_are_dropped_and_listed(people: Callable, tmp_
     manifest = pack(source, tmp_path / "shards")
     assert manifest.dropped == (("gone", "no body in any frame"), ("p02_c2", "no body in any frame"))
     data = Resident.load(tmp_path / "shards")
-    assert data.performance_key == ("p01", "p02")
+    assert list(data.performance_key) == ["p01", "p02"]
     assert data.view_camera.tolist() == [1, 2, 1, 3]
 
 
@@ -141,7 +140,7 @@ def test_unknown_cameras_and_labels_stay_unknown(people: Callable, tmp_path: Pat
     )
     pack(source, tmp_path / "shards")
     data = Resident.load(tmp_path / "shards")
-    assert data.info(5)[1:] == (None, None, None, None, None, False)
+    assert [column[5] for column in data.views[:6]] == [-1, -1, -1, -1, -1, False]
     with pytest.raises(DataError, match="people: some of these recordings have no label"):
         data.labels([0, 5])
 

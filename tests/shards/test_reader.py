@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
 import tarfile
 from collections.abc import Callable
@@ -15,16 +14,26 @@ import numpy as np
 import pytest
 import torch
 
-from shards import reader
+from bonestrap.layouts import NTU25
+from shards import columns, index, reader
 from shards.errors import DataError
-from shards.index import ViewInfo
+from shards.index import Views
 from shards.manifest import Manifest, sha256
 from shards.pack import pack
 from shards.reader import Resident
 
 
-def odd_subject(view: ViewInfo) -> bool:
-    return view.subject is not None and view.subject % 2 == 1
+def odd_subject(views: Views) -> np.ndarray:
+    return views.subject % 2 == 1
+
+
+def nothing(views: Views) -> np.ndarray:
+    return np.zeros(views.size, dtype=bool)
+
+
+def facts(data: Resident) -> list[tuple]:
+    """What is known of every view."""
+    return list(zip(*data.views, strict=True))
 
 
 def first(folder: Path) -> Path:
@@ -73,46 +82,45 @@ def test_tables_agree_with_one_another(folder: Path) -> None:
     assert ends[-1] == len(data.frames)
     for p in range(len(data.performance_key)):
         own = range(data.performance_first_view[p], data.performance_first_view[p + 1])
-        assert [data.info(view).key for view in own] == [data.performance_key[p]] * len(own)
+        assert [data.views.key[view] for view in own] == [data.performance_key[p]] * len(own)
     assert data.labels([0, 1, 3]).tolist() == [0, 1, 2]
 
 
 def test_keeping_shares_the_frames(folder: Path) -> None:
     data = Resident.load(folder)
     part = data.keep(odd_subject)
-    chosen = [view for view in range(len(data)) if odd_subject(data.info(view))]
-    assert [part.info(view) for view in range(len(part))] == [data.info(view) for view in chosen]
+    chosen = np.flatnonzero(odd_subject(data.views))
+    assert facts(part) == [facts(data)[view] for view in chosen]
     assert part.frames.data_ptr() == data.frames.data_ptr()
     np.testing.assert_array_equal(part.view_start, data.view_start[chosen])
     assert part.performance_first_view[-1] == len(part) and len(part.performance_key) == 4
-    one_camera = data.keep(lambda view: view.camera == 2)
-    assert one_camera.performance_key == ("p01", "p02", "p04", "p05")
+    one_camera = data.keep(lambda views: views.camera == 2)
+    assert list(one_camera.performance_key) == ["p01", "p02", "p04", "p05"]
     with pytest.raises(DataError, match="no recording is left"):
-        data.keep(lambda view: False)
+        data.keep(nothing)
 
 
 def test_selecting_while_loading_is_keeping_afterwards(folder: Path) -> None:
     part, kept = Resident.load(folder, select=odd_subject), Resident.load(folder).keep(odd_subject)
     assert len(part.frames) < len(kept.frames)
+    assert facts(part) == facts(kept)
     for view in range(len(kept)):
-        assert part.info(view) == kept.info(view)
         rows = part.view_length[view] * part.view_bodies[view]
         a, b = part.view_start[view], kept.view_start[view]
         assert torch.equal(part.frames[a : a + rows], kept.frames[b : b + rows])
-    fails(folder, "the chosen protocol leaves no recording", select=lambda view: False)
+    fails(folder, "the chosen protocol leaves no recording", select=nothing)
 
 
 def test_frames_of_other_views_are_never_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The members of unselected views are overwritten with NaN; a load that touched one would stop."""
     everything = Resident.load(folder)
     manifest = Manifest.read(folder)
-    for line in (folder / "index.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry["subject"] % 2 == 0:
-            with (folder / manifest.shards[entry["shard"]].file).open("r+b") as file:
-                for view in entry["views"]:
-                    file.seek(view["offset"] + 128)
-                    file.write(b"\xff" * (view["bytes"] - 128))
+    for entry in index.read(folder):
+        if entry.subject is not None and entry.subject % 2 == 0:
+            with (folder / manifest.shards[entry.shard].file).open("r+b") as file:
+                for view in entry.views:
+                    file.seek(view.offset + 128)
+                    file.write(b"\xff" * (view.bytes - 128))
     reseal(folder)
     fails(folder, "NaN")
     members: list[str] = []
@@ -124,9 +132,8 @@ def test_frames_of_other_views_are_never_read(folder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(reader, "_member", watched)
     part = Resident.load(folder, select=odd_subject)
-    assert sorted(members) == sorted(
-        f"{info.key}.c{info.camera}.npy" for info in map(everything.info, range(len(everything))) if odd_subject(info)
-    )
+    chosen = everything.views.take(np.flatnonzero(odd_subject(everything.views)))
+    assert members == [f"{key}.c{camera}.npy" for key, camera in zip(chosen.key, chosen.camera, strict=True)]
     assert torch.isfinite(part.frames).all()
 
 
@@ -138,7 +145,7 @@ def test_missing_things_are_named(folder: Path, tmp_path: Path) -> None:
     fails(folder, r"shard-00000\.tar is missing though the manifest lists it; copy the folder again")
 
 
-@pytest.mark.parametrize("name", ["shard-00000.tar", "index.jsonl"])
+@pytest.mark.parametrize("name", ["shard-00000.tar", "index.npz"])
 def test_a_flipped_byte_is_named(folder: Path, name: str) -> None:
     path = folder / name
     content = bytearray(path.read_bytes())
@@ -168,7 +175,8 @@ def test_an_altered_manifest_is_named(folder: Path) -> None:
     text = path.read_text()
     for old, new, message in (
         ('"wave"', '"hop"', "was altered: its digest does not match"),
-        ('"version": 1', '"version": 9', "format bonestrap-shards 9 is not bonestrap-shards 1"),
+        ('"version": 2', '"version": 1', "format bonestrap-shards 1 is not bonestrap-shards 2; pack the recordings"),
+        ('"root": "hip_center"', '"root": "hip"', "not a readable manifest .*kinect20: root speaks of joint hip"),
         ('"classes"', '"class"', "not a readable manifest"),
         (text, "[]", "not a readable manifest"),
         (text, text[:100], "not a readable manifest"),
@@ -178,10 +186,15 @@ def test_an_altered_manifest_is_named(folder: Path) -> None:
 
 
 def test_a_wrong_layout_is_named(folder: Path) -> None:
-    reseal(folder, layout="ntu25")
+    reseal(folder, layout=NTU25)
     fails(folder, r"shard-00000\.tar: member p00\.c1\.npy holds float16 \(\d, 1, 20, 3\), the manifest says .* 25, 3\)")
-    reseal(folder, layout="ntu99")
-    fails(folder, r"manifest\.json: unknown layout ntu99; this version knows ntu25")
+
+
+def test_wrong_numbers_a_joint_are_named(folder: Path) -> None:
+    reseal(folder, coordinates=2)
+    fails(folder, r"member p00\.c1\.npy holds float16 \(\d, 1, 20, 3\), the manifest says .* 20, 2\)")
+    reseal(folder, coordinates=2, confidence=True)
+    assert Resident.load(folder).frames.shape[2] == 3
 
 
 def test_a_wrong_type_is_named(folder: Path) -> None:
@@ -191,7 +204,7 @@ def test_a_wrong_type_is_named(folder: Path) -> None:
 
 def test_a_label_out_of_range_is_named(folder: Path) -> None:
     reseal(folder, classes=("bow", "wave"))
-    fails(folder, r"index\.jsonl: label 2 of p02 is out of range for the 2 classes")
+    fails(folder, r"index\.npz: label 2 of p02 is out of range for the 2 classes")
 
 
 def test_a_path_out_of_the_folder_is_named(folder: Path) -> None:
@@ -202,18 +215,42 @@ def test_a_path_out_of_the_folder_is_named(folder: Path) -> None:
         fails(folder, rf"manifest\.json: '{re.escape(name)}' leads out of the folder")
 
 
+def replace_columns(folder: Path, **changes: np.ndarray) -> None:
+    """Another index, sealed as if it were right."""
+    path = folder / "index.npz"
+    kept = {name: np.array(column) for name, column in columns.read(path).items()}
+    columns.write(path, {name: changes.get(name, column) for name, column in kept.items()})
+    reseal(folder)
+
+
 def test_an_index_beside_the_truth_is_named(folder: Path) -> None:
-    path = folder / "index.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
+    whole = {name: np.array(column) for name, column in columns.read(folder / "index.npz").items()}
+    entries = list(index.read(folder))
+    index.write(folder, entries[:-1])
     reseal(folder)
-    fails(folder, r"index\.jsonl lists \(6, \d+\) performances and views")
-    path.write_text("".join(lines).replace('"offset":512', '"offset":-512', 1))
+    fails(folder, r"index\.npz lists \(6, \d+\) performances and views")
+    index.write(folder, entries)
+    for name, change, message in (
+        ("offset", -1, "p00 lies nowhere in these shards"),
+        ("frames", 0, "p00 lies nowhere in these shards"),
+        ("shard", 99, "p00 lies nowhere in these shards"),
+        ("label", -2, "label -2 of p00 is out of range"),
+        ("first_view", 1, "views and performances do not belong together"),
+        ("member", 5, "views and performances do not belong together"),
+        ("key.offsets", 1, "a text lies outside its column"),
+    ):
+        column = np.array(whole[name])
+        replace_columns(folder, **{name: np.where(np.arange(len(column)) == 0, change, column).astype(column.dtype)})
+        fails(folder, rf"index\.npz: {message}")
+        replace_columns(folder, **{name: column})
+    replace_columns(folder, bodies=whole["bodies"][:-1])
+    fails(folder, r"index\.npz: column bodies has another length")
+    columns.write(folder / "index.npz", {name: column for name, column in whole.items() if name != "frames"})
     reseal(folder)
-    fails(folder, r"index\.jsonl: p00 lies nowhere in these shards")
-    path.write_text("".join(lines).replace('"frames"', '"length"', 1))
+    fails(folder, r"index\.npz: not an index of shards")
+    (folder / "index.npz").write_bytes(b"not a zip")
     reseal(folder)
-    fails(folder, r"index\.jsonl: line 1 is unreadable")
+    fails(folder, r"index\.npz: not readable")
 
 
 def rewrite(path: Path, change: Callable[[tarfile.TarInfo, bytes], tuple[str, bytes]]) -> None:

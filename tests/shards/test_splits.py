@@ -5,38 +5,50 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from shards.columns import Strings
 from shards.errors import DataError
-from shards.index import ViewInfo
+from shards.index import Views
 from shards.reader import Resident
 from shards.splits import PROTOCOLS, Protocol, protocol
 
 EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
-VIEWS = [
-    ViewInfo("key", 0, subject, camera, setup, 1, copy)
-    for subject, camera, setup, copy in product(
-        [None, *range(1, 110)], [None, 1, 2, 3], [None, *range(1, 33)], [False, True]
-    )
-]
+SUBJECT, CAMERA, SETUP, COPY = np.array([*product([-1, *range(1, 110)], [-1, 1, 2, 3], [-1, *range(1, 33)], [0, 1])]).T
+KNOWN = np.ones_like(SUBJECT)
+VIEWS = Views(0 * KNOWN, SUBJECT, CAMERA, SETUP, KNOWN, COPY == 1, Strings.of(["key"] * len(KNOWN)))
 
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_no_view_is_on_both_sides(dataset: str, name: str) -> None:
     rule = protocol(dataset, name)
-    for view in VIEWS:
-        assert not (rule.train(view) and rule.test(view)), view
-        assert not (rule.train(view) and view.copy), view
-        assert not rule.held_out(view) or rule.train(view), view
-        assert rule.fit(view) == (rule.train(view) and not rule.held_out(view)), view
-    assert any(map(rule.held_out, VIEWS)) and any(map(rule.fit, VIEWS)) and any(map(rule.test, VIEWS))
+    train, test, held_out, fit = (part(VIEWS) for part in (rule.train, rule.test, rule.held_out, rule.fit))
+    assert {part.dtype for part in (train, test, held_out, fit)} == {np.dtype(bool)}
+    assert not (train & test).any() and not (train & VIEWS.copy).any() and not (held_out & ~train).any()
+    np.testing.assert_array_equal(fit, train & ~held_out)
+    assert held_out.any() and fit.any() and test.any()
+
+
+@pytest.mark.parametrize(("dataset", "name"), EVERY)
+def test_a_view_is_judged_alone(dataset: str, name: str) -> None:
+    """By its own facts, whatever stands beside it: some of the views give the same answers as all of them."""
+    rule, some = protocol(dataset, name), np.random.default_rng(0).permutation(VIEWS.size)[:50]
+    for part in (rule.train, rule.test, rule.held_out, rule.fit):
+        np.testing.assert_array_equal(part(VIEWS.take(some)), part(VIEWS)[some])
+
+
+@pytest.mark.parametrize(("dataset", "name"), EVERY)
+def test_what_decides_must_be_known(dataset: str, name: str) -> None:
+    rule = protocol(dataset, name)
+    nothing = Views(*(np.full_like(KNOWN, -1),) * 5, COPY == 1, VIEWS.key)
+    assert not rule.train(nothing).any() and not rule.test(nothing).any()
 
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_held_out_people_do_not_fit(dataset: str, name: str) -> None:
     rule = protocol(dataset, name)
-    held_out = {view.subject for view in VIEWS if rule.held_out(view)}
-    assert held_out.isdisjoint(view.subject for view in VIEWS if rule.fit(view))
+    assert set(SUBJECT[rule.held_out(VIEWS)]).isdisjoint(SUBJECT[rule.fit(VIEWS)])
 
 
 def test_an_unknown_protocol_is_named() -> None:
@@ -70,11 +82,11 @@ def test_nw_ucla_counts(recordings: Resident, name: str, train: int, test: int) 
 
 
 def test_honest_nw_ucla_protocols_share_no_recording(recordings: Resident) -> None:
-    every = [(view, recordings.info(view)) for view in range(len(recordings))]
     for name in ("cross-view", "cross-subject", "cross-view-nodup"):
         rule = protocol("nw-ucla", name)
-        seen = {bytes_of(recordings, view) for view, info in every if rule.train(info)}
-        assert not any(bytes_of(recordings, view) in seen for view, info in every if rule.test(info))
+        train, test = (np.flatnonzero(part(recordings.views)) for part in (rule.train, rule.test))
+        seen = {bytes_of(recordings, view) for view in train}
+        assert not any(bytes_of(recordings, view) in seen for view in test)
 
 
 def bytes_of(data: Resident, view: int) -> bytes:
