@@ -1,11 +1,12 @@
 """The two augmentation pipelines of document 001 (sections 3.2, 3.3 and 4.2), batched on the data's device.
 
-Legend: B clips, N bodies of all clips, T frames of a clip, S frames of a recording, V joints, C coordinates.
+Legend: B clips, N bodies of all clips, T frames of a clip, S frames of a recording, V joints, C numbers a joint.
 
 Sampling a pipeline's parameters is apart from applying them, so a draw can be replayed and tested clip by clip. All
 time warps (resampling, crop, repetition, cyclic shift) compose into one fractional frame index and one gather.
 Smoothing comes before the warps, because the noise that it removes lives at the sensor's frame rate; bones are taken
 before the left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
+A joint's confidence, where the layout keeps it, is warped in time with its joint and dropped with it, nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from bonestrap import pose
 from bonestrap.clips import Clips, Recordings
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,12 @@ class Draw(NamedTuple):
     offset: Tensor  # (B,) cyclic shift as a fraction of T
     begin: Tensor  # (B,) crop position as a fraction of the room there is
     smooth: Tensor  # (B,) bool
-    shear: Tensor  # (B, 3, 3), or (B, 2, 2) for planar joints
+    shear: Tensor  # (B, 3, 3), or (B, 2, 2) for planar joints; the diagonal is one
     side: Tensor  # (B,) 0 keeps all joints, 1 drops the left limbs, 2 the right
 
 
 class Pipeline:
-    """Recordings at their own lengths in, clips of T frames with joint and bone channels out."""
+    """Recordings at their own lengths in, clips of T frames with joint, bone and confidence channels out."""
 
     def __init__(self, layout: Layout, clip: ClipConfig, augment: AugmentConfig = PLAIN):
         self.clip = clip
@@ -98,12 +99,12 @@ class Pipeline:
         self.keep[2, list(layout.right)] = 0
 
     def __call__(self, recordings: Recordings, generator: torch.Generator | None = None) -> Clips:
-        draw = self.sample(recordings.size, recordings.frames.shape[2], generator)
-        return self.apply(recordings, draw)
+        return self.apply(recordings, self.sample(recordings.size, generator))
 
-    def sample(self, size: int, coordinates: int, generator: torch.Generator | None = None) -> Draw:
+    def sample(self, size: int, generator: torch.Generator | None = None) -> Draw:
         """Draw the parameters of `size` clips. Every kind is always drawn, so switching one off moves no other."""
         c = self.augment
+        coordinates = self.layout.coordinates
         uniform = torch.rand(6, size, generator=generator)
         low, high = c.resample
         shear = (torch.rand(size, coordinates, coordinates, generator=generator) * 2 - 1) * c.shear
@@ -130,17 +131,26 @@ class Pipeline:
         matrix = draw.shear
         if self.clip.own_pose:
             # Smoothing and warping commute with a rigid motion: it is applied to T frames and not to S.
-            rotation, origin = pose.canonical_motion(x[:, :, None], self.layout)
-            matrix = matrix @ rotation
-        x = smooth_some(x, draw.smooth)
+            motion, origin = pose.canonical_motion(self._own_frames(x, recordings.length), self.layout)
+            matrix = matrix @ motion
+        x = smooth_some(x, draw.smooth, self.layout.coordinates)
         position = self.warp(recordings.length, draw)
         x = gather_frames(x, position, recordings.length)  # (N, T, V, C)
+        x, confidence = x[..., : self.layout.coordinates], x[..., self.layout.coordinates :]
         if self.clip.own_pose:
             x = x - origin[:, None, None]
         x = torch.einsum("ntvc,ndc->ntvd", x, matrix)
-        x = torch.cat([x, x - x[:, :, self.parents.to(device)]], dim=3)  # bones follow shear: it is linear
+        bones = x - x[:, :, self.parents.to(device)]  # bones follow shear: it is linear
+        x = torch.cat([x, bones, confidence] if self.layout.confidence else [x, bones], dim=3)
         x = x * self.keep.to(device)[draw.side][:, None, :, None]
         return Clips(x, recordings.owner, recordings.size)
+
+    def _own_frames(self, x_NSVC: Tensor, length_N: Tensor) -> Tensor:
+        """Every body as a recording of its own, (N, S, 1, V, C)."""
+        if self.layout.coordinates == 2:  # the median torso must not count a held last frame again and again
+            held = torch.arange(x_NSVC.shape[1], device=x_NSVC.device) >= length_N[:, None]
+            x_NSVC = x_NSVC.masked_fill(held[:, :, None, None], torch.nan)
+        return x_NSVC[:, :, None]
 
     def warp(self, length: Tensor, draw: Draw) -> Tensor:
         """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate.
@@ -183,12 +193,16 @@ def savgol_kernel(window: int, order: int) -> Tensor:
     return torch.linalg.pinv(powers)[0].float()
 
 
-def smooth_some(x_NSVC: Tensor, chosen_N: Tensor, window: int = 15, order: int = 2) -> Tensor:
-    """Savitzky-Golay filter the chosen bodies along time; the edges are replicated."""
+def smooth_some(x_NSVC: Tensor, chosen_N: Tensor, channels: int, window: int = 15, order: int = 2) -> Tensor:
+    """Savitzky-Golay filter the chosen bodies' first `channels` along time; the edges are replicated."""
     if not bool(chosen_N.any()):
         return x_NSVC
-    n, s, v, c = x_NSVC[chosen_N].shape
+    chosen = x_NSVC[chosen_N]
+    n, s, v, c = chosen.shape
     half = window // 2
-    padded = F.pad(x_NSVC[chosen_N].view(n, 1, s, v * c), (0, 0, half, half), mode="replicate")
+    padded = F.pad(chosen.view(n, 1, s, v * c), (0, 0, half, half), mode="replicate")
     kernel = savgol_kernel(window, order).to(padded.device).view(1, 1, window, 1)
-    return x_NSVC.index_put((chosen_N,), F.conv2d(padded, kernel).view(n, s, v, c))
+    smooth = F.conv2d(padded, kernel).view(n, s, v, c)
+    if channels < c:
+        smooth[..., channels:] = chosen[..., channels:]
+    return x_NSVC.index_put((chosen_N,), smooth)

@@ -17,7 +17,7 @@ import numpy as np
 
 Point = int | tuple[int, ...]  # a joint, or the joints whose mean it is
 REQUIRED = ("name", "joints", "bones", "root", "spine", "shoulders")
-OPTIONAL = ("sides", "parts")
+OPTIONAL = ("sides", "parts", "coordinates", "confidence")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class Layout:
     `spine` is (lower, upper): the line that becomes vertical in the canonical orientation and whose length is the
     scale of planar joints. `shoulders` is (right, left): the line that becomes parallel to x. `sides` pairs every left
     joint with its right counterpart. `parts` hold every joint once; a sided joint outside the part "trunk" is a limb.
+    A joint is `coordinates` numbers, 3 in space or 2 in an image, and its detector's confidence where that is kept.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Layout:
     root: Point
     spine: tuple[Point, Point]
     shoulders: tuple[int, int]
+    coordinates: int = 3
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -79,7 +82,24 @@ class Layout:
             "root": point(self.root),
             "spine": [point(end) for end in self.spine],
             "shoulders": named(self.shoulders),
+            "coordinates": self.coordinates,
+            "confidence": self.confidence,
         }
+
+    @property
+    def axes(self) -> int:
+        """The numbers that a joint is stored as, C: its coordinates and, if kept, its confidence."""
+        return self.coordinates + self.confidence
+
+    @property
+    def channels(self) -> int:
+        """The numbers that an encoder sees of a joint: its coordinates, those of its bone, and its confidence."""
+        return 2 * self.coordinates + self.confidence
+
+    @property
+    def unit(self) -> str:
+        """What prepared coordinates are measured in; see `bonestrap.pose`."""
+        return "metre" if self.coordinates == 3 else "torso"
 
     @property
     def left(self) -> tuple[int, ...]:
@@ -151,6 +171,8 @@ class Layout:
 def _check_joints(layout: Layout) -> None:
     """Every joint is known by one name, and everything that speaks of joints speaks of joints that are there."""
     names = layout.joints
+    if layout.coordinates not in (2, 3) or not isinstance(layout.confidence, bool):
+        raise ValueError("coordinates must be 2 or 3, and confidence true or false")
     if len(names) < 2:
         raise ValueError("a body needs at least two joints")
     for name in names:
@@ -268,6 +290,8 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
         root=point(fields["root"], "root"),
         spine=(point(lower, "spine"), point(upper, "spine")),
         shoulders=(index(right, "shoulders"), index(left, "shoulders")),
+        coordinates=fields.get("coordinates", 3),
+        confidence=fields.get("confidence", False),
     )
 
 

@@ -107,6 +107,7 @@ COCO17 = Layout(
     root=(11, 12),
     spine=((11, 12), (5, 6)),
     shoulders=(6, 5),
+    coordinates=2,
 )  # fmt: skip
 
 LAYOUTS = {layout.name: layout for layout in (NTU25, KINECT20, SBU15, COCO17)}

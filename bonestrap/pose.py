@@ -1,6 +1,7 @@
-"""Centring, canonical orientation and bones: written once, used by packing and by the shipped model.
+"""Centring, canonical orientation, bones and missing joints: written once, used by packing and by the shipped model.
 
-Legend: C coordinates, T frames, V joints, M bodies; `...` any leading axes.
+Legend: C numbers a joint (coordinates, then confidence where the layout keeps it), T frames, V joints, M bodies;
+`...` any leading axes.
 
 The canonical frame belongs to the main body (body 0) in one reference frame: the first frame in which that body is
 present and its orientation is defined. There, the root is the origin, the layout's spine bone points along +z and the
@@ -8,6 +9,10 @@ line from the left to the right shoulder, freed of its part along the spine, poi
 (document 001, section 4.2: "centered, and rotated so that the body has a canonical orientation in the first frame").
 One rotation and one translation serve a whole recording: what the person does afterwards, and where the second person
 stands, is kept. A rigid motion of the camera therefore changes nothing.
+
+Planar joints keep the axes of their image: a turn of the person cannot be undone there. They are centred in the same
+way and measured in torsos, the main body's median length of the spine: a person near the camera and one far off look
+the same. The median, because a torso that bends towards the camera is short.
 """
 
 from __future__ import annotations
@@ -17,54 +22,104 @@ from torch import Tensor
 
 from bonestrap.layout import Layout, Point, points
 
-SHORTEST = 1e-4  # metres; a bone or shoulder line below a tenth of a millimetre has no direction
+SHORTEST = 1e-4  # metres, pixels; a bone or shoulder line below a tenth of a millimetre has no direction
 
 
 def reference_frame(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     """The frame that fixes the canonical pose, and whether an orientation exists there.
 
-    `joints` is (..., T, M, V, 3); absent bodies are NaN. Returns (...) int64 indices and (...) bool. Without any usable
+    `joints` is (..., T, M, V, C); absent bodies are NaN. Returns (...) int64 indices and (...) bool. Without any usable
     frame the index is the first frame in which the main body is present (0 if none) and the flag is False.
     """
-    body = joints[..., 0, :, :]
+    body = joints[..., 0, :, : layout.coordinates]
     present = torch.isfinite(body).all(-1).all(-1)
     up = _between(body, layout.spine)
-    across = _between(body, layout.shoulders)
     height = up.norm(dim=-1)
-    # The shoulder line's distance from the spine's direction; zero where the two are parallel.
-    width = torch.linalg.cross(up, across, dim=-1).norm(dim=-1) / height.clamp_min(SHORTEST)
-    usable = present & (height > SHORTEST) & (width > SHORTEST)
+    usable = present & (height > SHORTEST)
+    if layout.coordinates == 3:
+        # The shoulder line's distance from the spine's direction; zero where the two are parallel.
+        across = _between(body, layout.shoulders)
+        usable &= torch.linalg.cross(up, across, dim=-1).norm(dim=-1) / height.clamp_min(SHORTEST) > SHORTEST
     oriented = usable.any(-1)
     frame = torch.where(oriented, usable.int().argmax(-1), present.int().argmax(-1))
     return frame, oriented
 
 
 def canonical_motion(joints: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """The rotation (..., 3, 3) and origin (..., 3) of joints (..., T, M, V, 3): a point p becomes R (p - origin).
+    """The matrix and the origin that make joints (..., T, M, V, C) canonical: a point p becomes A (p - origin).
 
-    The origin is the main body's root in the reference frame; zero where it is not known.
+    A (..., 3, 3) is a rotation in space; (..., 2, 2), in an image, a scale. The origin is the main body's root in the
+    reference frame; zero where it is not known.
     """
     frame, oriented = reference_frame(joints, layout)
-    body = _at(joints, frame)
+    body = _at(joints[..., : layout.coordinates], frame)
     origin = _point(body, layout.root)
     origin = torch.where(torch.isfinite(origin).all(-1, keepdim=True), origin, torch.zeros_like(origin))
+    if layout.coordinates == 2:
+        return torch.eye(2, dtype=body.dtype, device=body.device) / _torso(joints, layout)[..., None, None], origin
     return _rotation(body, oriented, layout), origin
 
 
 def canonical(joints: Tensor, layout: Layout) -> Tensor:
-    """Centre and rotate (..., T, M, V, 3) of one recording each. NaN bodies stay NaN. ValueError for another shape."""
-    if joints.ndim < 4 or joints.shape[-1] != 3 or joints.shape[-2] != len(layout.joints):
+    """Centre and orient (..., T, M, V, C) of one recording each. NaN bodies stay NaN. ValueError for another shape."""
+    if joints.ndim < 4 or joints.shape[-1] != layout.axes or joints.shape[-2] != len(layout.joints):
         raise ValueError(
-            f"layout {layout.name} needs joints (..., T, M, {len(layout.joints)}, 3), got {tuple(joints.shape)}"
+            f"layout {layout.name} needs joints (..., T, M, {len(layout.joints)}, {layout.axes}), "
+            f"got {tuple(joints.shape)}"
         )
-    rotation, origin = canonical_motion(joints, layout)
-    return (joints - origin[..., None, None, None, :]) @ rotation.transpose(-1, -2)[..., None, None, :, :]
+    matrix, origin = canonical_motion(joints, layout)
+    places, rest = joints[..., : layout.coordinates], joints[..., layout.coordinates :]
+    moved = (places - origin[..., None, None, None, :]) @ matrix.transpose(-1, -2)[..., None, None, :, :]
+    return torch.cat((moved, rest), -1) if layout.confidence else moved
 
 
 def bones(joints: Tensor, layout: Layout) -> Tensor:
     """The bone that ends in each joint, (..., V, C): joint minus parent; zero for the joint without a parent."""
     parents = torch.tensor(layout.parents, device=joints.device)
     return joints - joints.index_select(-2, parents)
+
+
+def interpolate(joints: Tensor, layout: Layout) -> Tensor:
+    """Find a place for the missing joints, NaN in their coordinates, of bodies that are there; joints (T, M, V, C).
+
+    A joint lies on the line between where it was last seen and where it is seen next, or stays where it is seen first
+    or last. A joint that is never seen lies on the nearest joint, counted in bones, that is. A body without any joint
+    in a frame is absent there and stays NaN.
+    """
+    places, rest = joints[..., : layout.coordinates], joints[..., layout.coordinates :]
+    known = torch.isfinite(places).all(-1)  # (T, M, V)
+    if known.all():
+        return joints
+    frames = torch.arange(len(joints), device=joints.device)[:, None, None].expand_as(known)
+    before = torch.where(known, frames, -1).cummax(0).values
+    after = torch.where(known, frames, len(joints)).flip(0).cummin(0).values.flip(0)
+    low = torch.where(before < 0, after, before).clamp(max=len(joints) - 1)
+    high = torch.where(after == len(joints), before, after).clamp(min=0)
+    weight = (frames - low).to(places.dtype) / (high - low).clamp(min=1)
+    shape = (*known.shape, layout.coordinates)
+    filled = torch.lerp(
+        places.gather(0, low[..., None].expand(shape)),
+        places.gather(0, high[..., None].expand(shape)),
+        weight[..., None],
+    )
+    nearest = _nearest_seen(known.any(0), layout)  # (M, V)
+    filled = filled.gather(2, nearest[None, ..., None].expand(shape))
+    out = torch.where(known.any(-1)[..., None, None], filled, torch.nan)
+    return torch.cat((out, rest), -1) if layout.confidence else out
+
+
+def _nearest_seen(seen: Tensor, layout: Layout) -> Tensor:
+    """For each joint of each body the joint itself if it is `seen` (M, V), or else the nearest one that is."""
+    count = len(layout.joints)
+    hops = torch.tensor([layout.hops(joint) for joint in range(count)], device=seen.device)
+    rank = hops * count + torch.arange(count, device=seen.device)  # of two as near, the first
+    return torch.where(seen[:, None, :], rank, count * count).argmin(-1)
+
+
+def _torso(joints: Tensor, layout: Layout) -> Tensor:
+    """The median length (...) of the main body's spine; one where it has none."""
+    length = _between(joints[..., 0, :, : layout.coordinates], layout.spine).norm(dim=-1).nanmedian(-1).values
+    return torch.where(length > SHORTEST, length, torch.ones_like(length))
 
 
 def _rotation(body: Tensor, oriented: Tensor, layout: Layout) -> Tensor:

@@ -56,7 +56,7 @@ class Distill(Method):
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         recordings = batch.views[0]
-        draw = self.view.sample(recordings.size, recordings.frames.shape[2], torch.Generator().manual_seed(batch.seed))
+        draw = self.view.sample(recordings.size, torch.Generator().manual_seed(batch.seed))
         clips = self.view.apply(recordings, draw)
         same = self.teacher_view.clip == self.view.clip
         with torch.no_grad():

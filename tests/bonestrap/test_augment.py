@@ -24,7 +24,8 @@ from bonestrap.augment import (
     smooth_some,
 )
 from bonestrap.clips import Recordings
-from bonestrap.layouts import LAYOUTS, NTU25, SBU15, Layout
+from bonestrap.layout import Layout, points
+from bonestrap.layouts import COCO17, LAYOUTS, NTU25, SBU15
 from tests.bonestrap.tiny import recordings
 
 BODIES = [1, 2, 1, 1, 2, 1]
@@ -59,13 +60,15 @@ def fitted(x: np.ndarray, frames: int, rate: float) -> np.ndarray:
 
 
 def reference(source: Recordings, draw: Draw, layout: Layout, clip: ClipConfig) -> np.ndarray:
-    """One augmentation after the other on one body after the other: (N, T, V, 2 C)."""
+    """One augmentation after the other on one body after the other: (N, T, V, channels)."""
+    axes = layout.coordinates
     out = []
     for n, owner in enumerate(source.owner.tolist()):
         rate, offset, begin, smooth, shear, side = (field[owner].double().numpy() for field in draw)
         x = body(source, n)
         if smooth:
-            x = savgol_filter(np.pad(x, [(7, 7), (0, 0), (0, 0)], mode="edge"), 15, 2, axis=0)[7:-7]
+            padded = np.pad(x[..., :axes], [(7, 7), (0, 0), (0, 0)], mode="edge")
+            x = np.concatenate([savgol_filter(padded, 15, 2, axis=0)[7:-7], x[..., axes:]], axis=2)
         x = fitted(x, clip.frames, float(rate)) if clip.fit else resampled(x, float(rate))
         if len(x) > clip.frames:  # crop
             places = len(x) - clip.frames + 1
@@ -73,18 +76,19 @@ def reference(source: Recordings, draw: Draw, layout: Layout, clip: ClipConfig) 
             x = x[first : first + clip.frames]
         x = np.concatenate([x] * (clip.frames // len(x) + 1))[: clip.frames]  # repeat
         x = np.roll(x, -int(float(offset) * clip.frames), axis=0)  # shift
-        x = np.stack([[shear @ joint for joint in frame] for frame in x])
+        x, confidence = np.stack([[shear @ joint for joint in frame] for frame in x[..., :axes]]), x[..., axes:]
         bones = np.zeros_like(x)
         for child, parent in layout.bones:
             bones[:, child] = x[:, child] - x[:, parent]
-        x = np.concatenate([x, bones], axis=2)
+        x = np.concatenate([x, bones, confidence], axis=2)
         for joint, name in enumerate(layout.joints):
-            if name.startswith(("", "left_", "right_")[int(side)] or "never"):
+            if name.startswith(("", "left_", "right_")[int(side)] or "never") and joint not in layout.parts["trunk"]:
                 x[:, joint] = 0
         out.append(x)
     return np.stack(out)
 
 
+SCORED = dataclasses.replace(COCO17, confidence=True)
 SHEAR_ONLY = AugmentConfig(shear=1.0)
 SINGLE = {
     "plain": PLAIN,
@@ -101,13 +105,13 @@ SINGLE = {
 
 @pytest.mark.parametrize("fit", [False, True])
 @pytest.mark.parametrize("augment", SINGLE.values(), ids=SINGLE)
-@pytest.mark.parametrize("layout", [SBU15, NTU25], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", [SBU15, NTU25, COCO17, SCORED], ids=["sbu15", "ntu25", "plane", "confidence"])
 def test_against_one_body_at_a_time(layout: Layout, augment: AugmentConfig, fit: bool) -> None:
     source = recordings(BODIES, LENGTHS, seed=3, layout=layout)
     clip = ClipConfig(frames=24, fit=fit)
     pipeline = Pipeline(layout, clip, augment)
     for seed in range(3):
-        draw = pipeline.sample(source.size, 3, generator(seed))
+        draw = pipeline.sample(source.size, generator(seed))
         found = pipeline.apply(source, draw)
         assert found.joints.dtype == torch.float32
         assert torch.equal(found.owner, source.owner) and found.size == source.size
@@ -118,7 +122,7 @@ def test_a_call_is_a_sample_applied() -> None:
     source = recordings(BODIES, LENGTHS)
     pipeline = Pipeline(SBU15, ClipConfig(frames=24), AGGRESSIVE)
     clips = pipeline(source, generator(5))
-    torch.testing.assert_close(clips.joints, pipeline.apply(source, pipeline.sample(6, 3, generator(5))).joints)
+    torch.testing.assert_close(clips.joints, pipeline.apply(source, pipeline.sample(6, generator(5))).joints)
 
 
 # ---------------------------------------------------------------------- one by one
@@ -130,18 +134,18 @@ def test_savgol_against_scipy_with_replicated_edges() -> None:
     x = torch.randn(len(lengths), longest, 4, 3, generator=generator(0), dtype=torch.float64)
     for n, length in enumerate(lengths):
         x[n, length:] = x[n, length - 1]  # as recordings of several lengths are laid side by side
-    found = smooth_some(x.float(), torch.ones(len(lengths), dtype=torch.bool))
+    found = smooth_some(x.float(), torch.ones(len(lengths), dtype=torch.bool), 3)
     expected = savgol_filter(x.numpy(), 15, 2, axis=1, mode="nearest")
     for n, length in enumerate(lengths):
         np.testing.assert_allclose(found[n, :length], expected[n, :length], atol=1e-5)
-    none = smooth_some(x.float(), torch.zeros(len(lengths), dtype=torch.bool))
+    none = smooth_some(x.float(), torch.zeros(len(lengths), dtype=torch.bool), 3)
     assert torch.equal(none, x.float())
 
 
 def test_savgol_keeps_a_parabola() -> None:
     time = torch.arange(40.0)
     x = (3 - 2 * time + 0.1 * time**2)[None, :, None, None].expand(1, 40, 15, 3).contiguous()
-    y = smooth_some(x, torch.tensor([True]))
+    y = smooth_some(x, torch.tensor([True]), 3)
     torch.testing.assert_close(y[:, 7:-7], x[:, 7:-7], rtol=1e-5, atol=1e-4)
     assert savgol_kernel(15, 2).sum() == pytest.approx(1, abs=1e-6)
 
@@ -151,11 +155,11 @@ def test_shear_is_the_matrix_of_equation_5() -> None:
     source = recordings([1], [8])
     # Row X: x' = x + s_X^Y y + s_X^Z z, and so on.
     matrix = torch.tensor([[1, 0.5, 0], [0, 1, 0], [0, -0.25, 1]])
-    draw = pipeline.sample(1, 3, generator(0))._replace(shear=matrix[None])
+    draw = pipeline.sample(1, generator(0))._replace(shear=matrix[None])
     sheared = pipeline.apply(source, draw).joints[0, :, :, :3]
     x, y, z = source.frames.unbind(2)
     torch.testing.assert_close(sheared, torch.stack([x + 0.5 * y, y, z - 0.25 * y], 2))
-    planar = pipeline.sample(1000, 2, generator(0)).shear
+    planar = Pipeline(COCO17, ClipConfig(frames=8), SHEAR_ONLY).sample(1000, generator(0)).shear
     assert planar.shape == (1000, 2, 2)
 
 
@@ -164,10 +168,11 @@ def test_shear_is_the_matrix_of_equation_5() -> None:
 def test_drop_zeroes_the_limbs_of_one_side_and_nothing_else(layout: Layout, side: int) -> None:
     pipeline = Pipeline(layout, ClipConfig(frames=6), AugmentConfig(drop=1.0))
     source = recordings([2], [6], layout=layout)
-    draw = pipeline.sample(1, 3, generator(0))._replace(side=torch.tensor([side]))
+    draw = pipeline.sample(1, generator(0))._replace(side=torch.tensor([side]))
     whole = pipeline.apply(source, draw._replace(side=torch.tensor([0]))).joints
     dropped = pipeline.apply(source, draw).joints
-    gone = {j for j, name in enumerate(layout.joints) if name.startswith(["-", "left_", "right_"][side])}
+    limbs = [j for j in range(len(layout.joints)) if j not in layout.parts["trunk"]]  # an eye has a side and is no limb
+    gone = {j for j in limbs if layout.joints[j].startswith(["-", "left_", "right_"][side])}
     for joint in range(len(layout.joints)):
         if joint in gone:
             assert not dropped[:, :, joint].any(), layout.joints[joint]
@@ -191,7 +196,7 @@ def test_bodies_of_a_clip_share_the_draw() -> None:
 def test_draws_have_the_stated_probabilities_and_ranges() -> None:
     count = 20_000
     pipeline = Pipeline(SBU15, ClipConfig(frames=150), AGGRESSIVE)
-    draw = pipeline.sample(count, 3, generator(0))
+    draw = pipeline.sample(count, generator(0))
 
     def uniform(x: Tensor, low: float, high: float) -> None:
         """Kolmogorov and Smirnov: the largest distance of the distribution function, at a significance of 1e-6."""
@@ -222,7 +227,7 @@ def test_draws_have_the_stated_probabilities_and_ranges() -> None:
 
 def test_the_offset_reaches_every_frame() -> None:
     pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(shift=True))
-    draw = pipeline.sample(3000, 3, generator(0))
+    draw = pipeline.sample(3000, generator(0))
     first = pipeline.warp(torch.full((3000,), 10), draw)[:, 0].long()
     counts = torch.bincount(first, minlength=10)
     assert len(counts) == 10 and counts.min() > 200
@@ -230,11 +235,11 @@ def test_the_offset_reaches_every_frame() -> None:
 
 def test_a_crop_reaches_every_place_and_lies_in_the_middle_otherwise() -> None:
     pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(crop=True))
-    first = pipeline.warp(torch.full((3000,), 15), pipeline.sample(3000, 3, generator(0)))[:, 0].long()
+    first = pipeline.warp(torch.full((3000,), 15), pipeline.sample(3000, generator(0)))[:, 0].long()
     counts = torch.bincount(first, minlength=6)
     assert len(counts) == 6 and counts.min() > 350
     middle = Pipeline(SBU15, ClipConfig(frames=10))
-    assert middle.warp(torch.tensor([14]), middle.sample(1, 3))[0].tolist() == list(range(2, 12))
+    assert middle.warp(torch.tensor([14]), middle.sample(1))[0].tolist() == list(range(2, 12))
 
 
 def test_draws_are_a_function_of_the_seed_alone() -> None:
@@ -248,10 +253,10 @@ def test_draws_are_a_function_of_the_seed_alone() -> None:
     state = torch.get_rng_state()
     pipeline(source, generator(7))
     assert torch.equal(torch.get_rng_state(), state)  # nor does it disturb others
-    draws = {tuple(pipeline.sample(4, 3, generator(seed)).rate.tolist()) for seed in range(50)}
+    draws = {tuple(pipeline.sample(4, generator(seed)).rate.tolist()) for seed in range(50)}
     assert len(draws) == 50
     # Draws do not depend on the recordings: only on how many there are.
-    a, b = (pipeline.sample(s.size, 3, generator(7)) for s in (source, other))
+    a, b = (pipeline.sample(s.size, generator(7)) for s in (source, other))
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
@@ -269,12 +274,12 @@ OFF: dict[str, tuple[AugmentConfig, str]] = {
 def test_switching_one_off_moves_no_other_draw(config: AugmentConfig, field: str) -> None:
     clip = ClipConfig(frames=16)
     source = generator(3), generator(3)
-    every = Pipeline(SBU15, clip, AGGRESSIVE).sample(50, 3, source[0])
-    without = Pipeline(SBU15, clip, config).sample(50, 3, source[1])
+    every = Pipeline(SBU15, clip, AGGRESSIVE).sample(50, source[0])
+    without = Pipeline(SBU15, clip, config).sample(50, source[1])
     for name in Draw._fields:
         assert torch.equal(getattr(every, name), getattr(without, name)) == (name != field), name
     assert torch.equal(source[0].get_state(), source[1].get_state())  # what is drawn next stays as well
-    plain = Pipeline(SBU15, clip, PLAIN).sample(50, 3)
+    plain = Pipeline(SBU15, clip, PLAIN).sample(50)
     assert torch.equal(getattr(without, field), getattr(plain, field))
 
 
@@ -284,7 +289,7 @@ def test_switching_one_off_moves_no_other_draw(config: AugmentConfig, field: str
 @pytest.mark.parametrize("length", [1, 2, 5, 24, 25, 31, 400])
 def test_fit_spreads_the_frames_over_the_whole_recording(length: int) -> None:
     pipeline = Pipeline(SBU15, ClipConfig(frames=24, fit=True))
-    position = pipeline.warp(torch.tensor([length]), pipeline.sample(1, 3))[0]
+    position = pipeline.warp(torch.tensor([length]), pipeline.sample(1))[0]
     torch.testing.assert_close(position, torch.linspace(0, length - 1, 24), rtol=1e-5, atol=1e-5)
 
 
@@ -341,6 +346,21 @@ def test_only_a_recordings_own_rows_are_read() -> None:
     pipeline = Pipeline(SBU15, ClipConfig(frames=16), AGGRESSIVE)
     for seed in range(5):
         assert torch.equal(pipeline(elsewhere, generator(seed)).joints, pipeline(source, generator(seed)).joints)
+
+
+def test_a_planar_body_may_stand_in_its_own_pose() -> None:
+    source = recordings(BODIES, LENGTHS, seed=4, layout=SCORED)
+    posed = source.frames.clone()
+    for n in range(len(source.owner)):
+        x = body(source, n)
+        lower, upper = (x[:, list(points(end)), :2].mean(1) for end in SCORED.spine)
+        x[..., :2] = (x[..., :2] - lower[0]) / np.sort(np.linalg.norm(upper - lower, axis=1))[(len(x) - 1) // 2]
+        posed[int(source.start[n]) :][: len(x)] = torch.from_numpy(x).float()
+    for augment in (PLAIN, AGGRESSIVE):
+        pipelines = [Pipeline(SCORED, ClipConfig(frames=24, own_pose=own), augment) for own in (True, False)]
+        found, expected = pipelines[0](source, generator(1)), pipelines[1](source._replace(frames=posed), generator(1))
+        torch.testing.assert_close(found.joints, expected.joints, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(found.joints, pipelines[1](source, generator(1)).joints, atol=0.1)
 
 
 IMPOSSIBLE: list[tuple[Callable[[], object], str]] = [

@@ -142,6 +142,10 @@ def test_what_is_not_said_follows_from_the_names() -> None:
     assert (layout.root, layout.spine, layout.shoulders, layout.center) == (0, (0, (3, 4)), (4, 3), 0)
     assert (points(3), points((3, 4))) == ((3,), (3, 4))
     assert Layout.from_json(layout.to_json()) == layout
+    assert (layout.coordinates, layout.axes, layout.channels, layout.unit) == (3, 3, 6, "metre")
+    planar = Layout.from_json({**stick(), "coordinates": 2, "confidence": True})
+    assert (planar.coordinates, planar.axes, planar.channels, planar.unit) == (2, 3, 5, "torso")
+    assert Layout.from_json(planar.to_json()) == planar != layout
 
 
 def test_names_need_not_say_the_side() -> None:
@@ -198,6 +202,8 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "one shoulder": (changed(shoulders=["left_arm"]), r"shoulders must be two joints, \[right, left\]"),
     "one shoulder twice": (changed(shoulders=["head", "head"]), "shoulders are the same joint"),
+    "four dimensions": (changed(coordinates=4), "coordinates must be 2 or 3, and confidence true or false"),
+    "a confidence of words": (changed(confidence="yes"), "coordinates must be 2 or 3, and confidence true or false"),
     "no spine": (changed(spine=["chest"]), r"spine must be two joints, \[lower, upper\]"),
     "a spine to itself": (changed(spine=["chest", ["chest"]]), "spine begins and ends in the same place"),
     "parts are no object": (changed(parts=["trunk"]), "parts must be an object of lists of joints"),

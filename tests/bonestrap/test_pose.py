@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,17 +12,20 @@ from torch import Tensor
 
 from bonestrap import pose
 from bonestrap.layout import Layout, points
-from bonestrap.layouts import KINECT20, LAYOUTS, NTU25
+from bonestrap.layouts import COCO17, KINECT20, LAYOUTS, NTU25
+
+SPATIAL = [layout for layout in LAYOUTS.values() if layout.coordinates == 3]
+SCORED = dataclasses.replace(COCO17, confidence=True)
 
 
 def people(layout: Layout, *shape: int, seed: int = 0) -> Tensor:
     """Random joints (*shape, V, 3) of the size and distance of people before a camera, float64 metres."""
     generator = torch.Generator().manual_seed(seed)
-    joints = torch.randn(*shape, len(layout.joints), 3, generator=generator, dtype=torch.float64)
-    return 0.4 * joints + torch.tensor([0.3, -0.2, 3.0], dtype=torch.float64)
+    joints = torch.randn(*shape, len(layout.joints), layout.axes, generator=generator, dtype=torch.float64)
+    return 0.4 * joints + torch.tensor([0.3, -0.2, 3.0], dtype=torch.float64)[: layout.axes]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("layout", SPATIAL, ids=lambda layout: layout.name)
 def test_the_first_frame_stands_upright_and_faces_forward(layout: Layout) -> None:
     joints = people(layout, 5, 2)
     out = pose.canonical(joints, layout)
@@ -108,3 +113,77 @@ def test_bones_rebuild_the_joints(layout: Layout) -> None:
         while at != origin:
             total, at = total + vectors[..., at, :], layout.parents[at]
         torch.testing.assert_close(joints[..., origin, :] + total, joints[..., joint, :])
+
+
+# ---------------------------------------------------------------------- planar joints
+
+
+def test_planar_joints_are_centred_and_measured_in_torsos() -> None:
+    joints = 100 * people(SCORED, 7, 2)
+    joints[0, 0] = torch.nan
+    joints[4, 0, 5:7, :2] = joints[4, 0, 11:13, :2]  # bent towards the camera: no torso to be seen
+    out = pose.canonical(joints, SCORED).numpy()
+    main = joints[1:, 0, :, :2].numpy()
+    hips, shoulders = main[:, [11, 12]].mean(1), main[:, [5, 6]].mean(1)
+    lengths = np.sort(np.linalg.norm(shoulders - hips, axis=1))
+    assert lengths[0] == 0 and len(lengths) == 6
+    expected = (joints[..., :2].numpy() - hips[0]) / lengths[2]  # of an even number, the lower median
+    np.testing.assert_allclose(out[..., :2], expected, atol=1e-9)
+    np.testing.assert_array_equal(out[..., 2], joints[..., 2].numpy())
+
+
+@pytest.mark.parametrize("zoom", [0.001, 0.5, 30.0])
+def test_distance_and_place_in_the_image_do_not_matter(zoom: float) -> None:
+    joints = 300 * people(COCO17, 9, 2)
+    moved = zoom * joints + torch.tensor([12.0, -400.0])
+    torch.testing.assert_close(pose.canonical(moved, COCO17), pose.canonical(joints, COCO17), atol=1e-9, rtol=0)
+
+
+def test_planar_joints_without_a_torso_are_only_centred() -> None:
+    joints = people(COCO17, 3, 1)
+    joints[:, 0, 5:7] = joints[:, 0, 11:13]
+    torch.testing.assert_close(pose.canonical(joints, COCO17), joints - joints[0, 0, [11, 12]].mean(0))
+
+
+def test_planar_batches_are_their_rows() -> None:
+    joints = people(SCORED, 4, 6, 2)
+    joints[1, :2, 0] = torch.nan
+    joints[3, :, 0] = torch.nan
+    for row, one in zip(pose.canonical(joints, SCORED), joints, strict=True):
+        torch.testing.assert_close(row, pose.canonical(one, SCORED), equal_nan=True)
+
+
+# ---------------------------------------------------------------------- missing joints
+
+
+@pytest.mark.parametrize("layout", [NTU25, COCO17, SCORED], ids=["space", "plane", "confidence"])
+def test_missing_joints_are_interpolated_like_numpy(layout: Layout) -> None:
+    joints = people(layout, 30, 2)
+    whole = joints.clone()
+    generator = torch.Generator().manual_seed(1)
+    lost = torch.rand(30, 2, len(layout.joints), generator=generator) < 0.4
+    lost[:, 0, 3] = False
+    lost[12:15, 1] = True  # a body that is away for a while
+    joints[..., : layout.coordinates][lost] = torch.nan
+    out = pose.interpolate(joints, layout)
+    assert out[12:15, 1, :, : layout.coordinates].isnan().all()
+    for body in range(2):
+        for joint in range(len(layout.joints)):
+            seen = np.flatnonzero(~lost[:, body, joint].numpy())
+            for axis in range(layout.coordinates):
+                expected = np.interp(np.arange(30), seen, whole[seen, body, joint, axis].numpy())
+                expected[12:15] = np.nan if body else expected[12:15]
+                np.testing.assert_allclose(out[:, body, joint, axis].numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(out[..., layout.coordinates :], whole[..., layout.coordinates :])
+
+
+def test_a_joint_that_is_never_seen_lies_on_its_nearest_neighbour() -> None:
+    joints = people(COCO17, 5, 2)
+    whole = joints.clone()
+    joints[:, 0, [7, 9, 16]] = torch.nan  # left elbow and wrist, right ankle
+    joints[:, 1] = torch.nan  # nobody
+    out = pose.interpolate(joints, COCO17)
+    torch.testing.assert_close(out[:, 0, [7, 9, 16]], whole[:, 0, [5, 5, 14]])
+    torch.testing.assert_close(out[:, 0, :7], whole[:, 0, :7])
+    assert out[:, 1].isnan().all()
+    assert pose.interpolate(whole, COCO17) is whole

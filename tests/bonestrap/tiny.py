@@ -27,8 +27,8 @@ def recordings(bodies: Sequence[int], lengths: Sequence[int], seed: int = 0, lay
     owner = torch.repeat_interleave(torch.arange(len(bodies)), torch.tensor(bodies))
     length = torch.tensor(lengths)[owner]
     start = length.cumsum(0) - length
-    steps = torch.randn(int(length.sum()), len(layout.joints), 3, generator=generator) * 0.1
-    pose = torch.randn(len(owner), len(layout.joints), 3, generator=generator)
+    steps = torch.randn(int(length.sum()), len(layout.joints), layout.axes, generator=generator) * 0.1
+    pose = torch.randn(len(owner), len(layout.joints), layout.axes, generator=generator)
     frames = torch.cat([pose[n] + steps[start[n] :][: length[n]].cumsum(0) for n in range(len(owner))])
     return Recordings(frames, start, length, owner, len(bodies))
 

@@ -98,7 +98,7 @@ def test_a_teacher_of_longer_clips_sees_the_same_draw() -> None:
     method.student.register_forward_pre_hook(lambda module, clips: shown.__setitem__("student", clips[0]))
     method(batch, 0)
     assert shown["teacher"].joints.shape[1] == 30 and shown["student"].joints.shape[1] == 12
-    draw = method.view.sample(6, 3, torch.Generator().manual_seed(batch.seed))
+    draw = method.view.sample(6, torch.Generator().manual_seed(batch.seed))
     assert torch.equal(shown["student"].joints, method.view.apply(batch.views[0], draw).joints)
     assert torch.equal(
         shown["teacher"].joints, Pipeline(LAYOUT, longer, CONSERVATIVE).apply(batch.views[0], draw).joints
