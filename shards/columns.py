@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from shards.errors import DataError
 
 ALIGNED = 64  # bytes; arrays begin at a multiple, so that they can be used where they lie
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name
-LOCAL = struct.Struct("<26xHH")  # a zip member's own header: lengths of its name and of its extra field
+LOCAL = struct.Struct("<26xHH")  # a zip member's own header; at its end the lengths of its name and its extra field
 PADDING = struct.Struct("<HH")  # an extra field: its number and length
 NUMBER = 0xD935  # of the extra field that only aligns, as in Android's packages
 
@@ -57,16 +58,18 @@ class Strings:
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write the columns, in their order."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+    """Write the columns, in their order. A file that is mapped somewhere is replaced and never changed."""
+    aside = path.with_name(path.name + ".partial")
+    with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
         for name, column in columns.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(column), version=(1, 0), allow_pickle=False)
             assert file.fp is not None
             info = zipfile.ZipInfo(f"{name}.npy", EPOCH)
-            used = file.fp.tell() + zipfile.sizeFileHeader + len(info.filename) + PADDING.size
+            used = file.fp.tell() + LOCAL.size + len(info.filename) + PADDING.size
             info.extra = PADDING.pack(NUMBER, -used % ALIGNED) + bytes(-used % ALIGNED)
             file.writestr(info, content.getbuffer())
+    os.replace(aside, path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

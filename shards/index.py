@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,8 @@ class Views(NamedTuple):
 
     def take(self, rows: np.ndarray) -> Views:
         """Some of the views."""
-        return Views(*(column.take(rows) for column in self))
+        columns: list[Any] = [column.take(rows) for column in self]
+        return Views(*columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +190,11 @@ def read(folder: Path) -> Table:
     """Map `index.npz`. Raises DataError where it is not one."""
     path = Path(folder) / FILE
     arrays = columns.read(path)
-    texts = {name.removesuffix(".text") for name in arrays if name.endswith(".text")}
+    names = {name.removesuffix(".text") for name in arrays if name.endswith(".text")}
     try:
-        found = Table(
-            **{name: Strings(arrays.pop(f"{name}.text"), arrays.pop(f"{name}.offsets")) for name in sorted(texts)},
-            **arrays,
-        )
+        texts = {name: Strings(arrays.pop(f"{name}.text"), arrays.pop(f"{name}.offsets")) for name in names}
+        fields: dict[str, Any] = {**texts, **arrays}
+        found = Table(**fields)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not an index of shards ({error}); pack the recordings again") from None
     _check(found, path)

@@ -85,8 +85,8 @@ def test_honest_nw_ucla_protocols_share_no_recording(recordings: Resident) -> No
     for name in ("cross-view", "cross-subject", "cross-view-nodup"):
         rule = protocol("nw-ucla", name)
         train, test = (np.flatnonzero(part(recordings.views)) for part in (rule.train, rule.test))
-        seen = {bytes_of(recordings, view) for view in train}
-        assert not any(bytes_of(recordings, view) in seen for view in test)
+        seen = {bytes_of(recordings, int(view)) for view in train}
+        assert not any(bytes_of(recordings, int(view)) in seen for view in test)
 
 
 def bytes_of(data: Resident, view: int) -> bytes:
