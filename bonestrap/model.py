@@ -2,11 +2,11 @@
 
     import bonestrap
     model = bonestrap.load("runs/student")
-    probabilities = model.predict(joints)      # (T, M, V, 3) metres, NaN where a body is absent
+    probabilities = model.predict(joints)      # (T, M, V, C) as recorded, NaN where a body is absent
     print(model.classes[probabilities.argmax()], probabilities.max())
     features = model.embed(joints)
 
-Legend: B recordings, C coordinates, D features, M bodies, N bodies of all recordings, T frames, V joints.
+Legend: B recordings, C numbers a joint, D features, M bodies, N bodies of all recordings, T frames, V joints.
 
 A model directory holds `model.safetensors` and `model.json`; a run directory holds one under `model/`.
 """
@@ -29,10 +29,11 @@ from bonestrap.augment import ClipConfig, Pipeline
 from bonestrap.clips import Clips, Recordings
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
-from bonestrap.layouts import LAYOUTS, Layout
+from bonestrap.layout import Layout
+from bonestrap.layouts import LAYOUTS
 
-FORMAT = 1
-CHANNELS = 6  # three joint coordinates and three of the bone that ends in the joint
+FORMAT = 2
+NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
 ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
 
 Joints = np.ndarray | Tensor
@@ -49,7 +50,7 @@ class Description:
     stage: str  # pretrained, teacher, student, scratch or random
     encoder: str  # a key of ENCODERS
     config: dict[str, Any]  # the encoder's configuration
-    layout: str
+    layout: Layout
     clip: ClipConfig
     classes: tuple[str, ...]  # empty: no classifier, features only
     lineage: dict[str, Any]  # data set, digest, protocol, labels used, parents, cost
@@ -58,7 +59,7 @@ class Description:
 def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> Encoder:
     """A new encoder of this kind with random weights."""
     config_class, encoder_class = ENCODERS[kind]
-    return encoder_class(config_class(**config), layout, CHANNELS)
+    return encoder_class(config_class(**config), layout, layout.channels)
 
 
 class Model(nn.Module):
@@ -67,7 +68,7 @@ class Model(nn.Module):
     def __init__(self, description: Description, encoder: Encoder, head: nn.Linear | None):
         super().__init__()
         self.description = description
-        self.layout = LAYOUTS[description.layout]
+        self.layout = description.layout
         self.encoder = encoder
         self.head = head
         self.pipeline = Pipeline(self.layout, description.clip)
@@ -84,9 +85,8 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def embed(self, recordings: Joints | Sequence[Joints]) -> Tensor:
-        """Features (B, D) of raw recordings, each (T, M, V, 3) in metres with NaN for absent bodies.
-
-        One array gives (D,). Raises ModelError where an array does not fit the layout.
+        """Features (B, D) of raw recordings, each (T, M, V, C) with NaN for absent bodies and joints: metres in space,
+        any unit in an image. One array gives (D,). Raises ModelError where an array does not fit the layout.
         """
         features = self.encoder(self.pipeline(self.prepare(recordings))).float()
         return features[0] if isinstance(recordings, np.ndarray | Tensor) else features
@@ -100,8 +100,9 @@ class Model(nn.Module):
     def prepare(self, recordings: Joints | Sequence[Joints]) -> Recordings:
         """Raw joints into the canonical pose of packed shards, bodies packed densely.
 
-        A body's missing frames repeat its last pose, as packing does. Cleaning of tracker faults that packing applies
-        to raw files (ghost bodies, the order of bodies) is not repeated here: joints are taken as they are given.
+        A body's missing frames repeat its last pose and its missing joints are interpolated, as packing does. Cleaning
+        of tracker faults that packing applies to raw files (ghost bodies, the order of bodies, keypoints of little
+        confidence) is not repeated here: joints are taken as they are given.
         """
         one = isinstance(recordings, np.ndarray | Tensor)
         arrays = [torch.as_tensor(r).float() for r in ([recordings] if one else recordings)]
@@ -122,12 +123,14 @@ class Model(nn.Module):
 
 
 def canonical_bodies(joints: Tensor, layout: Layout) -> list[Tensor]:
-    """The bodies that are there, each (T, V, 3), of one raw recording (T, M, V, 3) in its canonical pose."""
-    if joints.ndim != 4 or joints.shape[2:] != (len(layout.joints), 3):
+    """The bodies that are there, each (T, V, C), of one raw recording (T, M, V, C) in its canonical pose."""
+    if joints.ndim != 4 or joints.shape[2:] != (len(layout.joints), layout.axes):
         raise ModelError(
-            f"joints must be frames x bodies x {len(layout.joints)} x 3 for layout {layout.name}, "
+            f"joints must be frames x bodies x {len(layout.joints)} x {layout.axes} for layout {layout.name}, "
             f"got {tuple(joints.shape)}"
         )
+    if len(joints):
+        joints = pose.interpolate(joints, layout)
     seen = torch.isfinite(joints).all(-1).all(-1)  # (T, M)
     joints = joints[seen.any(1)][:, seen.any(0)]
     seen = seen[seen.any(1)][:, seen.any(0)]
@@ -149,7 +152,8 @@ def save(directory: Path, model: Model) -> None:
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, aside / "model.safetensors"
     )
-    text = json.dumps({"format": FORMAT, **dataclasses.asdict(model.description)}, indent=2, sort_keys=True)
+    fields = {"format": FORMAT, **dataclasses.asdict(model.description), "layout": model.layout.to_json()}
+    text = json.dumps(fields, indent=2, sort_keys=True)
     (aside / "model.json").write_text(text + "\n")
     directory.mkdir(exist_ok=True)
     # The description goes first and comes last: without it there is no model, so weights never meet another's.
@@ -174,12 +178,12 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
         raise ModelError(f"{file} does not exist: name a model directory or a run that has reached its end")
     try:
         fields = json.loads(file.read_text())
-        if fields.pop("format") != FORMAT:
+        version = fields.pop("format")
+        if version not in (FORMAT, NAMED_LAYOUTS):
             raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
-        description = Description(
-            **{**fields, "classes": tuple(fields["classes"]), "clip": ClipConfig(**fields["clip"])}
-        )
-        layout = LAYOUTS[description.layout]
+        layout = LAYOUTS[fields["layout"]] if version == NAMED_LAYOUTS else Layout.from_json(fields["layout"])
+        clip = ClipConfig(**fields["clip"])
+        description = Description(**{**fields, "layout": layout, "classes": tuple(fields["classes"]), "clip": clip})
         encoder = build_encoder(description.encoder, description.config, layout)
     except ModelError:
         raise

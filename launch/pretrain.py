@@ -27,7 +27,7 @@ import torch
 from bonestrap.augment import Pipeline
 from bonestrap.encoders.stgcn import STGCN
 from bonestrap.methods.byol import BYOL
-from bonestrap.model import CHANNELS, Description, Model
+from bonestrap.model import Description, Model
 from bonestrap.protocols.floor import calibrate
 from distributed.loop import Job, Summary, train
 from distributed.strategy import Strategy
@@ -52,7 +52,7 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
 
     torch.manual_seed(options.seed)
     plain = Pipeline(data.layout, recipe.clip)
-    encoder = STGCN(recipe.encoder, data.layout, CHANNELS)
+    encoder = STGCN(recipe.encoder, data.layout, data.layout.channels)
     calibrate(encoder, plain, (data.recordings(chunk) for chunk in stage.chunks(min(len(data), 1024))))
     method = BYOL(
         encoder,
@@ -92,7 +92,7 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
         stage="pretrained",
         encoder="stgcn",
         config=dataclasses.asdict(recipe.encoder),
-        layout=data.layout.name,
+        layout=data.layout,
         clip=recipe.clip,
         classes=(),
         lineage=stage.lineage(data.manifest, recipe.protocol, options, summary),

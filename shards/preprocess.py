@@ -1,11 +1,14 @@
 """Cleaning and preparing recordings, once, at packing. Pure functions on joints (T, M, V, C); NaN bodies are absent.
 
-Legend: C coordinates, T frames, V joints, M bodies.
+Legend: C numbers a joint (coordinates, then confidence where the layout keeps it), T frames, V joints, M bodies.
 
 The cleaning rules for raw NTU RGB+D files and their constants are those that most published NTU work shares
 (CTR-GCN's preparation scripts and their ancestors): a tracker's short-lived and sideways-spread "bodies" are furniture,
 the body that moves most is the main one, and a person who was lost and found again under a new id is one person.
 A rule applies only among several bodies and never removes the last one.
+
+Keypoint detectors lose single joints: those are repaired first, where a format allows for them. Of any other format, a
+body that is there has all of its joints, or the recording is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 import torch
 
 from bonestrap import pose
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 from shards.errors import DataError
 
 Step = Callable[[np.ndarray], np.ndarray]
@@ -33,12 +36,7 @@ def presence(joints: np.ndarray) -> np.ndarray:
 
 def check(joints: np.ndarray, layout: Layout, origin: str) -> None:
     """Raise DataError naming `origin` unless joints are (T, M, V, C) of this layout, each body whole or absent."""
-    count = len(layout.joints)
-    if joints.ndim != 4 or joints.shape[2:] != (count, 3) or 0 in joints.shape:
-        raise DataError(
-            f"{origin}: expected frames x bodies x {count} joints x 3 coordinates (layout {layout.name}), found "
-            f"{joints.shape}; repair or remove the file, or choose the source that fits it"
-        )
+    _check_shape(joints, layout, origin, layout.axes)
     broken = ~np.isfinite(joints).all(axis=(2, 3)) & presence(joints)
     if broken.any():
         frame, body = np.argwhere(broken)[0]
@@ -109,6 +107,28 @@ def fill_gaps(joints: np.ndarray) -> np.ndarray:
     return joints[source, np.arange(joints.shape[1])]
 
 
+def hide_uncertain(joints: np.ndarray, *, least: float, keep: bool) -> np.ndarray:
+    """Make the coordinates of joints whose confidence, the last number of each, lies below `least` NaN: a detector puts
+    a joint that it does not find anywhere. Without `keep` the confidence is left out of the result.
+    """
+    places, confidence = joints[..., :-1], joints[..., -1:]
+    places = np.where(confidence >= least, places, np.float32(np.nan))
+    if not keep:
+        return places
+    there = np.isfinite(places).any(axis=(2, 3), keepdims=True)
+    return np.concatenate([places, np.where(there, np.nan_to_num(confidence), np.float32(np.nan))], axis=-1)
+
+
+def interpolate_joints(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
+    """Find a place for single missing joints; see `bonestrap.pose.interpolate`. A body without any joint is absent."""
+    return pose.interpolate(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
+
+
+def keep_longest(joints: np.ndarray, *, most: int) -> np.ndarray:
+    """The `most` bodies that are seen in the most frames, the longest-seen first."""
+    return joints[:, np.argsort(-presence(joints).sum(0), kind="stable")[:most]]
+
+
 def canonical(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
     """Centre and orient a whole recording; see `bonestrap.pose`. Computed in float64, returned as float32."""
     return pose.canonical(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
@@ -121,6 +141,12 @@ NTU_CLEANING: tuple[Step, ...] = (
     partial(order_by_motion, spread=0.8),
     partial(merge_bodies, most=2),
 )
+
+
+def detected(layout: Layout, *, least: float | None = None) -> tuple[Step, ...]:
+    """The repair of joints that a detector lost: NaN ones and, given `least`, those of less confidence."""
+    hide = () if least is None else (partial(hide_uncertain, least=least, keep=layout.confidence),)
+    return (*hide, partial(interpolate_joints, layout=layout))
 
 
 def steps(cleaning: tuple[Step, ...], layout: Layout) -> tuple[Step, ...]:
@@ -142,11 +168,16 @@ def prepare(joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, orig
     Raises DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen
     comes back with no frames, for the caller to drop and report.
     """
+    repairs = [step for step in cleaning if _function(step) in (hide_uncertain, interpolate_joints)]
+    hidden = any(_function(step) is hide_uncertain for step in repairs)
+    _check_shape(joints, layout, origin, layout.coordinates + 1 if hidden else layout.axes)
+    for step in repairs:
+        joints = step(joints)
     check(joints, layout, origin)
     joints = drop_empty_frames(joints)
     if not len(joints):
         return joints
-    for step in steps(cleaning, layout):
+    for step in steps(cleaning, layout)[len(repairs) :]:
         joints = step(joints)
     return joints
 
@@ -158,6 +189,19 @@ def store(joints: np.ndarray, dtype: str, origin: str) -> np.ndarray:
     if not np.isfinite(stored).all():
         raise DataError(f"{origin}: coordinates beyond the range of {dtype}; are they in metres? pack them as float32")
     return stored
+
+
+def _check_shape(joints: np.ndarray, layout: Layout, origin: str, numbers: int) -> None:
+    count = len(layout.joints)
+    if joints.ndim != 4 or joints.shape[2:] != (count, numbers) or 0 in joints.shape:
+        raise DataError(
+            f"{origin}: expected frames x bodies x {count} joints x {numbers} numbers (layout {layout.name}), found "
+            f"{joints.shape}; repair or remove the file, or choose the source or layout that fits it"
+        )
+
+
+def _function(step: Step) -> Step:
+    return step.func if isinstance(step, partial) else step
 
 
 def _noisy(frames: np.ndarray, spread: float) -> np.ndarray:

@@ -18,7 +18,8 @@ import bonestrap
 from bonestrap.augment import ClipConfig, Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.encoders.stgcn import STGCN
-from bonestrap.layouts import KINECT20
+from bonestrap.layout import Layout
+from bonestrap.layouts import COCO17, KINECT20, SBU15
 from bonestrap.model import Description, Model, ModelError, build_encoder, load, save
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import calibrate
@@ -27,22 +28,22 @@ from shards import preprocess
 CLASSES = ("wave", "drop", "throw")
 
 
-def model(seed: int = 0, classes: tuple[str, ...] = CLASSES, fit: bool = False) -> Model:
+def model(seed: int = 0, classes: tuple[str, ...] = CLASSES, fit: bool = False, layout: Layout = KINECT20) -> Model:
     """A random network that tells random recordings apart, with the statistics of such recordings."""
     torch.manual_seed(seed)
     description = Description(
         stage="teacher" if classes else "pretrained",
         encoder="stgcn",
         config={"width": 0.125, "dropout": 0.0},
-        layout="kinect20",
+        layout=layout,
         clip=ClipConfig(frames=16, fit=fit),
         classes=classes,
         lineage={"data": "test", "labels": 0.1},
     )
-    encoder = build_encoder("stgcn", description.config, KINECT20)
+    encoder = build_encoder("stgcn", description.config, layout)
     head = nn.Linear(encoder.features, len(classes)) if classes else None
     one = Model(description, encoder, head).eval()
-    chunks = [one.prepare([recording(20, seed=100 + k) for k in range(8)])]
+    chunks = [one.prepare([recording(20, seed=100 + k, layout=layout) for k in range(8)])]
     calibrate(encoder, one.pipeline, chunks)
     if head is not None:
         features = extract(encoder, one.pipeline, chunks)
@@ -52,12 +53,13 @@ def model(seed: int = 0, classes: tuple[str, ...] = CLASSES, fit: bool = False) 
     return one
 
 
-def recording(frames: int, bodies: int = 1, seed: int = 0) -> np.ndarray:
-    """Random people before a camera, (T, M, V, 3) float32 metres."""
+def recording(frames: int, bodies: int = 1, seed: int = 0, layout: Layout = KINECT20) -> np.ndarray:
+    """Random people before a camera, (T, M, V, C) float32."""
     generator = np.random.default_rng(seed)
-    pose = generator.normal(0, 0.4, (1, bodies, 20, 3))
-    moves = generator.normal(0, 0.02, (frames, bodies, 20, 3)).cumsum(0)
-    return (pose + moves + [0.3, -0.2, 3.0]).astype(np.float32)
+    shape = (bodies, len(layout.joints), layout.axes)
+    pose = generator.normal(0, 0.4, (1, *shape))
+    moves = generator.normal(0, 0.02, (frames, *shape)).cumsum(0)
+    return (pose + moves + np.array([0.3, -0.2, 3.0])[: layout.axes]).astype(np.float32)
 
 
 def gappy() -> np.ndarray:
@@ -88,6 +90,27 @@ def test_a_round_trip_gives_bit_equal_outputs(tmp_path: Path, classes: tuple[str
             assert torch.equal(two.predict(gappy()), one.predict(gappy()))
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["model"]
     assert sorted(p.name for p in (tmp_path / "run" / "model").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_layout_of_ones_own_travels_with_the_model(tmp_path: Path) -> None:
+    mine = dataclasses.replace(COCO17, name="mine", confidence=True, bones=(*COCO17.bones[:-1], (16, 12)))
+    one = model(layout=mine)
+    save(tmp_path / "model", one)
+    two = load(tmp_path / "model")
+    assert two.layout == mine
+    joints = 200 * recording(12, bodies=2, layout=mine)
+    joints[3:9, 0, 4, :2] = np.nan
+    assert torch.equal(two.predict(joints), one.predict(joints))
+    nearer = joints * np.float32([3, 3, 1]) + np.float32([40, -7, 0])
+    torch.testing.assert_close(two.predict(nearer), one.predict(joints), rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_that_names_its_layout_is_read(tmp_path: Path) -> None:
+    one = model()
+    save(tmp_path / "model", one)
+    file = tmp_path / "model" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 1, "layout": "kinect20"}))
+    assert load(tmp_path / "model").description == one.description
 
 
 def test_saving_again_replaces_the_model(tmp_path: Path) -> None:
@@ -127,6 +150,18 @@ def test_raw_joints_take_the_path_of_packed_recordings(fit: bool) -> None:
     with torch.no_grad():
         torch.testing.assert_close(one.predict(raw), one(clips).softmax(1), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(one.embed(raw), one.encoder(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_missing_joints_take_the_path_of_packed_recordings() -> None:
+    one = model(layout=COCO17)
+    joints = recording(20, bodies=2, layout=COCO17)
+    joints[np.random.default_rng(0).random(joints.shape[:3]) < 0.3] = np.nan
+    joints[:, :, 16] = np.nan
+    joints[4:6, 1] = np.nan
+    packed = preprocess.prepare(joints, preprocess.detected(COCO17), COCO17, "test")
+    prepared = one.prepare(joints)
+    expected = torch.from_numpy(np.concatenate([packed[:, 0], packed[:, 1]]))
+    torch.testing.assert_close(prepared.frames, expected, rtol=0, atol=1e-5)
 
 
 def test_one_recording_or_many() -> None:
@@ -231,10 +266,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a list": (written("model.json", b"[1, 2]"), r"model\.json is damaged"),
     "a number": (written("model.json", b"3"), r"model\.json is damaged"),
     "not text": (written("model.json", b"\xff\xfe\x00{}"), r"model\.json is damaged"),
-    "another version": (edited(format=2), r"^\S+model\.json was written by another version"),
+    "another version": (edited(format=3), r"^\S+model\.json was written by another version"),
     "no format": (without("format"), r"model\.json is damaged"),
     "no classes": (without("classes"), r"model\.json is damaged"),
     "unknown layout": (edited(layout="octopus"), r"model\.json is damaged"),
+    "a broken layout": (
+        edited(layout={**KINECT20.to_json(), "root": "tail"}),
+        r"model\.json is damaged \(layout kinect20: root speaks of joint tail",
+    ),
+    "another layout's weights": (edited(layout=SBU15.to_json()), r"model\.safetensors is damaged"),
     "unknown encoder": (edited(encoder="resnet"), r"model\.json is damaged"),
     "unknown field": (edited(colour="blue"), r"model\.json is damaged"),
     "impossible width": (edited(config={"width": -1.0}), r"model\.json is damaged"),

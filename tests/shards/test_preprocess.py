@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bonestrap.layouts import KINECT20, NTU25
+from bonestrap.layouts import COCO17, KINECT20, NTU25
 from shards import preprocess
 from shards.errors import DataError
 
@@ -101,7 +102,7 @@ def test_broken_joints_are_named(rng: np.random.Generator, value: float) -> None
 
 
 def test_another_layout_is_named(rng: np.random.Generator) -> None:
-    with pytest.raises(DataError, match=r"here\.json: expected .* 20 joints x 3 coordinates \(layout kinect20\)"):
+    with pytest.raises(DataError, match=r"here\.json: expected .* 20 joints x 3 numbers \(layout kinect20\)"):
         preprocess.prepare(bodies(rng, (0, 30)), (), KINECT20, "here.json")
 
 
@@ -129,4 +130,71 @@ def test_steps_are_described_as_data() -> None:
         {"step": "drop_empty_frames"},
         {"step": "fill_gaps"},
         {"step": "canonical", "layout": "ntu25"},
+    ]
+
+
+# ---------------------------------------------------------------------- lost keypoints
+
+
+def keypoints(rng: np.random.Generator, frames: int = 12, bodies: int = 2) -> np.ndarray:
+    """(T, M, 17, 3): pixels and confidence."""
+    places = rng.uniform(50, 600, (frames, bodies, 17, 2))
+    return np.concatenate([places, rng.uniform(0.3, 1, (frames, bodies, 17, 1))], axis=-1).astype(np.float32)
+
+
+def test_uncertain_joints_lose_their_place_and_keep_their_confidence(rng: np.random.Generator) -> None:
+    raw = keypoints(rng)
+    raw[2, 0, 5] = (0, 0, 0.04)
+    raw[3, 1] = (0, 0, 0)
+    raw[4, 0, 6] = np.nan
+    for keep in (False, True):
+        found = preprocess.hide_uncertain(raw, least=0.1, keep=keep)
+        assert found.dtype == np.float32 and found.shape[-1] == 2 + keep
+        lost = np.isnan(found[..., 0])
+        assert lost[2, 0, 5] and lost[3, 1].all() and lost[4, 0, 6] and lost.sum() == 19
+        np.testing.assert_array_equal(found[~lost][:, :2], raw[~lost][:, :2])
+    assert found[2, 0, 5, 2] == np.float32(0.04) and found[4, 0, 6, 2] == 0 and np.isnan(found[3, 1]).all()
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_keypoints_become_whole_bodies(rng: np.random.Generator, confidence: bool) -> None:
+    layout = dataclasses.replace(COCO17, confidence=confidence)
+    raw = keypoints(rng)
+    raw[5, 0, 9] = (0, 0, 0)
+    raw[7:, 1] = 0
+    raw[:, :, 16] = 0
+    out = preprocess.prepare(raw, preprocess.detected(layout, least=0.1), layout, "here.json")
+    assert out.shape == (12, 2, 17, layout.axes) and out.dtype == np.float32
+    between = (out[4, 0, 9, :2] + out[6, 0, 9, :2]) / 2
+    np.testing.assert_allclose(out[5, 0, 9, :2], between, atol=1e-5)
+    np.testing.assert_allclose(out[7:, 1], np.broadcast_to(out[6, 1], (5, 17, layout.axes)), atol=1e-6)
+    np.testing.assert_array_equal(out[..., 16, :2], out[..., 14, :2])
+    np.testing.assert_allclose(out[0, 0, 11:13, :2].sum(0), 0, atol=1e-4)
+    if confidence:
+        assert out[5, 0, 9, 2] == 0 and out[5, 0, 8, 2] == raw[5, 0, 8, 2]
+
+
+def test_other_formats_must_bring_whole_bodies(rng: np.random.Generator) -> None:
+    raw = keypoints(rng)[..., :2]
+    raw[3, 1, 4] = np.nan
+    with pytest.raises(DataError, match=r"here\.json: body 1 has NaN or infinite joints in frame 3"):
+        preprocess.prepare(raw, (), COCO17, "here.json")
+    assert np.isfinite(preprocess.prepare(raw, preprocess.detected(COCO17), COCO17, "here.json")).all()
+    with pytest.raises(DataError, match=r"here\.json: expected .* 17 joints x 3 numbers .* found \(12, 2, 17, 2\)"):
+        preprocess.prepare(raw, preprocess.detected(COCO17, least=0.1), COCO17, "here.json")
+
+
+def test_the_longest_seen_bodies_are_kept(rng: np.random.Generator) -> None:
+    raw = keypoints(rng, bodies=4)[..., :2]
+    for body, last in enumerate((3, 9, 12, 9)):
+        raw[last:, body] = np.nan
+    np.testing.assert_array_equal(preprocess.keep_longest(raw, most=2), raw[:, [2, 1]])
+    np.testing.assert_array_equal(preprocess.keep_longest(raw, most=9), raw[:, [2, 1, 3, 0]])
+
+
+def test_repairs_are_data(rng: np.random.Generator) -> None:
+    described = [preprocess.describe(step) for step in preprocess.detected(COCO17, least=0.1)]
+    assert described == [
+        {"step": "hide_uncertain", "least": 0.1, "keep": False},
+        {"step": "interpolate_joints", "layout": "coco17"},
     ]
