@@ -14,7 +14,7 @@ import tempfile
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,8 +23,11 @@ import torch
 
 from distributed.progress import Screen, Terminal
 from distributed.strategy import DDP, Single, Strategy, peer_lost
+from shards.errors import DataError
+from shards.parallel import ahead
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Device = Literal["auto", "cpu", "cuda"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +86,43 @@ def run(
                     lost += 1
                     again = f"{death}: starting again from the newest checkpoint ({lost} of {restarts})"
             screen.message(again)
+
+
+class Tasks:
+    """Work that needs no talk between workers, such as packing: a `shards.parallel.Spread` over Ray's tasks.
+
+    At most `workers` are at work at once, on any machines of the cluster; all of them must see the files that are read.
+    A task whose process or machine dies is done again elsewhere.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def __call__(self, function: Callable[[Item], T], items: Iterable[Item]) -> Generator[T, None, None]:
+        """Raises what `function` raises, and DataError where a task dies again and again."""
+        with connection(self.workers):
+            import ray
+
+            shared = ray.put(function)
+            task = ray.remote(num_cpus=1, max_retries=3)(on_item)
+
+            def finished(running: set[Any]) -> set[Any]:
+                return set(ray.wait(list(running), fetch_local=False)[0])
+
+            for result in ahead(lambda item: task.remote(shared, item), iter(items), self.workers, finished):
+                try:
+                    yield ray.get(result)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+                except ray.exceptions.RayError as error:
+                    kind = type(error).__name__
+                    raise DataError(f"a packing task died four times ({kind}); start the same command again") from error
+
+
+def on_item(function: Callable[[Item], T], item: Item) -> T:
+    """What a task runs."""
+    torch.set_num_threads(1)
+    return function(item)
 
 
 def local_device(device: Device) -> torch.device:

@@ -25,8 +25,9 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.cli import UserError, option, required, start_choice
+from shards.draft import refuse_used
 from shards.manifest import Manifest
-from shards.pack import pack, refuse_used
+from shards.pack import pack
 from shards.sources import synthetic
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA

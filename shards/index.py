@@ -173,8 +173,8 @@ def table(entries: Iterable[Entry]) -> Table:
     )
 
 
-def write(folder: Path, entries: Iterable[Entry] | Table) -> None:
-    """Write `index.npz`."""
+def write(folder: Path, entries: Iterable[Entry] | Table, file: str = FILE) -> None:
+    """Write `index.npz`, or `file` in its place: a folder that grows keeps the old index until the new one is whole."""
     content = entries if isinstance(entries, Table) else table(entries)
     arrays: dict[str, np.ndarray] = {}
     for field in dataclasses.fields(content):
@@ -183,12 +183,12 @@ def write(folder: Path, entries: Iterable[Entry] | Table) -> None:
             arrays[f"{field.name}.text"], arrays[f"{field.name}.offsets"] = column.blob, column.offsets
         else:
             arrays[field.name] = column
-    columns.write(folder / FILE, arrays)
+    columns.write(folder / file, arrays)
 
 
-def read(folder: Path) -> Table:
-    """Map `index.npz`. Raises DataError where it is not one."""
-    path = Path(folder) / FILE
+def read(folder: Path, file: str = FILE) -> Table:
+    """Map `index.npz`, or the `file` that the manifest names. Raises DataError where it is not one."""
+    path = Path(folder) / file
     arrays = columns.read(path)
     names = {name.removesuffix(".text") for name in arrays if name.endswith(".text")}
     try:

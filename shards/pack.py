@@ -1,37 +1,45 @@
 """Recordings into shards: prepare every performance once and write it as one WebDataset sample.
 
-A sample is `<key>.json` and one `<key>.c<camera>.npy` a view, (T, M, V, C) in the stored type, each at its own length.
-The same input gives the same bytes. The folder is built beside its final name and renamed when whole, so whatever
-happens on the way, nothing half-written is ever found under the final name.
+The same input gives the same bytes, however many workers prepare it and however often the work is interrupted: workers
+only turn performances into tar blocks, and one process writes the blocks in the order of the keys. A shard that is
+whole on the disk is not made again. The folder gets its name when all of it is there, so whatever happens on the way,
+nothing half-written is ever found under the final name.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import json
-import os
-import re
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
+import hashlib
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-
+import bonestrap
 from shards import index
+from shards.draft import Draft, Record, refuse_used
 from shards.errors import DataError
-from shards.index import Entry, StoredView
-from shards.manifest import Manifest, Shard, Stored, sha256
-from shards.preprocess import describe, prepare, steps, store
-from shards.sources.source import Performance, Source
+from shards.index import Entry, Table
+from shards.manifest import FILE, Manifest, Stored, sha256, verify
+from shards.parallel import Processes, Spread
+from shards.preprocess import describe, steps
+from shards.samples import KEY, Broken, Prepare, Sample
+from shards.sources.source import Source
+from shards.writer import Inputs, Writer
 
-KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a dot in a key would merge samples; tar holds names up to 100 characters
 SHARD_BYTES = 64 * 2**20
+TOGETHER = 16  # performances that a worker is given at once
 
 Progress = Callable[[int, int], None]  # performances done, performances in all
+Notice = Callable[[str], None]  # a sentence for the user
+
+
+class Old(NamedTuple):
+    """The folder that is appended to."""
+
+    manifest: Manifest
+    table: Table
 
 
 def pack(
@@ -40,198 +48,188 @@ def pack(
     *,
     dtype: str = "float16",
     shard_bytes: int = SHARD_BYTES,
+    broken: Broken = "stop",
+    append: bool = False,
+    spread: Spread | None = None,
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> Manifest:
     """Write the source's performances to the folder `output`, which must not exist or be empty.
 
-    A shard is closed once it holds `shard_bytes`. Raises DataError for recordings that cannot be packed; recordings
-    without any body are dropped and listed in the manifest.
+    With `append` the folder holds shards of the same kind, which stay as they are, and the new ones are put beside
+    them. A shard is closed once it holds `shard_bytes`. `broken`: whether a performance that cannot be read stops the
+    work or is dropped; recordings without any body are always dropped; the manifest lists all of them. `spread` says
+    where performances are prepared (None: in this process). The same call goes on where an interrupted one was, with
+    what is still true of the recordings.
+
+    Raises DataError for recordings that cannot be packed, for keys that come twice, for a full disk, and where another
+    process is packing into the same folder.
     """
     output = Path(output)
-    refuse_used(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
-    try:
-        manifest = _write(source, draft, dtype, shard_bytes, progress)
-        manifest.write(draft)
-        _settle(draft)
-        draft.rename(output)  # replaces an empty folder
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+    progress, notice = progress or _silent, notice or _silent
+    draft = Draft(output)
+    with draft.claimed():
+        old = _old(output, source, dtype) if append else None
+        if old is None:
+            refuse_used(output)
+        check_keys(source, old)
+        records = _kept(draft, _plan(source, dtype, shard_bytes, broken, old), source, notice)
+        before = len(old.manifest.shards) if old else 0
+        writer = Writer(source, draft, records, before=before, shard_bytes=shard_bytes)
+        try:
+            _write(writer, Prepare(source=source, dtype=dtype, broken=broken), spread or Processes(1), progress)
+        except BaseException:
+            if writer.records:
+                notice(
+                    f"{len(writer.records)} finished shards are kept in {draft.home}: the same command goes on there"
+                )
+            raise
+        manifest = _finish(writer, old, source, dtype)
+        if old is None:
+            draft.publish()
+        else:
+            draft.publish_into([*(shard.file for shard in manifest.shards[before:]), manifest.index.file, FILE])
+            (output / old.manifest.index.file).unlink()
     return manifest
 
 
-def refuse_used(output: Path) -> None:
-    """Raise DataError where `output` holds anything."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output} is already there and not empty; choose another --output or remove it first")
-
-
-def _write(source: Source, folder: Path, dtype: str, shard_bytes: int, progress: Progress | None) -> Manifest:
-    dropped: list[tuple[str, str]] = []
-    packed = _samples(source, dtype, dropped, progress)
-    shards: list[Shard] = []
-    entries: list[Entry] = []
-    for number, shard_entries in enumerate(_shards(packed, folder, shard_bytes)):
-        path = folder / _shard_name(number)
-        entries += _located(path, number, shard_entries)
-        shards.append(
-            Shard(
-                file=path.name,
-                bytes=path.stat().st_size,
-                sha256=sha256(path),
-                performances=len(shard_entries),
-                views=sum(len(entry.views) for entry in shard_entries),
+def check_keys(source: Source, old: Old | None) -> None:
+    """Raise DataError for keys that cannot name a sample, and for performances that come twice."""
+    known: set[str] = set()
+    for number in range(len(source)):
+        key = source.key(number)
+        if not KEY.fullmatch(key):
+            raise DataError(
+                f"{source.name}: key {key!r} may hold only letters, digits, - and _, 80 at most; rename its files"
             )
+        if key in known:
+            raise DataError(f"{source.name}: performance {key} comes twice; remove one of its files")
+        known.add(key)
+    again = [key for key in old.table.key if key in known] if old else []
+    if again:
+        more = f" and {len(again) - 1} others are" if len(again) > 1 else " is"
+        raise DataError(
+            f"{source.name}: performance {again[0]}{more} in these shards already; leave them out, or pack everything "
+            "anew to another --output"
         )
-    if not entries:
-        raise DataError(f"{source.name}: no recording holds a body, so there is nothing to pack; check --input")
-    index.write(folder, entries)
-    where = folder / index.FILE
-    return Manifest(
-        name=source.name,
-        layout=source.layout,
-        classes=source.classes,
-        dtype=dtype,
-        preprocessing=tuple(describe(step) for step in steps(source.cleaning, source.layout)),
-        shards=tuple(shards),
-        index=Stored(file=where.name, bytes=where.stat().st_size, sha256=sha256(where)),
-        performances=len(entries),
-        views=sum(len(entry.views) for entry in entries),
-        frames=sum(view.frames for entry in entries for view in entry.views),
-        dropped=tuple(sorted([*source.dropped, *dropped])),
-        created_by=_program(),
+
+
+def _old(output: Path, source: Source, dtype: str) -> Old:
+    manifest = Manifest.read(output)
+    verify(output, manifest.index)
+    wanted = _kind(source, dtype)
+    for name, value in wanted.items():
+        if getattr(manifest, name) != value:
+            raise DataError(
+                f"{output}: the {name} of these shards is not that of the new recordings; pack them to another --output"
+            )
+    return Old(manifest, index.read(output, manifest.index.file))
+
+
+def _kind(source: Source, dtype: str) -> dict[str, Any]:
+    """What all recordings of one folder share, as the manifest says it."""
+    return {
+        "layout": source.layout,
+        "classes": source.classes,
+        "dtype": dtype,
+        "preprocessing": tuple(describe(step) for step in steps(source.cleaning, source.layout)),
+    }
+
+
+def _plan(source: Source, dtype: str, shard_bytes: int, broken: Broken, old: Old | None) -> dict[str, Any]:
+    """What finished shards depend on besides the recordings themselves, in the words of a message."""
+    return {
+        **_kind(source, dtype),
+        "layout": source.layout.to_json(),
+        "data set": source.name,
+        "shard size": shard_bytes,
+        "treatment of broken files": broken,
+        "program": program_digest(),
+        "folder to append to": old.manifest.digest if old else "",
+    }
+
+
+def _kept(draft: Draft, plan: dict[str, Any], source: Source, notice: Notice) -> list[Record]:
+    """The finished shards of an interrupted attempt whose recordings are what they were."""
+    records, why = draft.begin(plan)
+    true = list(
+        itertools.takewhile(
+            lambda record: (
+                record.stop <= len(source) and record.inputs == Inputs.of(source, range(record.first, record.stop))
+            ),
+            records,
+        )
     )
+    if why:
+        notice(f"an interrupted attempt cannot be used: {why}")
+    if len(true) < len(records):
+        number = true[-1].stop if true else 0
+        name = source.key(number) if number < len(source) else "the last performance"
+        notice(f"recordings changed since the interrupted attempt, at {name} or later: packing again from there")
+        draft.forget(len(true))
+    if true:
+        notice(f"going on after {true[-1].stop} of {len(source)} performances, in {len(true)} finished shards")
+    return true
 
 
-def _samples(
-    source: Source, dtype: str, dropped: list[tuple[str, str]], progress: Progress | None
-) -> Iterator[tuple[Entry, dict[str, bytes]]]:
-    """Each performance as its index entry, without places yet, and its members' bytes by extension."""
-    keys: set[str] = set()
-    for done, performance in enumerate(source, 1):
-        _check(performance, source, keys)
-        dropped += performance.dropped
-        views: list[StoredView] = []
-        members: dict[str, bytes] = {}
-        names: dict[bytes, str] = {}
-        for number, view in enumerate(performance.views):
-            joints = prepare(view.joints, source.cleaning, source.layout, view.origin)
-            if not len(joints):
-                dropped.append((view.origin, "no body in any frame"))
-                continue
-            name = f"c{view.camera}.npy" if view.camera is not None else f"v{number}.npy"
-            if name in members:
-                raise DataError(f"{view.origin}: a second recording of {performance.key} by camera {view.camera}")
-            raw = repr(view.joints.shape).encode() + view.joints.tobytes()
-            copy_of = names.setdefault(raw, name)
-            members[name] = _npy(store(joints, dtype, view.origin))
-            views.append(
-                StoredView(
-                    member=name,
-                    camera=view.camera,
-                    frames=joints.shape[0],
-                    bodies=joints.shape[1],
-                    copy_of=None if copy_of == name else copy_of,
-                    origin=view.origin,
-                )
-            )
-        if views:
-            entry = Entry(
-                key=performance.key,
-                label=performance.label,
-                subject=performance.subject,
-                setup=performance.setup,
-                replication=performance.replication,
-                views=tuple(views),
-            )
-            yield entry, {"json": _json(entry), **members}
-        if progress and done < len(source):
-            progress(done, len(source))
-    if progress:
-        progress(len(source), len(source))
+def _write(writer: Writer, prepare: Prepare, spread: Spread, progress: Progress) -> None:
+    total = len(prepare.source)
+    progress(writer.start, total)
+    parts = (range(n, min(n + TOGETHER, total)) for n in range(writer.start, total, TOGETHER))
+    with closing(_flat(spread(prepare, parts))) as samples, closing(writer.write(samples)) as written:
+        for done in written:
+            progress(done, total)
 
 
-def _check(performance: Performance, source: Source, keys: set[str]) -> None:
-    origin = performance.views[0].origin if performance.views else performance.key
-    if not KEY.fullmatch(performance.key):
-        raise DataError(f"{origin}: key {performance.key!r} may hold only letters, digits, - and _; rename the file")
-    if performance.key in keys:
-        raise DataError(f"{origin}: performance {performance.key} comes twice; remove one of its files")
-    keys.add(performance.key)
-    if performance.label is not None and not 0 <= performance.label < len(source.classes):
-        raise DataError(
-            f"{origin}: label {performance.label} is out of range for the {len(source.classes)} classes of "
-            f"{source.name}; correct or remove the file"
-        )
+def _flat(parts: Generator[list[Sample], None, None]) -> Generator[Sample, None, None]:
+    with closing(parts):
+        for part in parts:
+            yield from part
 
 
-def _shards(samples: Iterator[tuple[Entry, dict[str, bytes]]], folder: Path, shard_bytes: int) -> Iterator[list[Entry]]:
-    """Write tar after tar and yield each one's entries once it is closed."""
-    try:
-        from webdataset import TarWriter  # packing needs it, training does not
-    except ModuleNotFoundError:
-        raise DataError(
-            "packing needs the webdataset package, which is not installed; pip install webdataset"
-        ) from None
-
-    for number, (entry, members) in enumerate(samples):
-        with (folder / _shard_name(number)).open("wb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
-            entries = [entry]
-            written = writer.write({"__key__": entry.key, **members})
-            while written < shard_bytes and (sample := next(samples, None)) is not None:
-                entries.append(sample[0])
-                written += writer.write({"__key__": sample[0].key, **sample[1]})
-        yield entries
-
-
-def _located(path: Path, number: int, entries: list[Entry]) -> Iterator[Entry]:
-    """The entries with the places of their members, found by reading the finished tar."""
-    with tarfile.open(path) as tar:
-        places = {member.name: (member.offset_data, member.size) for member in tar}
-    for entry in entries:
-        views = []
-        for view in entry.views:
-            offset, size = places[f"{entry.key}.{view.member}"]
-            views.append(dataclasses.replace(view, offset=offset, bytes=size))
-        yield dataclasses.replace(entry, views=tuple(views), shard=number)
-
-
-def _json(entry: Entry) -> bytes:
-    """What other clients read: the entry without the places.
-
-    Types are the same in all samples, because Hugging Face's reader takes them from the first few: unknown is -1 or "".
-    """
-    fields = dataclasses.asdict(entry)
-    del fields["shard"]
-    for view in fields["views"]:
-        del view["offset"], view["bytes"]
-        view["copy_of"] = view["copy_of"] or ""
-    for part in (fields, *fields["views"]):
-        part.update({name: -1 for name, value in part.items() if value is None})
-    return json.dumps(fields, separators=(",", ":")).encode()
+def _finish(writer: Writer, old: Old | None, source: Source, dtype: str) -> Manifest:
+    """Write index and manifest into the draft."""
+    records, folder = writer.records, writer.draft.shards
+    if not records:
+        raise DataError(f"{source.name}: no recording holds a body, so there is nothing to pack; check --input")
+    shards = tuple(record.shard for record in records)
+    entries: Iterator[Entry] = writer.draft.entries(len(records))
+    name = index.FILE
+    if old:
+        shards = (*old.manifest.shards, *shards)
+        entries = itertools.chain(old.table, entries)
+        name = f"index-{len(shards):05d}.npz"  # the old manifest and its index stay valid until the new one is there
+    index.write(folder, entries, name)
+    where = folder / name
+    dropped = [*source.dropped, *(drop for record in records for drop in record.dropped), *writer.rest]
+    manifest = Manifest(
+        name=old.manifest.name if old else source.name,
+        **_kind(source, dtype),
+        shards=shards,
+        index=Stored(file=name, bytes=where.stat().st_size, sha256=sha256(where)),
+        performances=sum(shard.performances for shard in shards),
+        views=sum(shard.views for shard in shards),
+        frames=sum(record.frames for record in records) + (old.manifest.frames if old else 0),
+        dropped=tuple(sorted([*(old.manifest.dropped if old else ()), *dropped])),
+        created_by=_program(),
+        coordinates=source.layout.coordinates,
+        confidence=source.layout.confidence,
+        unit="metre" if source.layout.coordinates == 3 else "torso",
+    )
+    manifest.write(folder)
+    return manifest
 
 
-def _npy(joints: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, joints, version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _shard_name(number: int) -> str:
-    return f"shard-{number:05d}.tar"
-
-
-def _settle(folder: Path) -> None:
-    """Bring every file and the folder itself to the disk, readable for everyone, before the name is given."""
-    folder.chmod(0o755)
-    for path in (*folder.iterdir(), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def program_digest() -> str:
+    """A digest of the code and the libraries that decide what packed bytes look like."""
+    digest = hashlib.sha256()
+    for package in (Path(__file__).parent, Path(bonestrap.__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(f"{path.relative_to(package.parent)}\n".encode() + path.read_bytes())
+    for library in ("numpy", "torch", "webdataset"):
+        with suppress(metadata.PackageNotFoundError):
+            digest.update(metadata.version(library).encode())
+    return digest.hexdigest()
 
 
 def _program() -> str:
@@ -239,3 +237,7 @@ def _program() -> str:
         return f"bonestrap {metadata.version('bonestrap')}"
     except metadata.PackageNotFoundError:
         return "bonestrap, not installed"
+
+
+def _silent(*_: object) -> None:
+    return

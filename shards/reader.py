@@ -56,7 +56,7 @@ class Resident(Catalogue):
         """
         folder = Path(path)
         manifest = _verified(folder, hashed=verify)
-        table = index.read(folder)
+        table = index.read(folder, manifest.index.file)
         _check(folder, manifest, table)
         columns = selected(table, select)
         rows = columns["view_row"]
@@ -89,20 +89,21 @@ def _verified(folder: Path, *, hashed: bool) -> Manifest:
 
 def _check(folder: Path, manifest: Manifest, table: Table) -> None:
     """Index and manifest must tell the same story, and every label must name a class."""
+    where = folder / manifest.index.file
     counted = (len(table), len(table.camera))
     if counted != (manifest.performances, manifest.views):
-        raise DataError(f"{folder / index.FILE} lists {counted} performances and views, the manifest others; repack")
+        raise DataError(f"{where} lists {counted} performances and views, the manifest others; repack")
     wrong = np.flatnonzero((table.label < -1) | (table.label >= len(manifest.classes)))
     if len(wrong):
         raise DataError(
-            f"{folder / index.FILE}: label {table.label[wrong[0]]} of {table.key[wrong[0]]} is out of range for the "
+            f"{where}: label {table.label[wrong[0]]} of {table.key[wrong[0]]} is out of range for the "
             f"{len(manifest.classes)} classes; correct the source and pack again"
         )
     nowhere = (table.frames < 1) | (table.bodies < 1) | (table.offset < BLOCK) | (table.bytes < 1)
     lost = np.flatnonzero((table.shard < 0) | (table.shard >= len(manifest.shards)))
     lost = np.concatenate((lost, table.performance[nowhere]))
     if len(lost):
-        raise DataError(f"{folder / index.FILE}: {table.key[lost[0]]} lies nowhere in these shards; pack again")
+        raise DataError(f"{where}: {table.key[lost[0]]} lies nowhere in these shards; pack again")
 
 
 def _read(folder: Path, manifest: Manifest, table: Table, rows: np.ndarray, starts: np.ndarray) -> Tensor:
