@@ -178,43 +178,37 @@ def read_skeleton(path: Path) -> np.ndarray:
     Raises DataError naming a file that is cut short or is no skeleton file.
     """
     try:
-        frames = _frames(path.read_text(encoding="ascii").split("\n"))
+        return _joints(path.read_text(encoding="ascii").split("\n"))
     except (ValueError, IndexError):  # of a number that is none, a line that is missing, or bytes that are no text
         raise DataError(f"{path}: cut short or not an NTU .skeleton file; fetch the file again or remove it") from None
-    slots: dict[tuple[str, int], int] = {}
-    for frame in frames:
-        for body in frame:
-            slots.setdefault(body, len(slots))
-    joints = np.full((len(frames), len(slots), JOINTS, 3), np.nan, dtype=np.float32)
-    for t, frame in enumerate(frames):
-        for body, rows in frame.items():
-            joints[t, slots[body]] = rows
-    joints[(joints == 0).all(axis=(2, 3))] = np.nan
-    return joints
 
 
-Bodies = dict[tuple[str, int], list[list[float]]]  # (tracking id, how many of that id came before in the frame): joints
-
-
-def _frames(lines: list[str]) -> list[Bodies]:
-    """The bodies of every frame. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
-    frames: list[Bodies] = []
-    at = 1
-    for _ in range(int(lines[0])):
-        bodies: Bodies = {}
+def _joints(lines: list[str]) -> np.ndarray:
+    """The text of a file as joints. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
+    slots: dict[tuple[str, int], int] = {}  # (tracking id, how many of that id came before in the frame): body
+    found: list[tuple[int, int]] = []  # the frame and the body of every 25 joints
+    numbers: list[str] = []
+    frames, at = int(lines[0]), 1
+    for frame in range(frames):
         count = int(lines[at])
         at += 1
+        here: list[str] = []
         for _ in range(count):
             identity = lines[at].split()[0]
-            repeated = sum(known == identity for known, _ in bodies)
             if int(lines[at + 1]) != JOINTS:
                 raise ValueError(f"{lines[at + 1]} joints")
-            rows = [[float(number) for number in line.split(None, 3)[:3]] for line in lines[at + 2 : at + 2 + JOINTS]]
-            if len(rows) < JOINTS or any(len(row) < 3 for row in rows):
-                raise ValueError("a joint is missing")
-            bodies[identity, repeated] = rows
+            found.append((frame, slots.setdefault((identity, here.count(identity)), len(slots))))
+            here.append(identity)
+            for line in lines[at + 2 : at + 2 + JOINTS]:
+                x, y, z, _ = line.split(None, 3)
+                numbers += (x, y, z)
             at += 2 + JOINTS
-        frames.append(bodies)
     if any(line.strip() for line in lines[at:]):
         raise ValueError("text after the last frame")
-    return frames
+    joints = np.full((frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
+    if found:
+        bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
+        t, body = np.array(found).T
+        joints[t, body] = bodies
+    joints[(joints == 0).all(axis=(2, 3))] = np.nan
+    return joints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,21 @@ def test_the_twelve_raw_files_hold_what_their_index_says(recordings_root: Path, 
     assert not rows
 
 
+def official_names(recordings_root: Path, dataset: str) -> list[str]:
+    """The recordings of the official release without those of its list of missing ones."""
+    meta = recordings_root / "ntu_meta"
+    lists = {"ntu60": "NTU_RGBD", "ntu120": "NTU_RGBD120"}
+    missing = read_missing(meta / f"{lists[dataset]}_samples_with_missing_skeletons.txt")
+    assert len(missing) == {"ntu60": 302, "ntu120": 535}[dataset]
+    names = (meta / f"{dataset}_statistics" / "skes_available_name.txt").read_text().split()
+    return [name for name in names if name not in missing]
+
+
+def views_of(stems: list[str]) -> Views:
+    setup, camera, subject, replication, action = np.array([parse_name(stem) for stem in stems]).T
+    return Views(action - 1, subject, camera, setup, replication, action < 0, Strings.of([""] * len(action)))
+
+
 @pytest.mark.parametrize(
     ("dataset", "name", "train", "test"),
     [
@@ -185,19 +201,32 @@ def test_the_twelve_raw_files_hold_what_their_index_says(recordings_root: Path, 
     ],
 )
 def test_official_counts(recordings_root: Path, dataset: str, name: str, train: int, test: int) -> None:
-    meta = recordings_root / "ntu_meta"
-    names = (meta / f"{dataset}_statistics" / "skes_available_name.txt").read_text().split()
-    lists = {"ntu60": "NTU_RGBD", "ntu120": "NTU_RGBD120"}
-    missing = read_missing(meta / f"{lists[dataset]}_samples_with_missing_skeletons.txt")
-    assert len(missing) == {"ntu60": 302, "ntu120": 535}[dataset]
     rule = protocol(dataset, name)
-    setup, camera, subject, replication, action = np.array([parse_name(n) for n in names if n not in missing]).T
-    views = Views(action - 1, subject, camera, setup, replication, action < 0, Strings.of([""] * len(action)))
+    views = views_of(official_names(recordings_root, dataset))
+    action = views.label + 1
     assert [rule.train(views).sum(), rule.test(views).sum()] == [train, test]
     held_out, fit = rule.held_out(views), rule.fit(views)
     assert 0.08 < held_out.sum() / train < 0.14 and held_out.sum() + fit.sum() == train
     for part in (held_out, fit):
         assert set(action[part]) == set(range(1, int(dataset[3:]) + 1))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "performances", "seen_by"),
+    [
+        ("ntu60", "cross-subject", 13_433, {3: 13_227, 2: 204, 1: 2}),
+        ("ntu60", "cross-view", 18_951, {2: 18_695, 1: 256}),
+        ("ntu120", "cross-subject", 21_113, None),
+    ],
+)
+def test_official_counts_of_performances(
+    recordings_root: Path, dataset: str, name: str, performances: int, seen_by: dict[int, int] | None
+) -> None:
+    rule, stems = protocol(dataset, name), official_names(recordings_root, dataset)
+    trains = rule.train(views_of(stems))
+    counts = Counter(parse_name(stem).key for stem, chosen in zip(stems, trains, strict=True) if chosen)
+    assert len(counts) == performances
+    assert seen_by is None or Counter(counts.values()) == seen_by
 
 
 def test_every_action_has_a_name_of_its_own() -> None:
