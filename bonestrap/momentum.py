@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,22 +44,44 @@ class BatchNorm(nn.Module):
         count = x.numel() // x.shape[1]
         if count < 2:
             raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
-        # A momentum of one makes the kernel write its own mean, in float32 whatever the compute type.
-        mean = torch.zeros_like(self.mean)
-        unused = torch.ones_like(self.var)
-        y = F.batch_norm(x, mean, unused, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
-        self.seen.append((count, *moments_near(x.detach(), mean)))
-        return y
+        mean, var = moments(x.detach())
+        self.seen.append((count, mean, var))
+        return Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)
 
 
-def moments_near(x: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and biased variance of every channel of x, (C,) float64, from sums around a mean that is nearly right.
+class Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the gradient of moments that are x's own.
 
-    The kernel's own are good enough to normalise with, but its plain float32 sums are off by up to 1e-4 of the variance
-    for long inputs. Here every term is small, so that nothing cancels, and `mean` adds pairwise.
+    The kernel that normalises with given moments and the one that goes back through batch moments, put together: the
+    moments are computed once, by `moments`, for the normalisation and for the record.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
+        mean, var = mean.to(weight.dtype), var.to(weight.dtype)
+        ctx.save_for_backward(x, weight, mean, (var + eps).rsqrt())
+        return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, invstd = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:3])
+        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, None, None, mean, invstd, True, 0.0, wanted
+        )
+        return dx, dw, db, None, None, None
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and biased variance of every channel of x, (N, C) or (N, C, T, V), as (C,) float64.
+
+    The second pass sums around the mean of the first: every term is small, nothing cancels, and `mean` adds pairwise.
+    One pass of plain float32 sums, as in the kernels of batch normalisation, is off by up to 1e-4 of the variance.
     """
     dims = [0, *range(2, x.ndim)]
-    away = x - near.view(-1, *[1] * (x.ndim - 2))
+    x = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
+    near = x.mean(dims)
+    away = x.sub_(near.view(-1, *[1] * (x.ndim - 2)))
     shift = away.mean(dims).double()
     return near.double() + shift, away.square_().mean(dims).double() - shift.square()
 

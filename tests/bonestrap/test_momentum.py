@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bonestrap.momentum import (
     BatchNorm,
@@ -131,6 +132,28 @@ def test_taking_the_moments_empties_the_notes() -> None:
     first = take_moments([layer])
     assert first[-1] == 8
     assert not take_moments([layer]).any()
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 7, 2)])
+def test_gradients_are_those_of_batch_normalisation(shape: tuple[int, ...]) -> None:
+    layer = BatchNorm(shape[1]).double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64) * 3 + 5
+    dy = torch.randn(shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 2, generator=generator)
+        layer.bias.uniform_(-1, 1, generator=generator)
+    found: list[Tensor] = []
+    expected: list[Tensor] = []
+    for values, normalise in (
+        (found, layer),
+        (expected, lambda x: F.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)),
+    ):
+        leaf = x.clone().requires_grad_()
+        y = normalise(leaf)
+        values += [y, *torch.autograd.grad(y, [leaf, layer.weight, layer.bias], dy)]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
 def test_a_network_without_batch_norm_adds_nothing() -> None:
