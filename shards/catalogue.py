@@ -1,4 +1,7 @@
-"""What is known of the recordings that a predicate selects, without their frames: the part that every reader shares."""
+"""What is known of the recordings that a predicate selects, without their frames: the part that every reader shares.
+
+Legend: B recordings, M bodies, N bodies of all recordings.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ import torch
 from torch import Tensor
 
 from bonestrap.layout import Layout
+from shards import index
 from shards.columns import Strings
 from shards.errors import DataError
-from shards.index import Table, Views
+from shards.folder import Folder
+from shards.index import Splits, Table, Views
 from shards.manifest import Manifest
+from shards.members import BLOCK
 
 Select = Callable[[Views], np.ndarray]  # one bool a view
 Rows = Sequence[int] | np.ndarray | Tensor
@@ -33,6 +39,7 @@ class Catalogue:
     view_bodies: np.ndarray
     view_camera: np.ndarray
     view_copy: np.ndarray  # bool
+    view_split: np.ndarray  # which of `split_sets`
     view_performance: np.ndarray  # 0..P-1, ascending
     view_origin: Strings
     performance_key: Strings
@@ -42,6 +49,7 @@ class Catalogue:
     performance_replication: np.ndarray
     performance_shard: np.ndarray
     performance_first_view: np.ndarray  # (P + 1,): performance p owns views first[p]..first[p + 1] - 1
+    split_sets: Strings  # see `shards.index.Splits`
 
     @property
     def layout(self) -> Layout:
@@ -64,6 +72,7 @@ class Catalogue:
             replication=self.performance_replication[owner],
             copy=self.view_copy,
             key=self.performance_key.take(owner),
+            splits=Splits(self.view_split, self.split_sets),
         )
 
     def labels(self, views: Rows) -> Tensor:
@@ -91,6 +100,39 @@ class Catalogue:
         }
 
 
+def read(folder: Folder, *, hashed: bool = True) -> tuple[Manifest, Table]:
+    """A folder's manifest and index, which must tell the same story; DataError where they do not."""
+    manifest = folder.manifest()
+    for shard in manifest.shards:
+        folder.look(shard)
+    name = folder.path(manifest.index)
+    with folder.open(manifest.index, hashed=hashed) as file:
+        table = index.mapped(file, name)
+    counted = (len(table), len(table.camera))
+    if counted != (manifest.performances, manifest.views):
+        raise DataError(f"{name} lists {counted} performances and views, the manifest others; pack again")
+    wrong = np.flatnonzero((table.label < -1) | (table.label >= len(manifest.classes)))
+    if len(wrong):
+        raise DataError(
+            f"{name}: label {table.label[wrong[0]]} of {table.key[wrong[0]]} is out of range for the "
+            f"{len(manifest.classes)} classes; correct the source and pack again"
+        )
+    _check_places(manifest, table, name)
+    return manifest, table
+
+
+def _check_places(manifest: Manifest, table: Table, name: str) -> None:
+    """Every view lies in a shard, and shards follow one another."""
+    shard, sizes = table.shard, np.array([shard.bytes for shard in manifest.shards])
+    lost = np.flatnonzero((shard < 0) | (shard >= len(sizes)) | (np.diff(shard, prepend=0) < 0))
+    if not len(lost):
+        end = np.repeat(sizes[shard], np.diff(table.first_view))
+        nowhere = (table.frames < 1) | (table.bodies < 1) | (table.offset < BLOCK) | (table.bytes < 1)
+        lost = table.owner(np.flatnonzero(nowhere | (table.offset + table.bytes > end)))
+    if len(lost):
+        raise DataError(f"{name}: {table.key[lost[0]]} lies nowhere in these shards; pack again")
+
+
 def selected(table: Table, select: Select | None) -> dict[str, Any]:
     """The columns of a Catalogue of the views that `select` accepts; none where it accepts none."""
     owner = table.performance
@@ -98,10 +140,11 @@ def selected(table: Table, select: Select | None) -> dict[str, Any]:
     performances, renumbered = np.unique(owner[rows], return_inverse=True)
     return {
         "view_row": rows,
-        "view_length": table.frames[rows],
-        "view_bodies": table.bodies[rows],
+        "view_length": table.frames[rows].astype(np.int64),
+        "view_bodies": table.bodies[rows].astype(np.int64),
         "view_camera": table.camera[rows],
         "view_copy": table.copy_of[rows] >= 0,
+        "view_split": table.split[rows],
         "view_performance": renumbered,
         "view_origin": table.origin.take(rows),
         "performance_key": table.key.take(performances),
@@ -111,12 +154,23 @@ def selected(table: Table, select: Select | None) -> dict[str, Any]:
         "performance_replication": table.replication[performances],
         "performance_shard": table.shard[performances],
         "performance_first_view": first_views(renumbered),
+        "split_sets": table.split_sets,
     }
 
 
 def numpy(views: Rows) -> np.ndarray:
     """Indices from any kind of sequence."""
     return np.asarray(views.cpu() if isinstance(views, Tensor) else views, dtype=np.int64)
+
+
+def densely(start: np.ndarray, length: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """(3, N): the first row, the length and the recording of every body.
+
+    Given are the first row, length and number of bodies of each recording, (B,); bodies follow one another.
+    """
+    owner = np.repeat(np.arange(len(bodies)), bodies)
+    body = np.arange(len(owner)) - np.repeat(np.cumsum(bodies) - bodies, bodies)
+    return np.stack((start[owner] + body * length[owner], length[owner], owner))
 
 
 def first_views(performance: np.ndarray) -> np.ndarray:

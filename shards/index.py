@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,40 @@ from shards.columns import Strings
 from shards.errors import DataError
 
 FILE = "index.npz"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The splits that a source declares: each view is in a set of parts, written "SPLIT/train", "/val" or "/test"."""
+
+    code: np.ndarray  # one a view: which of `sets`
+    sets: Strings  # the sets that occur, each the names of its parts with spaces between them
+
+    @classmethod
+    def of(cls, sets: Iterable[str]) -> Splits:
+        """One set a view."""
+        known: dict[str, int] = {}
+        codes = [known.setdefault(names, len(known)) for names in sets]
+        return cls(np.array(codes, dtype=np.int16), Strings.of(known))
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def __getitem__(self, row: int | np.integer) -> str:
+        return self.sets[self.code[row]]
+
+    @property
+    def names(self) -> set[str]:
+        """The splits of which any view is in any part."""
+        return {part.partition("/")[0] for names in self.sets for part in names.split()}
+
+    def contains(self, part: str) -> np.ndarray:
+        """Which views are in this part, one bool a view."""
+        return np.array([part in names.split() for names in self.sets], dtype=bool)[self.code]
+
+    def take(self, rows: np.ndarray) -> Splits:
+        """Those of some of the views."""
+        return Splits(self.code[rows], self.sets)
 
 
 class Views(NamedTuple):
@@ -33,6 +67,7 @@ class Views(NamedTuple):
     replication: np.ndarray
     copy: np.ndarray  # bool: bit-identical to another view of its performance
     key: Strings
+    splits: Splits
 
     @property
     def size(self) -> int:
@@ -55,6 +90,7 @@ class StoredView:
     bodies: int
     copy_of: str | None  # the member of the same performance that it repeats bit for bit
     origin: str
+    splits: tuple[str, ...] = ()  # the parts of declared splits that it is in; see `Splits`
     offset: int = -1  # of the member's data in the shard
     bytes: int = -1
 
@@ -91,6 +127,8 @@ class Table:
     bytes: np.ndarray
     member: np.ndarray  # which of `members`
     members: Strings  # the names of members that occur, without the key
+    split: np.ndarray  # which of `split_sets`
+    split_sets: Strings  # see `Splits`
     origin: Strings
 
     def __len__(self) -> int:
@@ -101,6 +139,10 @@ class Table:
     def performance(self) -> np.ndarray:
         """The performance of each view."""
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.first_view))
+
+    def owner(self, rows: np.ndarray) -> np.ndarray:
+        """The performances of some views."""
+        return np.searchsorted(self.first_view, rows, side="right") - 1
 
     @property
     def views(self) -> Views:
@@ -114,6 +156,7 @@ class Table:
             replication=self.replication[owner],
             copy=self.copy_of >= 0,
             key=self.key.take(owner),
+            splits=Splits(self.split, self.split_sets),
         )
 
     def entry(self, performance: int) -> Entry:
@@ -135,6 +178,7 @@ class Table:
                     bodies=int(self.bodies[view]),
                     copy_of=names[self.copy_of[view]] if self.copy_of[view] >= 0 else None,
                     origin=self.origin[view],
+                    splits=tuple(self.split_sets[self.split[view]].split()),
                     offset=int(self.offset[view]),
                     bytes=int(self.bytes[view]),
                 )
@@ -150,8 +194,8 @@ def table(entries: Iterable[Entry]) -> Table:
     """Entries as columns. They may be a generator: only the columns are held, a hundred bytes a performance."""
     performances = {name: array("i") for name in ("label", "subject", "setup", "replication", "shard")}
     views = {name: array("q" if name == "offset" else "i") for name in ("frames", "offset", "bytes")}
-    small = {name: array("h") for name in ("camera", "bodies", "copy_of", "member")}
-    first, members = array("q", [0]), dict[str, int]()
+    small = {name: array("h") for name in ("camera", "bodies", "copy_of", "member", "split")}
+    first, members, sets = array("q", [0]), dict[str, int](), dict[str, int]()
     keys, origins = _Texts(), _Texts()
     for entry in entries:
         keys.add(entry.key)
@@ -166,10 +210,16 @@ def table(entries: Iterable[Entry]) -> Table:
             small["bodies"].append(view.bodies)
             small["copy_of"].append(-1 if view.copy_of is None else names.index(view.copy_of))
             small["member"].append(members.setdefault(view.member, len(members)))
+            small["split"].append(sets.setdefault(" ".join(view.splits), len(sets)))
         first.append(len(small["camera"]))
     numbers = {name: np.array(column) for name, column in {**performances, **views, **small}.items()}
     return Table(
-        key=keys.strings(), origin=origins.strings(), members=Strings.of(members), first_view=np.array(first), **numbers
+        key=keys.strings(),
+        origin=origins.strings(),
+        members=Strings.of(members),
+        split_sets=Strings.of(sets),
+        first_view=np.array(first),
+        **numbers,
     )
 
 
@@ -189,7 +239,13 @@ def write(folder: Path, entries: Iterable[Entry] | Table, file: str = FILE) -> N
 def read(folder: Path, file: str = FILE) -> Table:
     """Map `index.npz`, or the `file` that the manifest names. Raises DataError where it is not one."""
     path = Path(folder) / file
-    arrays = columns.read(path)
+    with path.open("rb") as stream:
+        return mapped(stream, str(path))
+
+
+def mapped(file: BinaryIO, path: str) -> Table:
+    """The table of an open index, which may be closed afterwards; see `read`."""
+    arrays = columns.mapped(file, path)
     names = {name.removesuffix(".text") for name in arrays if name.endswith(".text")}
     try:
         texts = {name: Strings(arrays.pop(f"{name}.text"), arrays.pop(f"{name}.offsets")) for name in names}
@@ -201,12 +257,14 @@ def read(folder: Path, file: str = FILE) -> Table:
     return found
 
 
-def _check(found: Table, path: Path) -> None:
+def _check(found: Table, path: str) -> None:
     """Columns fit one another, and every reference leads into another column."""
     performances, views = len(found), len(found.camera)
     lengths = {
         **dict.fromkeys(("key", "label", "subject", "setup", "replication", "shard"), performances),
-        **dict.fromkeys(("camera", "frames", "bodies", "copy_of", "offset", "bytes", "member", "origin"), views),
+        **dict.fromkeys(
+            ("camera", "frames", "bodies", "copy_of", "offset", "bytes", "member", "split", "origin"), views
+        ),
         "first_view": performances + 1,
     }
     for name, length in lengths.items():
@@ -214,9 +272,10 @@ def _check(found: Table, path: Path) -> None:
             raise DataError(f"{path}: column {name} has another length than its neighbours; pack the recordings again")
     first = found.first_view
     whole = first[0] == 0 and first[-1] == views and (np.diff(first) > 0).all()
-    if not whole or (views and not (found.member.min() >= 0 and found.member.max() < len(found.members))):
+    codes = ((found.member, found.members), (found.split, found.split_sets))
+    if not whole or (views and not all(code.min() >= 0 and code.max() < len(texts) for code, texts in codes)):
         raise DataError(f"{path}: views and performances do not belong together; pack the recordings again")
-    for texts in (found.key, found.origin, found.members):
+    for texts in (found.key, found.origin, found.members, found.split_sets):
         ends = texts.offsets
         if ends[0] != 0 or ends[-1] != len(texts.blob):
             raise DataError(f"{path}: a text lies outside its column; pack the recordings again")

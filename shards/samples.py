@@ -89,6 +89,7 @@ class Prepare:
                     bodies=joints.shape[1],
                     copy_of=None if copy_of == name else copy_of,
                     origin=view.origin,
+                    splits=view.splits,
                 )
             )
         if not views:
@@ -152,6 +153,7 @@ def description(entry: Entry) -> bytes:
     for view in fields["views"]:
         del view["offset"], view["bytes"]
         view["copy_of"] = view["copy_of"] or ""
+        view["splits"] = " ".join(view["splits"])
     for part in (fields, *fields["views"]):
         part.update({name: -1 for name, value in part.items() if value is None})
     return json.dumps(fields, separators=(",", ":")).encode()

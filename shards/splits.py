@@ -9,6 +9,9 @@ for the rest, so both give a share; NW-UCLA's subject 5 is passed over because a
 Views that repeat another view of their performance bit for bit never train: a multi-view pair of the two would show a
 method the same recording twice as if it were two. As test recordings they stay, unless the protocol says otherwise,
 because published figures contain them.
+
+Other data sets declare splits of their own when they are packed: each is the protocol of its name, and its part "val"
+is held out. Every data set has the protocol `all`, under which everything trains.
 """
 
 from __future__ import annotations
@@ -166,13 +169,45 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 }
 
 
+ALL = Protocol(
+    name="all",
+    description="everything trains, copies excepted; nothing is left to test",
+    train=lambda views: ~views.copy,
+    test=lambda views: np.zeros(views.size, dtype=bool),
+    held_out=lambda views: views.splits.contains("split/val") & ~views.copy,
+)
+
+
+def declared(dataset: str, name: str) -> Protocol:
+    """The protocol of a split that the recordings declare. Its predicates raise DataError where they declare none."""
+
+    def part(views: Views, which: str) -> np.ndarray:
+        if name not in views.splits.names:
+            there = ", ".join(sorted(views.splits.names)) or "none"
+            raise DataError(f"{dataset} has no protocol {name}; its recordings declare {there}, and there is all")
+        return views.splits.contains(f"{name}/{which}")
+
+    return Protocol(
+        name=name,
+        description=f"the split {name} that the recordings declare",
+        train=lambda views: (part(views, "train") | part(views, "val")) & ~views.copy,
+        test=lambda views: part(views, "test"),
+        held_out=lambda views: part(views, "val") & ~views.copy,
+    )
+
+
 def protocol(dataset: str, name: str) -> Protocol:
-    """The protocol of this name for this data set; DataError listing the known ones otherwise."""
+    """The protocol of this name for this data set; DataError listing the known ones otherwise.
+
+    A data set that is not built in may declare any: what it does not declare is refused when its views are judged.
+    """
+    if name == ALL.name:
+        return ALL
     known = PROTOCOLS.get(dataset)
     if known is None:
-        raise DataError(f"no protocol is known for the data set {dataset}; there are some for {', '.join(PROTOCOLS)}")
+        return declared(dataset, name)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        raise DataError(f"{dataset} has no protocol {name}{meant}; there is {', '.join(known)}")
+        raise DataError(f"{dataset} has no protocol {name}{meant}; there is {', '.join(known)}, all")
     return known[name]

@@ -27,6 +27,7 @@ class View:
     camera: int | None  # None where the source does not say
     joints: np.ndarray  # (T, M, V, C) float32, in the source's unit
     origin: str  # the file, relative to the source's folder: for messages and reports
+    splits: tuple[str, ...] = ()  # parts of splits that the source declares; see `shards.index.Splits`
 
 
 @dataclass(frozen=True, kw_only=True)

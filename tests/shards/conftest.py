@@ -60,6 +60,7 @@ def people() -> Callable[..., People]:
                     camera=camera,
                     joints=joints(rng, int(rng.integers(3, 9)), 2 if p % 4 == 3 else 1),
                     origin=f"p{p:02}_c{camera}",
+                    splits=((), ("split/test",), ("split/train", "other/test"))[p % 3],
                 )
                 for camera in range(1, 2 + p % 3)
             )

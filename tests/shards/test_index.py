@@ -28,6 +28,7 @@ def entries(count: int) -> Iterator[Entry]:
                 bodies=1 + view,
                 copy_of="c0.npy" if known and view == 2 else None,
                 origin=f"Aufnahme-ä{p}_{view}",
+                splits=((), ("old/test",), ("old/train", "new/test"))[(p + view) % 3],
                 offset=2**33 + p,
                 bytes=100 + p,
             )
@@ -82,8 +83,12 @@ def test_views_know_their_performance(tmp_path: Path) -> None:
         expected = (entry.label, entry.subject, view.camera, entry.setup, entry.replication)
         assert tuple(column[row] for column in views[:5]) == tuple(-1 if v is None else v for v in expected)
         assert (views.copy[row], views.key[row]) == (view.copy_of is not None, entry.key)
+    for part in ("old/train", "old/test", "new/test", "new/train", "old"):
+        assert views.splits.contains(part).tolist() == [part in view.splits for _, view in every]
+    assert views.splits.names == {"old", "new"}
     some = views.take(np.array([5, 2]))
     assert (some.size, list(some.key)) == (2, [views.key[5], views.key[2]])
+    assert some.splits.contains("old/test").tolist() == views.splits.contains("old/test")[[5, 2]].tolist()
 
 
 def test_strings_are_a_sequence() -> None:
@@ -141,7 +146,8 @@ def test_a_million_performances_open_fast_and_small(tmp_path: Path) -> None:
             first_view=np.arange(count + 1) * 2,
             offset=np.arange(2 * count),
             camera=(np.arange(2 * count) % 2).astype(np.int16),
-            **{name: views for name in ("bodies", "copy_of", "member")},
+            **{name: views for name in ("bodies", "copy_of", "member", "split")},
+            split_sets=small.split_sets,
         ),
     )
     root = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from shards.columns import Strings
 from shards.errors import DataError
-from shards.index import Views
+from shards.index import Splits, Views
 from shards.pack import pack
 from shards.reader import Resident
 from shards.sources.ntu import ACTIONS, NTU, parse_name, read_missing, read_skeleton
@@ -188,7 +188,8 @@ def official_names(recordings_root: Path, dataset: str) -> list[str]:
 
 def views_of(stems: list[str]) -> Views:
     setup, camera, subject, replication, action = np.array([parse_name(stem) for stem in stems]).T
-    return Views(action - 1, subject, camera, setup, replication, action < 0, Strings.of([""] * len(action)))
+    texts = [""] * len(action)
+    return Views(action - 1, subject, camera, setup, replication, action < 0, Strings.of(texts), Splits.of(texts))
 
 
 @pytest.mark.parametrize(

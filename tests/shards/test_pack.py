@@ -43,7 +43,7 @@ def test_what_went_in_comes_out(people: Callable, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(rows, expected[:, body])
             found = [column[view] for column in data.views]
             known = [performance.label, performance.subject, original.camera, -1, performance.replication]
-            assert found == [*known, False, performance.key]
+            assert found == [*known, False, performance.key, " ".join(original.splits)]
             view += 1
     assert view == len(data)
     assert manifest.frames == sum(len(v.joints) for performance in source for v in performance.views)

@@ -10,14 +10,15 @@ import pytest
 
 from shards.columns import Strings
 from shards.errors import DataError
-from shards.index import Views
+from shards.index import Splits, Views
 from shards.reader import Resident
 from shards.splits import PROTOCOLS, Protocol, protocol
 
 EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
 SUBJECT, CAMERA, SETUP, COPY = np.array([*product([-1, *range(1, 110)], [-1, 1, 2, 3], [-1, *range(1, 33)], [0, 1])]).T
 KNOWN = np.ones_like(SUBJECT)
-VIEWS = Views(0 * KNOWN, SUBJECT, CAMERA, SETUP, KNOWN, COPY == 1, Strings.of(["key"] * len(KNOWN)))
+NONE = Splits.of([""] * len(KNOWN))
+VIEWS = Views(0 * KNOWN, SUBJECT, CAMERA, SETUP, KNOWN, COPY == 1, Strings.of(["key"] * len(KNOWN)), NONE)
 
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
@@ -41,7 +42,7 @@ def test_a_view_is_judged_alone(dataset: str, name: str) -> None:
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_what_decides_must_be_known(dataset: str, name: str) -> None:
     rule = protocol(dataset, name)
-    nothing = Views(*(np.full_like(KNOWN, -1),) * 5, COPY == 1, VIEWS.key)
+    nothing = Views(*(np.full_like(KNOWN, -1),) * 5, COPY == 1, VIEWS.key, NONE)
     assert not rule.train(nothing).any() and not rule.test(nothing).any()
 
 
@@ -54,8 +55,28 @@ def test_held_out_people_do_not_fit(dataset: str, name: str) -> None:
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(DataError, match="nw-ucla has no protocol cross-veiw; did you mean cross-view"):
         protocol("nw-ucla", "cross-veiw")
-    with pytest.raises(DataError, match="no protocol is known for the data set mine"):
-        protocol("mine", "cross-view")
+    with pytest.raises(
+        DataError, match="mine has no protocol cross-view; its recordings declare none, and there is all"
+    ):
+        protocol("mine", "cross-view").train(VIEWS)
+
+
+def test_declared_splits_are_protocols() -> None:
+    sets = ["split/train", "split/val", "split/test fold2/train", "fold2/test", "", "split/train"]
+    n = np.arange(len(sets))
+    views = Views(n, n, n, n, n, n == 5, Strings.of(map(str, n)), Splits.of(sets))
+    for name, train, test, held_out in (
+        ("split", [0, 1], [2], [1]),
+        ("fold2", [2], [3], []),
+        ("all", [0, 1, 2, 3, 4], [], [1]),
+    ):
+        rule = protocol("mine", name)
+        found = [np.flatnonzero(part(views)).tolist() for part in (rule.train, rule.test, rule.held_out, rule.fit)]
+        assert found == [train, test, held_out, [row for row in train if row not in held_out]]
+    with pytest.raises(
+        DataError, match="mine has no protocol fold3; its recordings declare fold2, split, and there is"
+    ):
+        protocol("mine", "fold3").test(views)
 
 
 @pytest.fixture(scope="module")
