@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -74,14 +75,19 @@ def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The columns of a file, read-only and mapped. Raises DataError where they are not plain numbers."""
+    with path.open("rb") as file:
+        return mapped(file, str(path))
+
+
+def mapped(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
+    """The columns of an open file, which may be closed afterwards; see `read`."""
     try:
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
-        with path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        return {info.filename.removesuffix(".npy"): _column(mapped, info) for info in members}
-    except (ValueError, OSError, zipfile.BadZipFile, struct.error) as error:
-        raise DataError(f"{path}: not readable ({error}); pack the recordings again") from None
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return {info.filename.removesuffix(".npy"): _column(content, info) for info in members}
+    except (ValueError, zipfile.BadZipFile, struct.error) as error:
+        raise DataError(f"{name}: not readable ({error}); pack the recordings again") from None
 
 
 def _column(mapped: mmap.mmap, info: zipfile.ZipInfo) -> np.ndarray:

@@ -3,41 +3,27 @@
 Legend: B clips.
 
 Nothing is remembered between calls, so a run stops anywhere and goes on with more or fewer workers, and any rank can
-build any group. The stream of items runs through one shuffled epoch after another without a break: every item comes
-exactly once an epoch, and no step is ever short.
+build any group.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from bonestrap.clips import Batch
 from shards.errors import DataError
+from shards.order import Plan, Shuffled, Windowed, mix, uniform
 from shards.reader import Resident
+from shards.stream import Stream
 
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a global batch is cut. `group` clips are normalised together, on whichever rank."""
-
-    batch: int  # clips a step, all ranks together
-    group: int  # clips a normalisation group; divides batch
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.batch < 1 or self.group < 1 or self.batch % self.group:
-            raise ValueError(f"group must divide batch: {self.batch} clips make no whole groups of {self.group}")
+__all__ = ["Loader", "Plan", "balanced_subset"]
 
 
 class Loader:
-    """Random access to batches of resident recordings.
+    """Random access to batches of recordings, which are in memory or streamed.
 
     An item is a performance, of which a view is drawn each time, or one view. With `pairs` a batch carries two views of
     each item: drawn with replacement from the performance's views (document 001, section 3.4), or the same view twice
@@ -46,7 +32,7 @@ class Loader:
 
     def __init__(
         self,
-        data: Resident,
+        data: Resident | Stream,
         plan: Plan,
         *,
         unit: Literal["performance", "view"],
@@ -63,7 +49,8 @@ class Loader:
         self.items = np.arange(count) if subset is None else np.unique(np.asarray(subset, dtype=np.int64))
         if not len(self.items) or self.items[0] < 0 or self.items[-1] >= count:
             raise DataError(f"{data.manifest.name}: a subset names some of the {count} {unit}s; choose another one")
-        self.groups = plan.batch // plan.group
+        self.groups = plan.groups
+        self.order = self._order()
 
     @property
     def epoch_length(self) -> float:
@@ -74,31 +61,31 @@ class Loader:
         """Normalisation group `group`, 0..groups-1, of step `step`."""
         first = step * self.plan.batch + group * self.plan.group
         positions = np.arange(first, first + self.plan.group)
-        items = self._items_at(positions)
+        items = self.items[self.order.at(positions)]
+        if isinstance(self.data, Stream) and isinstance(self.order, Windowed):
+            need = self.order.need(step, group, self.data.ahead)
+            self.data.expect(group, np.concatenate(need))
         views = [self._views(items, positions, draw) for draw in range(2 if self.pairs else 1)]
         return Batch(
             views=tuple(self.data.recordings(chosen) for chosen in views),
             labels=self.data.labels(views[0]) if self.labels else None,
-            seed=int(_mix(self.plan.seed, np.array([step]), group)[0] >> np.uint64(1)),
+            seed=int(mix(self.plan.seed, np.array([step]), group)[0] >> np.uint64(1)),
         )
 
-    def _items_at(self, positions: np.ndarray) -> np.ndarray:
-        """The items at these positions of the endless stream."""
-        epochs, places = np.divmod(positions, len(self.items))
-        chosen = np.empty(len(positions), dtype=np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            chosen[here] = self.items[_permutation(self.plan.seed, int(epoch), len(self.items))[places[here]]]
-        return chosen
+    def _order(self) -> Shuffled | Windowed:
+        if self.plan.window is None:
+            if isinstance(self.data, Stream):
+                raise ValueError("a stream needs a window: the number of shards that mix at a time")
+            return Shuffled(len(self.items), self.plan.seed)
+        performances = self.data.view_performance[self.items] if self.unit == "view" else self.items
+        return Windowed(self.data.performance_shard[performances], self.plan)
 
     def _views(self, items: np.ndarray, positions: np.ndarray, draw: int) -> np.ndarray:
         if self.unit == "view":
             return items
         first = self.data.performance_first_view[items]
         count = self.data.performance_first_view[items + 1] - first
-        # 53 bits of the hash make a uniform number in [0, 1).
-        uniform = (_mix(self.plan.seed, positions, 1 + draw) >> np.uint64(11)) * 2.0**-53
-        return first + (uniform * count).astype(np.int64)
+        return first + (uniform(self.plan.seed, positions, 1 + draw) * count).astype(np.int64)
 
 
 def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -122,22 +109,3 @@ def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
         for label in classes
     ]
     return np.sort(np.concatenate(chosen))
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-def _mix(seed: int, counter: np.ndarray, stream: int) -> np.ndarray:
-    """Hash (seed, stream, counter) to uniform uint64: counter-based, so every draw stands alone.
-
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014), applied to one word after another.
-    """
-    state = np.zeros(counter.shape, dtype=np.uint64)
-    for word in (np.uint64(seed), np.uint64(stream), counter.astype(np.uint64)):
-        state = (state ^ word) + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return state

@@ -70,7 +70,7 @@ class Manifest:
         return self.coordinates + self.confidence
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """Of all shards together."""
         return sum(shard.bytes for shard in self.shards)
 
@@ -98,8 +98,13 @@ class Manifest:
             raise DataError(f"{path.parent}: no such folder of shards; make one with launch/pack.py")
         if not path.is_file():
             raise DataError(f"{path} is missing, so this is no finished folder of shards; pack the recordings again")
+        return Manifest.parse(path.read_bytes(), path)
+
+    @staticmethod
+    def parse(content: bytes, path: Path | str) -> Manifest:
+        """The manifest that a file holds; `path` names it in messages."""
         try:
-            fields = json.loads(path.read_bytes())
+            fields = json.loads(content)
             digest = fields.pop("digest")
             if (fields["format"], fields["version"]) != (FORMAT, VERSION):
                 found = f"{fields['format']} {fields['version']}"

@@ -123,17 +123,17 @@ def test_frames_of_other_views_are_never_read(folder: Path, monkeypatch: pytest.
                     file.write(b"\xff" * (view.bytes - 128))
     reseal(folder)
     fails(folder, "NaN")
-    members: list[str] = []
-    read = reader._member
+    copied: list[int] = []
+    gather = reader.gather
 
-    def watched(file: Any, path: Path, name: str, *rest: Any) -> np.ndarray:
-        members.append(name)
-        return read(file, path, name, *rest)
+    def watched(target: np.ndarray, sources: Any, begins: np.ndarray, *rest: Any) -> None:
+        copied.extend(begins)
+        gather(target, sources, begins, *rest)
 
-    monkeypatch.setattr(reader, "_member", watched)
+    monkeypatch.setattr(reader, "gather", watched)
     part = Resident.load(folder, select=odd_subject)
-    chosen = everything.views.take(np.flatnonzero(odd_subject(everything.views)))
-    assert members == [f"{key}.c{camera}.npy" for key, camera in zip(chosen.key, chosen.camera, strict=True)]
+    chosen = np.flatnonzero(odd_subject(everything.views))
+    assert copied == [128 + index.read(folder).offset[row] for row in chosen]
     assert torch.isfinite(part.frames).all()
 
 
@@ -292,7 +292,7 @@ class Canary:
     [
         (np.array([Canary()], dtype=object), "is no plain array"),
         (np.full((2, 1, 20, 3), 1, dtype=np.int16), "is no plain array"),
-        (np.zeros((9, 9, 20, 3), dtype=np.float16), "is no plain array"),  # more than the member holds
+        (np.zeros((9, 9, 20, 3), dtype=np.float16), r"holds float16 \(9, 9, 20, 3\)"),  # more than the member holds
         (np.asfortranarray(np.ones((1, 1, 20, 3), dtype=np.float16)), "is no plain array"),
     ],
 )

@@ -1,0 +1,113 @@
+"""Open shards: memory maps that threads open ahead, and that are closed when nobody asks for them any more."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import BinaryIO
+
+import numpy as np
+
+from shards.folder import Folder
+from shards.manifest import Shard
+
+THREADS = 4
+LOOSE = 2  # shards that nobody announced and that stay open for the next question
+
+
+class Shelf:
+    """Shards by their position in the manifest, each as its bytes.
+
+    Whole shards are brought near as soon as they are announced: from elsewhere into the cache, from the disk into the
+    page cache. The first time a shard is opened it is hashed and `check` looks at what lies in it. A fault is raised
+    where the shard is asked for.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        shards: tuple[Shard, ...],
+        check: Callable[[int, np.ndarray], None],
+        *,
+        hashed: bool = True,
+    ) -> None:
+        self.folder, self.shards, self.check, self.hashed = folder, shards, check, hashed
+        self.bytes = self.peak = 0  # of what is open or about to be, now and at most
+        self._open: dict[int, Future[np.ndarray]] = {}
+        self._announced: dict[int, tuple[int, ...]] = {}
+        self._loose: list[int] = []
+        self._seen: dict[int, tuple[int, ...]] = {}  # checked shards, as they were then
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="shards")
+
+    def announce(self, lane: int, shards: Iterable[int]) -> None:
+        """Say what `lane` will ask for, most urgent first. What no lane announces any more is closed."""
+        wanted = tuple(map(int, shards))
+        with self._lock:
+            if self._announced.get(lane) == wanted:
+                return
+            self._announced[lane] = wanted
+            self._loose = []
+            self._close_others()
+            for shard in wanted:
+                self._begin(shard)
+
+    def get(self, shard: int) -> np.ndarray:
+        """The bytes of a shard, read-only. Waits for them; raises DataError where the shard is damaged or missing."""
+        with self._lock:
+            future = self._begin(shard)
+            if not any(shard in wanted for wanted in self._announced.values()):
+                self._loose = [*(other for other in self._loose if other != shard), shard][-LOOSE:]
+                self._close_others()
+        try:
+            return future.result()
+        except BaseException:
+            with self._lock:
+                if self._open.get(shard) is future:
+                    self._close(shard)
+            raise
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._pool.shutdown(cancel_futures=True)
+        with self._lock:
+            self._announced, self._loose = {}, []
+            self._close_others()
+
+    def _begin(self, shard: int) -> Future[np.ndarray]:
+        if shard not in self._open:
+            self.bytes += self.shards[shard].bytes
+            self.peak = max(self.peak, self.bytes)
+            self._open[shard] = self._pool.submit(self._load, shard)
+        return self._open[shard]
+
+    def _close_others(self) -> None:
+        wanted = {*self._loose, *(shard for shards in self._announced.values() for shard in shards)}
+        for shard in [shard for shard in self._open if shard not in wanted]:
+            self._close(shard)
+
+    def _close(self, shard: int) -> None:
+        self._open.pop(shard).cancel()
+        self.bytes -= self.shards[shard].bytes
+
+    def _load(self, shard: int) -> np.ndarray:
+        stored, seen = self.shards[shard], self._seen.get(shard)
+        with self.folder.open(stored, hashed=self.hashed and seen is None) as file:
+            state = os.fstat(file.fileno())
+            now = (state.st_ino, state.st_size, state.st_mtime_ns)
+            if seen is None or now == seen:
+                return self._mapped(shard, file, now)
+        del self._seen[shard]  # the file was replaced since: look at it as at a new one
+        return self._load(shard)
+
+    def _mapped(self, shard: int, file: BinaryIO, now: tuple[int, ...]) -> np.ndarray:
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+        content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+        if shard not in self._seen:
+            self.check(shard, content)
+            self._seen[shard] = now
+        return content
