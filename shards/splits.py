@@ -158,12 +158,32 @@ SYNTHETIC = (
     ),
 )
 
+# Five folds of pairs (active and passive person), as published with the data set; see the source for the numbers.
+SBU_FOLDS = (
+    (102, 304, 502, 604),
+    (203, 207, 305, 503),
+    (103, 107, 701, 703),
+    (201, 206, 302, 306),
+    (402, 403, 406, 602, 603),
+)
+SBU = tuple(
+    _protocol(
+        f"fold-{number}",
+        f"test on fold {number} of five, train on the others",
+        _subjects(frozenset(pair for pairs in SBU_FOLDS if pairs != fold for pair in pairs)),
+        _subjects(frozenset(fold)),
+        frozenset(SBU_FOLDS[number % 5]),
+    )
+    for number, fold in enumerate(SBU_FOLDS, 1)
+)
+
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
     dataset: {protocol.name: protocol for protocol in protocols}
     for dataset, protocols in (
         ("nw-ucla", NW_UCLA),
         ("ntu60", NTU60),
         ("ntu120", NTU120),
+        ("sbu", SBU),
         ("synthetic", SYNTHETIC),
     )
 }

@@ -12,10 +12,11 @@ from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
 from shards.reader import Resident
-from shards.splits import PROTOCOLS, Protocol, protocol
+from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, protocol
 
 EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
-SUBJECT, CAMERA, SETUP, COPY = np.array([*product([-1, *range(1, 110)], [-1, 1, 2, 3], [-1, *range(1, 33)], [0, 1])]).T
+PEOPLE = (*range(1, 110), *(pair for fold in SBU_FOLDS for pair in fold))
+SUBJECT, CAMERA, SETUP, COPY = np.array([*product([-1, *PEOPLE], [-1, 1, 2, 3], [-1, *range(1, 33)], [0, 1])]).T
 KNOWN = np.ones_like(SUBJECT)
 NONE = Splits.of([""] * len(KNOWN))
 VIEWS = Views(0 * KNOWN, SUBJECT, CAMERA, SETUP, KNOWN, COPY == 1, Strings.of(["key"] * len(KNOWN)), NONE)

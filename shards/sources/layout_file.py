@@ -1,0 +1,33 @@
+"""A layout by name, or of one's own from a JSON file; see `docs/data.md`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+from bonestrap.layout import Layout
+from bonestrap.layouts import LAYOUTS
+from shards.errors import DataError
+
+
+def read_layout(name: str) -> Layout:
+    """The built-in layout of this name, or the one that the file of this name holds.
+
+    Raises DataError where there is neither, and saying what is wrong with the file.
+    """
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    path = Path(name)
+    if not path.is_file():
+        close = difflib.get_close_matches(name, LAYOUTS, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise DataError(f"{name}: neither a layout file nor a known layout ({', '.join(LAYOUTS)}){meant}")
+    try:
+        return Layout.from_json(json.loads(path.read_bytes()))
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text; a layout is a JSON file") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
