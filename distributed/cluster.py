@@ -91,25 +91,26 @@ def run(
 class Tasks:
     """Work that needs no talk between workers, such as packing: a `shards.parallel.Spread` over Ray's tasks.
 
-    At most `workers` are at work at once, on any machines of the cluster; all of them must see the files that are read.
-    A task whose process or machine dies is done again elsewhere.
+    At most `workers` are at work at once (None: one a core of the cluster), on any machines; all of them must see the
+    files that are read. A task whose process or machine dies is done again elsewhere.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int | None) -> None:
         self.workers = workers
 
     def __call__(self, function: Callable[[Item], T], items: Iterable[Item]) -> Generator[T, None, None]:
         """Raises what `function` raises, and DataError where a task dies again and again."""
-        with connection(self.workers):
+        with connection(self.workers or 1):
             import ray
 
+            workers = self.workers or int(ray.cluster_resources().get("CPU", 1))
             shared = ray.put(function)
             task = ray.remote(num_cpus=1, max_retries=3)(on_item)
 
             def finished(running: set[Any]) -> set[Any]:
                 return set(ray.wait(list(running), fetch_local=False)[0])
 
-            for result in ahead(lambda item: task.remote(shared, item), iter(items), self.workers, finished):
+            for result in ahead(lambda item: task.remote(shared, item), iter(items), workers, finished):
                 try:
                     yield ray.get(result)
                 except ray.exceptions.RayTaskError as error:

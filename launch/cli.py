@@ -5,7 +5,7 @@ dataclass becomes dotted options, and the script's docstring is its help, from t
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        data: Path = required("folder of shards")
+        data: Path = required("folder of shards")  # or argument(), for a bare word without a flag
         workers: int = option(0, "training processes; 0 trains in this one")
         encoder: STGCN = STGCN()  # --encoder.width 2, with help from field(metadata={"help": ...})
 
@@ -69,6 +69,11 @@ def option(default: Any, help: str) -> Any:
 def required(help: str) -> Any:
     """A field that the command line must give."""
     return dataclasses.field(metadata={"help": help})
+
+
+def argument(help: str) -> Any:
+    """A field that the command line must give as a bare word, not behind a flag."""
+    return dataclasses.field(metadata={"help": help, "bare": True})
 
 
 def start(main: Callable[[Options], object], options: type[Options], argv: Sequence[str] | None = None) -> None:
@@ -145,10 +150,11 @@ class Leaf(NamedTuple):
     kind: Any
     default: Any
     help: str
+    bare: bool = False  # a word without a flag
 
     @property
     def flag(self) -> str:
-        return "--" + ".".join(self.path).replace("_", "-")
+        return self.path[-1].upper() if self.bare else "--" + ".".join(self.path).replace("_", "-")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -164,6 +170,8 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
+        if words := message.removeprefix("the following arguments are required: ").removesuffix(message):
+            raise UserError(f"{words} must be given; --help explains every option")
         raise UserError(message.removeprefix("argument ").replace("ignored explicit argument", "takes no value, got"))
 
 
@@ -187,14 +195,14 @@ def _parse(parser: _Parser, configs: tuple[Any, ...], argv: Sequence[str]) -> tu
 
 
 def _leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
-    for name, kind, default, help in _fields(config):
+    for name, kind, default, metadata in _fields(config):
         if _nested(kind, default):
             yield from _leaves(kind if default is dataclasses.MISSING else default, (*path, name))
         elif not (default is None and any(map(dataclasses.is_dataclass, typing.get_args(kind)))):
-            yield Leaf((*path, name), kind, default, help)
+            yield Leaf((*path, name), kind, default, metadata.get("help", ""), metadata.get("bare", False))
 
 
-def _fields(config: Any) -> Iterator[tuple[str, Any, Any, str]]:
+def _fields(config: Any) -> Iterator[tuple[str, Any, Any, Mapping[str, Any]]]:
     cls = config if isinstance(config, type) else type(config)
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -205,7 +213,7 @@ def _fields(config: Any) -> Iterator[tuple[str, Any, Any, str]]:
             default = getattr(config, field.name)
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        yield field.name, hints[field.name], default, field.metadata.get("help", "")
+        yield field.name, hints[field.name], default, field.metadata
 
 
 def _nested(kind: Any, default: Any) -> bool:
@@ -247,6 +255,9 @@ def _add(parser: argparse.ArgumentParser, config: Any) -> None:
             groups[where].add_argument(leaf.flag, dest=dest, action=argparse.BooleanOptionalAction, help=help)
             continue
         read, metavar, count = _reader(leaf.kind)
+        if leaf.bare:
+            groups[where].add_argument(dest, type=read, metavar=leaf.flag, help=leaf.help)
+            continue
         groups[where].add_argument(
             leaf.flag,
             dest=dest,

@@ -2,21 +2,25 @@
 """Pack recordings into shards: read a format once, clean and orient every recording, write WebDataset files.
 
 Everything else in Bonestrap reads the shards, and every evaluation protocol reads the same ones. The folder appears
-under its name only when it is whole.
+under its name only when it is whole. A pack that was interrupted goes on where it was when the same command is started
+again, and its bytes do not depend on how many workers there are.
+
+`python launch/pack.py verify SHARDS` hashes every file and reads every member of a packed folder.
 
 Examples:
   python launch/pack.py nw-ucla --input data/nw_ucla --output packed/nw-ucla
   python launch/pack.py ntu --input nturgb+d_skeletons --missing missing_skeletons.txt --output packed/ntu60
+  python launch/pack.py ntu --input more_skeletons --output packed/ntu60 --append
+  python launch/pack.py ntu --input /shared/nturgb+d_skeletons --output /shared/packed/ntu60 --ray --workers 64
   python launch/pack.py synthetic --output packed/synthetic
+  python launch/pack.py verify packed/ntu60
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,89 +28,45 @@ from typing import Literal
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from launch.cli import UserError, option, required, start_choice
+from distributed.cluster import Tasks
+from launch.bar import Bar
+from launch.cli import UserError, argument, option, required, start, start_choice
+from launch.formats import FORMATS, Format, Synthetic
 from shards.draft import refuse_used
 from shards.manifest import Manifest
-from shards.pack import pack
-from shards.sources import synthetic
-from shards.sources.ntu import NTU
-from shards.sources.nw_ucla import NWUCLA
+from shards.pack import DROPPED, pack
+from shards.parallel import Processes, Spread, cores
 from shards.sources.source import Source
+from shards.verification import verify_folder
+
+EXAMPLES = 3  # dropped files named for each reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What every format takes."""
 
-    output: Path = required("folder for the shards; must not exist, or be empty")
+    output: Path = required("folder for the shards; must not exist, or be empty, unless --append is given")
     input: Path | None = option(None, "folder that holds the recordings")
+    append: bool = option(False, "add the recordings to the shards in --output, which stay as they are")
+    broken: Literal["stop", "drop"] = option("stop", "what a performance that cannot be read does: stop, or be dropped")
     dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by half a millimetre at 1 m")
     shard_mib: int = option(64, "size at which a shard is closed, MiB")
+    workers: int | None = option(None, "processes that prepare recordings; none: one a core; no byte depends on them")
+    ray: bool = option(False, "prepare on the workers of a Ray cluster, which must see --input; start one if none runs")
 
     def __post_init__(self) -> None:
         if self.shard_mib < 1:
             raise ValueError("shard_mib must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NwUcla:
-    """Northwestern-UCLA: a folder of aAA_sSS_eEE_vVV.json files, or one that holds all_sqe/."""
-
-    def open(self, folder: Path) -> Source:
-        return NWUCLA(folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ntu:
-    """NTU RGB+D 60 or 120: raw SsssCcccPpppRrrrAaaa.skeleton files, in any folders below the given one."""
-
-    missing: Path | None = option(None, "list of names without usable skeletons, one a line, to leave out")
-
-    def open(self, folder: Path) -> Source:
-        return NTU(folder, missing=self.missing)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Synthetic:
-    """Generated people, needing no data: written as NTU files (kept in --input, if given), then packed like them."""
-
-    subjects: int = option(20, "people, each with a build and a style of their own")
-    setups: int = option(4, "placements of the three cameras, 1 to 4")
-    repetitions: int = option(2, "times that every subject performs every action")
-    seed: int = option(0, "what all random choices follow from")
-
-    def __post_init__(self) -> None:
-        for name, value, most in (
-            ("subjects", self.subjects, 999),
-            ("setups", self.setups, len(synthetic.SETUPS)),
-            ("repetitions", self.repetitions, 999),
-        ):
-            if not 1 <= value <= most:
-                raise ValueError(f"{name} must be 1 to {most}, got {value}")
-        if self.seed < 0:
-            raise ValueError("seed must not be negative")
-
-    def open(self, folder: Path) -> Source:
-        synthetic.write(
-            folder,
-            subjects=self.subjects,
-            setups=self.setups,
-            repetitions=self.repetitions,
-            seed=self.seed,
-            progress=Progress("recording"),
-        )
-        return NTU(folder, name="synthetic", classes=synthetic.SYNTHETIC)
-
-
-Format = NwUcla | Ntu | Synthetic
-FORMATS: dict[str, Callable[[], Format]] = {"nw-ucla": NwUcla, "ntu": Ntu, "synthetic": Synthetic}
+        if self.workers is not None and self.workers < 1:
+            raise ValueError("workers must be at least 1")
 
 
 def main(name: str, options: Options, chosen: Format) -> None:
-    refuse_used(options.output)  # before minutes of work, not after
+    if not options.append:
+        refuse_used(options.output)  # before minutes of work, not after
     if options.input is not None:
-        source = chosen.open(options.input)
-        manifest = _pack(source, options)
+        manifest = _pack(chosen.open(options.input.resolve()), options)  # workers have other working directories
     elif isinstance(chosen, Synthetic):
         with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
             manifest = _pack(chosen.open(Path(scratch)), options)
@@ -116,27 +76,19 @@ def main(name: str, options: Options, chosen: Format) -> None:
 
 
 def _pack(source: Source, options: Options) -> Manifest:
-    size = options.shard_mib * 2**20
-    return pack(source, options.output, dtype=options.dtype, shard_bytes=size, progress=Progress("packing"))
-
-
-class Progress:
-    """A line that is rewritten on a terminal, and a line every ten seconds elsewhere."""
-
-    def __init__(self, doing: str) -> None:
-        self.doing = doing
-        self.started = self.shown = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        terminal = sys.stderr.isatty()
-        if now - self.shown < (0.2 if terminal else 10) and done < total:
-            return
-        self.shown = now
-        left = (now - self.started) / done * (total - done)
-        line = f"{self.doing} {done}/{total} performances, {left:.0f} s left"
-        end = "\n" if done == total or not terminal else ""
-        print(f"\r{line:60}" if terminal else line, end=end, file=sys.stderr, flush=True)
+    bar = Bar("packing", "performances")
+    spread: Spread = Tasks(options.workers) if options.ray else Processes(options.workers or cores())
+    return pack(
+        source,
+        options.output,
+        dtype=options.dtype,
+        shard_bytes=options.shard_mib * 2**20,
+        broken=options.broken,
+        append=options.append,
+        spread=spread,
+        progress=bar,
+        notice=bar.message,
+    )
 
 
 def summarise(manifest: Manifest, output: Path) -> None:
@@ -147,12 +99,45 @@ def summarise(manifest: Manifest, output: Path) -> None:
     print(f"  views        {manifest.views}")
     print(f"  frames       {manifest.frames}")
     print(f"  bytes        {size} in {len(manifest.shards)} shards, {manifest.dtype}")
-    print(f"  dropped      {len(manifest.dropped)}")
-    for reason, count in Counter(reason for _, reason in manifest.dropped).most_common():
-        files = [file for file, why in manifest.dropped if why == reason]
-        print(f"    {count} x {reason}: {', '.join(files[:3])}{', ...' if count > 3 else ''}")
     print(f"  digest       {manifest.digest}")
+    print(f"  dropped      {len(manifest.dropped)}")
+    reasons = defaultdict(list)
+    for file, reason in manifest.dropped:
+        reasons[reason.partition(": ")[0]].append((file, reason))
+    for kind, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        named = ", ".join(file for file, _ in found[:EXAMPLES])
+        print(f"    {len(found):6}  {kind}: {named}{', ...' if len(found) > EXAMPLES else ''}")
+        if detail := found[0][1].removeprefix(kind).removeprefix(": "):
+            print(f"            first: {detail}")
+    if manifest.dropped:
+        print(f"    all of them are in {output / DROPPED}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """What `verify` takes."""
+
+    shards: Path = argument("folder of shards")
+    workers: int | None = option(None, "processes that read; none: one a core")
+
+
+def verify(options: Verify) -> None:
+    """Hash every file and read every member; exit with 2 and one line a fault where something is wrong."""
+    bar = Bar("verifying", "shards")
+    verdict = verify_folder(options.shards, spread=Processes(options.workers or cores()), progress=bar)
+    if verdict.manifest is None or verdict.faults:
+        for fault in verdict.faults:
+            print(f"DAMAGED  {fault}", file=sys.stderr)
+        raise SystemExit(2)
+    manifest = verdict.manifest
+    print(
+        f"OK  {options.shards}: {verdict.members} members in {len(manifest.shards)} shards, {manifest.performances} "
+        f"performances, {manifest.views} views, digest {manifest.digest}"
+    )
 
 
 if __name__ == "__main__":
-    start_choice(main, "format", FORMATS, Options)
+    if sys.argv[1:2] == ["verify"]:
+        start(verify, Verify, sys.argv[2:])
+    else:
+        start_choice(main, "format", FORMATS, Options)

@@ -8,6 +8,7 @@ nothing half-written is ever found under the final name.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,7 @@ from shards.samples import KEY, Broken, Prepare, Sample
 from shards.sources.source import Source
 from shards.writer import Inputs, Writer
 
+DROPPED = "dropped.csv"  # for people to read; written where anything was dropped
 SHARD_BYTES = 64 * 2**20
 TOGETHER = 16  # performances that a worker is given at once
 
@@ -88,7 +90,8 @@ def pack(
         if old is None:
             draft.publish()
         else:
-            draft.publish_into([*(shard.file for shard in manifest.shards[before:]), manifest.index.file, FILE])
+            files = [*(shard.file for shard in manifest.shards[before:]), manifest.index.file]
+            draft.publish_into([*files, *([DROPPED] if manifest.dropped else []), FILE])
             (output / old.manifest.index.file).unlink()
     return manifest
 
@@ -216,6 +219,9 @@ def _finish(writer: Writer, old: Old | None, source: Source, dtype: str) -> Mani
         confidence=source.layout.confidence,
         unit="metre" if source.layout.coordinates == 3 else "torso",
     )
+    if manifest.dropped:
+        with (folder / DROPPED).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("file", "reason"), *manifest.dropped])
     manifest.write(folder)
     return manifest
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from launch.cli import UserError, option, parse, parse_choice, required, start, start_choice
+from launch.cli import UserError, argument, option, parse, parse_choice, required, start, start_choice
 from shards.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,3 +203,21 @@ def test_a_script_starts_by_path_and_as_a_module_on_the_standard_library_alone(t
     found, standard = done.stdout.split()
     assert found == str(tmp_path / "launch" / "cli.py")
     assert str(tmp_path) not in standard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    shards: Path = argument("folder of shards")
+    output: Path | None = option(None, "a file")
+
+
+def test_a_bare_word_needs_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(Words, ["packed/a", "--output", "b"]) == Words(shards=Path("packed/a"), output=Path("b"))
+    assert parse(Words, ["--output", "b", "packed/a"]).shards == Path("packed/a")
+    with pytest.raises(UserError, match="SHARDS must be given; --help explains every option"):
+        parse(Words, [])
+    with pytest.raises(UserError, match="unexpected 'more'"):
+        parse(Words, ["packed/a", "more"])
+    with pytest.raises(SystemExit):
+        parse(Words, ["--help"])
+    assert "SHARDS" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def test_the_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch
     parsed: list[Any] = []
 
     def start(main: object, options: type, argv: Sequence[str] | None = None) -> None:
-        parsed.append(cli.parse(options, words))
+        parsed.append(cli.parse(options, words if argv is None else argv))
 
     def start_choice(main: object, what: str, choices: Any, options: type, argv: Sequence[str] | None = None) -> None:
         parsed.append(cli.parse_choice(what, choices, options, words))
@@ -44,6 +44,7 @@ def test_the_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cli, "start", start)
     monkeypatch.setattr(cli, "start_choice", start_choice)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", [script, *words])
     if "--help" in words or "-h" in words:
         with pytest.raises(SystemExit, match="0"):
             runpy.run_path(str(ROOT / script), run_name="__main__")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.cli import start_choice
-from launch.pack import FORMATS, Options, main
+from distributed.progress import Terminal
+from launch.bar import Bar
+from launch.cli import start, start_choice
+from launch.pack import FORMATS, Options, Verify, main, verify
+from shards.manifest import Manifest
 from shards.reader import Resident
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,11 +60,13 @@ def test_the_summary_tells_what_was_packed(
         "  views        3",
         "  frames       15",
         f"  bytes        {size} in 1 shards, float16",
-        "  dropped      0",
         f"  digest       {data.manifest.digest}",
+        "  dropped      0",
         "",
     ]
-    assert printed.err == "packing 2/2 performances, 0 s left\n"
+    first, last = printed.err.splitlines()
+    assert first == "packing   0%  0/2 performances"
+    assert re.fullmatch(r"packing 100%  2/2 performances  [\d,.]+/s  in 0:0\d", last)
 
 
 def test_dropped_files_are_listed_with_their_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,14 +74,87 @@ def test_dropped_files_are_listed_with_their_reason(tmp_path: Path, capsys: pyte
     capsys.readouterr()
     names = sorted(path.stem for path in (tmp_path / "raw").iterdir())
     (tmp_path / "raw" / f"{names[0]}.skeleton").write_text("1\n0\n")
+    (tmp_path / "raw" / f"{names[7]}.skeleton").write_text("rubbish")
     (tmp_path / "missing.txt").write_text("\n".join(names[1:6]))
-    run("ntu", "--input", tmp_path / "raw", "--missing", tmp_path / "missing.txt", "--output", tmp_path / "b")
+    words = ("ntu", "--input", tmp_path / "raw", "--missing", tmp_path / "missing.txt", "--output", tmp_path / "b")
+    assert f"{names[7]}.skeleton: cut short" in refused(capsys, *words)
+    run(*words, "--broken", "drop")
     listed = capsys.readouterr().out.splitlines()
-    assert listed[-4:-1] == [
-        "  dropped      6",
-        f"    5 x listed as missing: {', '.join(f'{name}.skeleton' for name in names[1:4])}, ...",
-        f"    1 x no body in any frame: {names[0]}.skeleton",
+    key = names[7][:4] + names[7][8:]
+    assert listed[-6:] == [
+        "  dropped      7",
+        f"         5  listed as missing: {', '.join(f'{name}.skeleton' for name in names[1:4])}, ...",
+        f"         1  no body in any frame: {names[0]}.skeleton",
+        f"         1  broken: {key}",
+        f"            first: {tmp_path / 'raw' / names[7]}.skeleton: cut short or not an NTU .skeleton file; fetch the "
+        "file again or remove it",
+        f"    all of them are in {tmp_path / 'b' / 'dropped.csv'}",
     ]
+    with (tmp_path / "b" / "dropped.csv").open() as file:
+        assert sorted(row[0] for row in list(csv.reader(file))[1:]) == sorted(
+            [key, *(f"{name}.skeleton" for name in names[:6])]
+        )
+
+
+def test_shards_are_verified(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "shards"
+    run("nw-ucla", "--input", recordings, "--output", output)
+    capsys.readouterr()
+    start(verify, Verify, [str(output)])
+    manifest = Manifest.read(output)
+    assert capsys.readouterr().out == (
+        f"OK  {output}: 5 members in 1 shards, 2 performances, 3 views, digest {manifest.digest}\n"
+    )
+    path = output / "shard-00000.tar"
+    path.write_bytes(path.read_bytes()[:-1024])
+    (output / "index.npz").unlink()
+    with pytest.raises(SystemExit) as caught:
+        start(verify, Verify, [str(output), "--workers", "1"])
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    damaged = [line for line in printed.err.splitlines() if line.startswith("DAMAGED")]
+    assert damaged[0].startswith(f"DAMAGED  {output / 'index.npz'} is missing")
+    assert damaged[1].startswith(f"DAMAGED  {path} is truncated") and len(damaged) == 2 and not printed.out
+    with pytest.raises(SystemExit):
+        start(verify, Verify, [str(tmp_path / "nowhere")])
+    assert "no such folder of shards" in capsys.readouterr().err
+
+
+def test_recordings_are_appended(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, more = tmp_path / "shards", tmp_path / "more"
+    more.mkdir()
+    (more / "a02_s03_e00_v01.json").write_bytes((recordings / "a12_s02_e00_v01.json").read_bytes())
+    run("nw-ucla", "--input", recordings, "--output", output)
+    run("nw-ucla", "--input", more, "--output", output, "--append")
+    assert "  performances 3" in capsys.readouterr().out
+    assert list(Resident.load(output).performance_key) == ["a01_s01_e00", "a12_s02_e00", "a02_s03_e00"]
+    message = refused(capsys, "nw-ucla", "--input", more, "--output", output, "--append")
+    assert "performance a02_s03_e00 is in these shards already" in message
+
+
+def test_workers_on_ray_change_nothing(recordings: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    run("nw-ucla", "--input", recordings, "--output", tmp_path / "a", "--workers", 1)
+    run("nw-ucla", "--input", recordings, "--output", tmp_path / "b", "--ray")
+    assert [path.read_bytes() for path in sorted((tmp_path / "a").iterdir())] == [
+        path.read_bytes() for path in sorted((tmp_path / "b").iterdir())
+    ]
+
+
+def test_the_bar_fills_and_tells_rate_and_time_left() -> None:
+    class Screen(Terminal):
+        redraws = True
+
+        def __init__(self) -> None:
+            pass
+
+    bar = Bar("packing", "performances", Screen())
+    bar.started = (100.0, 50)
+    assert bar.line(50, 250, 100.0) == "packing ████▊··················· 20%  50/250 performances".replace(
+        "··· 20%", "···  20%"
+    )
+    assert bar.line(150, 250, 110.0).endswith("60%  150/250 performances  10/s  0:10 left")
+    assert bar.line(250, 250, 120.0).endswith("█ 100%  250/250 performances  10/s  in 0:20")
 
 
 def test_synthetic_recordings_go_through_the_ntu_parser(tmp_path: Path) -> None:
@@ -102,6 +182,8 @@ def test_mistakes_are_one_sentence(recordings: Path, tmp_path: Path, capsys: pyt
         (("ntu", "--input", recordings, "--output", recordings), "is already there and not empty"),
         (("nw-ucla", "--inptu", recordings, "--output", output), "unknown option --inptu; did you mean --input?"),
         (("nw-ulca", "--input", recordings, "--output", output), "unknown format nw-ulca; did you mean nw-ucla?"),
+        (("nw-ucla", "--input", recordings, "--output", output, "--append"), "no such folder of shards"),
+        (("nw-ucla", "--input", recordings, "--output", output, "--workers", 0), "--workers must be at least 1"),
         (("synthetic", "--output", output, "--setups", 9), "--setups must be 1 to 4, got 9"),
         (("synthetic", "--output", output, "--subjects", 0), "--subjects must be 1 to 999"),
     ):
