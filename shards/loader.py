@@ -57,11 +57,15 @@ class Loader:
         """Steps an epoch."""
         return len(self.items) / self.plan.batch
 
+    def keys(self, step: int, group: int) -> list[str]:
+        """The performances of a group, for messages about it."""
+        items = self._drawn(step, group)[1]
+        performances = self.data.view_performance[items] if self.unit == "view" else items
+        return [self.data.performance_key[performance] for performance in performances]
+
     def group(self, step: int, group: int) -> Batch:
         """Normalisation group `group`, 0..groups-1, of step `step`."""
-        first = step * self.plan.batch + group * self.plan.group
-        positions = np.arange(first, first + self.plan.group)
-        items = self.items[self.order.at(positions)]
+        positions, items = self._drawn(step, group)
         if isinstance(self.data, Stream) and isinstance(self.order, Windowed):
             need = self.order.need(step, group, self.data.ahead)
             self.data.expect(group, np.concatenate(need))
@@ -79,6 +83,12 @@ class Loader:
             return Shuffled(len(self.items), self.plan.seed)
         performances = self.data.view_performance[self.items] if self.unit == "view" else self.items
         return Windowed(self.data.performance_shard[performances], self.plan)
+
+    def _drawn(self, step: int, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The group's places in the order of all batches, and the items there."""
+        first = step * self.plan.batch + group * self.plan.group
+        positions = np.arange(first, first + self.plan.group)
+        return positions, self.items[self.order.at(positions)]
 
     def _views(self, items: np.ndarray, positions: np.ndarray, draw: int) -> np.ndarray:
         if self.unit == "view":

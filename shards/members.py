@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,27 +84,17 @@ class Members:
                 raise DataError(f"{path}: member {name} holds NaN or infinite joints; pack the recordings again")
 
 
-def gather(
-    target: np.ndarray,
-    sources: Sequence[np.ndarray],
-    begins: np.ndarray,
-    sizes: np.ndarray,
-    bodies: np.ndarray,
-    stride: int,
-) -> None:
-    """Copy views one behind the other into `target`, each from (T, M, V, C) to its bodies one after the other.
+def gather(target: np.ndarray, source: np.ndarray, places: Iterable[tuple[int, int, int, int]], stride: int) -> None:
+    """Copy views of one shard, each from (T, M, V, C) to its bodies one after the other.
 
-    View i lies in `sources[i]` from byte `begins[i]` on, in `sizes[i]` bytes; a frame of a body has `stride` bytes.
+    A place is (first byte in `target`, first byte in `source`, bytes, bodies); a frame of a body has `stride` bytes.
     """
-    done = 0
-    for source, begin, size, count in zip(sources, begins.tolist(), sizes.tolist(), bodies.tolist(), strict=True):
-        part = source[begin : begin + size]
-        if count == 1:
-            target[done : done + size] = part
+    for to, begin, size, bodies in places:
+        if bodies == 1:
+            target[to : to + size] = source[begin : begin + size]
         else:
-            turned = part.reshape(-1, count, stride).swapaxes(0, 1)
-            target[done : done + size].reshape(turned.shape)[:] = turned
-        done += size
+            turned = source[begin : begin + size].reshape(-1, bodies, stride).swapaxes(0, 1)
+            target[to : to + size].reshape(turned.shape)[:] = turned
 
 
 def finite(content: np.ndarray, dtype: np.dtype) -> bool:

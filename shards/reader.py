@@ -78,21 +78,20 @@ def _read(folder: Folder, members: Members, rows: np.ndarray, *, hashed: bool) -
     """The frames of the views in these rows, (F, V, C); every shard is opened once and only their members are read."""
     table, manifest = members.table, members.manifest
     begins, ends = members.places(rows)
-    sizes, bodies, owner = ends - begins, table.bodies[rows], table.owner(rows)
+    sizes, owner = ends - begins, table.owner(rows)
     done = np.concatenate(([0], np.cumsum(sizes)))
-    shards, first = np.unique(table.shard[owner], return_index=True)
-    border = dict(zip(shards.tolist(), itertools.pairwise([*first.tolist(), len(rows)]), strict=True))
     frames = np.empty((done[-1] // members.stride, *members.joint_shape), dtype=members.dtype)
     target = frames.reshape(-1).view(np.uint8)
+    places = np.stack((done[:-1], begins, sizes, table.bodies[rows]), axis=1)
+    shards, first = np.unique(table.shard[owner], return_index=True)
+    border = dict(zip(shards.tolist(), itertools.pairwise([*first.tolist(), len(rows)]), strict=True))
 
     def check(shard: int, content: np.ndarray) -> None:
         here = slice(*border[shard])
         members.check(folder.path(manifest.shards[shard]), content, rows[here], owner[here])
 
     with closing(Shelf(folder, manifest.shards, check, hashed=hashed)) as shelf:
-        for place, shard in enumerate(shards.tolist()):
+        for place, (shard, here) in enumerate(border.items()):
             shelf.announce(0, shards[place : place + THREADS])
-            here = slice(*border[shard])
-            sources = [shelf.get(shard)] * (here.stop - here.start)
-            gather(target[done[here.start] :], sources, begins[here], sizes[here], bodies[here], members.stride)
+            gather(target, shelf.get(shard), places[slice(*here)].tolist(), members.stride)
     return torch.from_numpy(frames)

@@ -15,15 +15,15 @@ from shards.folder import Folder
 from shards.manifest import Shard
 
 THREADS = 4
-LOOSE = 2  # shards that nobody announced and that stay open for the next question
+LIMIT = 2 * 2**30  # bytes
 
 
 class Shelf:
-    """Shards by their position in the manifest, each as its bytes.
+    """Shards by their position in the manifest, each as its bytes, at most `limit` bytes of them open at a time.
 
-    Whole shards are brought near as soon as they are announced: from elsewhere into the cache, from the disk into the
-    page cache. The first time a shard is opened it is hashed and `check` looks at what lies in it. A fault is raised
-    where the shard is asked for.
+    (One shard is always open, however large.) Whole shards are brought near as soon as they are announced: from
+    elsewhere into the cache, from the disk into the page cache. The first time a shard is opened it is hashed and
+    `check` looks at what lies in it. A fault is raised where the shard is asked for.
     """
 
     def __init__(
@@ -33,35 +33,45 @@ class Shelf:
         check: Callable[[int, np.ndarray], None],
         *,
         hashed: bool = True,
+        limit: int = LIMIT,
     ) -> None:
-        self.folder, self.shards, self.check, self.hashed = folder, shards, check, hashed
+        self.folder, self.shards, self.check, self.hashed, self.limit = folder, shards, check, hashed, limit
         self.bytes = self.peak = 0  # of what is open or about to be, now and at most
-        self._open: dict[int, Future[np.ndarray]] = {}
+        self._open: dict[int, Future[np.ndarray]] = {}  # what was asked for last stands last
         self._announced: dict[int, tuple[int, ...]] = {}
-        self._loose: list[int] = []
         self._seen: dict[int, tuple[int, ...]] = {}  # checked shards, as they were then
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="shards")
 
     def announce(self, lane: int, shards: Iterable[int]) -> None:
-        """Say what `lane` will ask for, most urgent first. What no lane announces any more is closed."""
+        """Say what `lane` will ask for, most urgent first. What no lane announces any more is closed.
+
+        What does not fit the limit is opened when it is asked for.
+        """
         wanted = tuple(map(int, shards))
         with self._lock:
             if self._announced.get(lane) == wanted:
                 return
             self._announced[lane] = wanted
-            self._loose = []
-            self._close_others()
+            everything = set().union(*self._announced.values())
+            for shard in [shard for shard in self._open if shard not in everything]:
+                self._close(shard)
             for shard in wanted:
-                self._begin(shard)
+                if shard not in self._open and self.bytes + self.shards[shard].bytes <= self.limit:
+                    self._begin(shard)
 
     def get(self, shard: int) -> np.ndarray:
-        """The bytes of a shard, read-only. Waits for them; raises DataError where the shard is damaged or missing."""
+        """The bytes of a shard, read-only. Waits for them; raises DataError where the shard is damaged or missing.
+
+        The limit holds if the caller lets go of one shard before it asks for the next.
+        """
         with self._lock:
-            future = self._begin(shard)
-            if not any(shard in wanted for wanted in self._announced.values()):
-                self._loose = [*(other for other in self._loose if other != shard), shard][-LOOSE:]
-                self._close_others()
+            future = self._open.pop(shard, None)
+            if future is None:
+                while self._open and self.bytes + self.shards[shard].bytes > self.limit:
+                    self._close(next(iter(self._open)))
+                future = self._begin(shard)
+            self._open[shard] = future
         try:
             return future.result()
         except BaseException:
@@ -74,20 +84,15 @@ class Shelf:
         """Let go of everything."""
         self._pool.shutdown(cancel_futures=True)
         with self._lock:
-            self._announced, self._loose = {}, []
-            self._close_others()
+            self._announced = {}
+            for shard in list(self._open):
+                self._close(shard)
 
     def _begin(self, shard: int) -> Future[np.ndarray]:
-        if shard not in self._open:
-            self.bytes += self.shards[shard].bytes
-            self.peak = max(self.peak, self.bytes)
-            self._open[shard] = self._pool.submit(self._load, shard)
+        self.bytes += self.shards[shard].bytes
+        self.peak = max(self.peak, self.bytes)
+        self._open[shard] = self._pool.submit(self._load, shard)
         return self._open[shard]
-
-    def _close_others(self) -> None:
-        wanted = {*self._loose, *(shard for shards in self._announced.values() for shard in shards)}
-        for shard in [shard for shard in self._open if shard not in wanted]:
-            self._close(shard)
 
     def _close(self, shard: int) -> None:
         self._open.pop(shard).cancel()

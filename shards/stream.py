@@ -21,7 +21,7 @@ from shards.catalogue import Catalogue, Rows, Select, densely, numpy, selected
 from shards.errors import DataError
 from shards.folder import Location, open_folder
 from shards.members import Members, gather
-from shards.shelf import Shelf
+from shards.shelf import LIMIT, Shelf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,12 @@ class Stream(Catalogue):
         device: torch.device | str = "cpu",
         cache: Cache | None = None,
         ahead: int = 1,
+        limit: int = LIMIT,
     ) -> Stream:
         """Open the index and nothing else; `location` is a path or an address, see `shards.folder`.
 
+        Not more than `limit` bytes of shards are ever open (see `shards.shelf`), and they are all that is held beside
+        the index and a batch. `ahead` shards are read before their turn, for each normalisation group of a step.
         Raises DataError naming the file where the folder is unfinished, altered or has lost a shard. A shard's content
         is verified when it is first opened.
         """
@@ -67,7 +70,7 @@ class Stream(Catalogue):
             here = slice(border[number], border[number + 1])
             members.check(folder.path(manifest.shards[number]), content, rows[here], table.owner(rows[here]))
 
-        shelf = Shelf(folder, manifest.shards, check)
+        shelf = Shelf(folder, manifest.shards, check, limit=limit)
         place = torch.device(device)
         return cls(
             manifest=manifest,
@@ -89,15 +92,18 @@ class Stream(Catalogue):
         """These views in this order, their bodies packed densely, copied once from their shards."""
         chosen = numpy(views)
         sizes, bodies = self.view_size[chosen], self.view_bodies[chosen]
-        shards = self.view_shard[chosen].tolist()
-        contents = {shard: self.shelf.get(shard) for shard in dict.fromkeys(shards)}
-        stride = self.members.stride
-        count = int(sizes.sum())
+        starts, stride = np.cumsum(sizes) - sizes, self.members.stride
         pinned = self.device.type == "cuda"  # so that the copy to the device does not hold up the host
-        frames = torch.empty(count // stride, *self.members.joint_shape, dtype=self._dtype, pin_memory=pinned)
+        shape = (int(sizes.sum()) // stride, *self.members.joint_shape)
+        frames = torch.empty(shape, dtype=self._dtype, pin_memory=pinned)
         target = frames.numpy().reshape(-1).view(np.uint8)
-        gather(target, [contents[shard] for shard in shards], self.view_begin[chosen], sizes, bodies, stride)
-        table = densely((np.cumsum(sizes) - sizes) // stride, self.view_length[chosen], bodies)
+        places: dict[int, list[tuple[int, int, int, int]]] = {}
+        columns = (self.view_shard[chosen], starts, self.view_begin[chosen], sizes, bodies)
+        for shard, *place in zip(*(column.tolist() for column in columns), strict=True):
+            places.setdefault(shard, []).append(tuple(place))
+        for shard, here in places.items():
+            gather(target, self.shelf.get(shard), here, stride)
+        table = densely(starts // stride, self.view_length[chosen], bodies)
         start, length, owner = torch.from_numpy(table).to(self.device)
         frames = frames.to(self.device, non_blocking=True)
         return Recordings(frames=frames, start=start, length=length, owner=owner, size=len(chosen))

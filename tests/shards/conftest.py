@@ -47,7 +47,7 @@ def joints(rng: np.random.Generator, frames: int, bodies: int = 1, layout: Layou
     return rng.normal(0, 0.4, (frames, bodies, len(layout.joints), 3)).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def people() -> Callable[..., People]:
     """Make a source of `count` performances: p has 1 + p % 3 views and label p % 3; every fourth is by two persons."""
 

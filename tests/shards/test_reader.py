@@ -126,9 +126,9 @@ def test_frames_of_other_views_are_never_read(folder: Path, monkeypatch: pytest.
     copied: list[int] = []
     gather = reader.gather
 
-    def watched(target: np.ndarray, sources: Any, begins: np.ndarray, *rest: Any) -> None:
-        copied.extend(begins)
-        gather(target, sources, begins, *rest)
+    def watched(target: np.ndarray, source: np.ndarray, places: list, stride: int) -> None:
+        copied.extend(begin for _, begin, _, _ in places)
+        gather(target, source, places, stride)
 
     monkeypatch.setattr(reader, "gather", watched)
     part = Resident.load(folder, select=odd_subject)
