@@ -170,7 +170,8 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        if words := message.removeprefix("the following arguments are required: ").removesuffix(message):
+        _, absent, words = message.partition("the following arguments are required: ")
+        if absent:
             raise UserError(f"{words} must be given; --help explains every option")
         raise UserError(message.removeprefix("argument ").replace("ignored explicit argument", "takes no value, got"))
 
