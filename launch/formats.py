@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from launch.bar import Bar
-from launch.cli import option
-from shards.sources import synthetic
+from launch.cli import UserError, option, required
+from shards.sources import arrays, coco, synthetic
+from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
+from shards.sources.pyskl import Pyskl
+from shards.sources.recorded import FOREIGN
+from shards.sources.sbu import SBU
 from shards.sources.source import Source
+from shards.sources.table import Table, read_classes, read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,5 +71,116 @@ class Synthetic:
         return NTU(folder, name="synthetic", classes=synthetic.SYNTHETIC)
 
 
-Format = NwUcla | Ntu | Synthetic
-FORMATS: dict[str, Callable[[], Format]] = {"nw-ucla": NwUcla, "ntu": Ntu, "synthetic": Synthetic}
+@dataclass(frozen=True, kw_only=True)
+class Sbu:
+    """SBU Kinect Interaction: sXXsYY/CC/NNN/skeleton_pos.txt files, two persons in each."""
+
+    def open(self, folder: Path) -> Source:
+        return SBU(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What recordings of one's own are told apart by."""
+
+    table: Path | None = option(
+        None, "CSV or Parquet: file, and as far as known label, subject, camera, performance ..."
+    )
+    classes: Path | None = option(None, "class names, one a line, in the order of their labels; none: as they sort")
+    name: str | None = option(None, "of the data set; none takes the name of --input")
+
+    def read(self) -> Table | None:
+        if self.classes and not self.table:
+            raise UserError("--classes needs --table, which says what recording is of which class")
+        return read_table(self.table, self.classes) if self.table else None
+
+    def named(self, folder: Path) -> str:
+        return FOREIGN.sub("-", self.name or folder.stem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Described):
+    """Recordings of one's own: any .npy and .npz files, a layout and, if there is one, a table of what is known."""
+
+    layout: str = required("layout file (JSON), or ntu25, kinect20, sbu15, coco17")
+    coordinates: Literal[2, 3] | None = option(None, "of a joint: 3 in space, 2 in an image; none takes the layout's")
+    axes: str | None = option(None, "order of an array's axes, such as CTVM; none: TVC or TMVC")
+    unit: arrays.Unit = option("metre", "of coordinates in space")
+    confidence: Literal["hide", "keep"] | None = option(
+        None, "where the last number of a joint is one: hide interpolates uncertain joints, keep stores it as well"
+    )
+    least: float = option(0.1, "confidence below which a joint is interpolated")
+
+    def __post_init__(self) -> None:
+        if self.axes is not None:
+            arrays.check_axes(self.axes)
+
+    def open(self, folder: Path) -> Source:
+        layout = read_layout(self.layout)
+        layout = dataclasses.replace(layout, coordinates=self.coordinates or layout.coordinates)
+        return arrays.arrays(
+            folder,
+            name=self.named(folder),
+            layout=layout,
+            table=self.read(),
+            axes=self.axes,
+            unit=self.unit,
+            confidence=self.confidence or ("keep" if layout.confidence else "none"),
+            least=self.least,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coco(Described):
+    """2D keypoints with confidence in COCO's JSON: a folder with one file a clip, or one file of results."""
+
+    layout: str = option("coco17", "layout file (JSON) of other keypoints than COCO's")
+    confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
+    least: float = option(0.1, "confidence below which a joint is interpolated")
+    bodies: int = option(2, "persons kept of a clip, those seen longest")
+
+    def __post_init__(self) -> None:
+        if self.bodies < 1:
+            raise ValueError("bodies must be at least 1")
+
+    def open(self, folder: Path) -> Source:
+        return coco.keypoints(
+            folder,
+            name=self.named(folder),
+            layout=read_layout(self.layout),
+            table=self.read(),
+            confidence=self.confidence,
+            least=self.least,
+            bodies=self.bodies,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pickled:
+    """A pickled file of pyskl or MMAction2; --input is the file. Nothing in it can run."""
+
+    layout: str | None = option(None, "layout file (JSON) of other joints than coco17 and ntu25")
+    classes: Path | None = option(None, "class names, one a line, in the order of their labels")
+    confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
+    least: float = option(0.1, "confidence below which a joint is interpolated")
+
+    def open(self, folder: Path) -> Source:
+        return Pyskl(
+            folder,
+            layout=read_layout(self.layout) if self.layout else None,
+            classes=read_classes(self.classes) if self.classes else None,
+            confidence=self.confidence,
+            least=self.least,
+        )
+
+
+Format = NwUcla | Ntu | Sbu | Pickled | Coco | Own | Synthetic
+FORMATS: dict[str, Callable[[], Format]] = {
+    "nw-ucla": NwUcla,
+    "ntu": Ntu,
+    "sbu": Sbu,
+    "pyskl": Pickled,
+    "coco": Coco,
+    "arrays": Own,
+    "synthetic": Synthetic,
+}

@@ -1,0 +1,117 @@
+"""Any folder of `.npy` and `.npz` files: a data set of one's own without a line of Python.
+
+Each array is one recording, (T, V, C) of one person or (T, M, V, C) of several, or in any other order of these axes. An
+`.npz` of several arrays holds several recordings, named FILE/ARRAY. A body is absent from a frame in which all its
+coordinates are zero or NaN.
+
+Legend: C numbers a joint, T frames, V joints, M bodies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bonestrap.layout import Layout
+from shards.errors import DataError
+from shards.preprocess import detected
+from shards.sources.recorded import Clips, Recorded
+from shards.sources.source import file_stamp
+from shards.sources.table import Table
+
+UNITS = {"metre": 1.0, "centimetre": 0.01, "millimetre": 0.001}
+Unit = Literal["metre", "centimetre", "millimetre"]
+Confidence = Literal["none", "hide", "keep"]
+
+
+class Arrays(Clips):
+    """The arrays of a folder. `axes` is the order of their axes, such as "CTVM"; None: T V C or T M V C."""
+
+    def __init__(self, root: Path, layout: Layout, *, axes: str | None = None, scale: float = 1.0) -> None:
+        self.root = Path(root)
+        self.layout = layout
+        self.axes = check_axes(axes) if axes else None
+        self.scale = scale
+        files = sorted(path for path in self.root.rglob("*") if path.suffix in (".npy", ".npz"))
+        if not files:
+            raise DataError(f"{self.root}: no .npy or .npz files below it; give the folder that holds them as --input")
+        self.names = [name for path in files for name in self._inside(path)]
+
+    def stamp(self, name: str) -> str:
+        return file_stamp(self._file(name)[0])
+
+    def read(self, name: str) -> np.ndarray:
+        path, member = self._file(name)
+        try:
+            loaded = np.load(path, allow_pickle=False)
+            joints = loaded if isinstance(loaded, np.ndarray) else loaded[member or loaded.files[0]]
+        except (ValueError, EOFError, OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            hint = "; save it as a plain array of numbers" if "allow_pickle" in str(error) else ""
+            raise DataError(f"{path}: not a readable array ({str(error).splitlines()[0]}){hint}") from None
+        if joints.dtype.kind not in "fiu":
+            raise DataError(f"{self._origin(path)}: an array of {joints.dtype}, not of numbers; save joints as numbers")
+        return self._prepared(joints, name)
+
+    def _prepared(self, joints: np.ndarray, name: str) -> np.ndarray:
+        axes = self.axes or {3: "TVC", 4: "TMVC"}.get(joints.ndim, "TMVC")
+        if len(axes) != joints.ndim:
+            raise DataError(f"{name}: the array has {joints.ndim} axes, {joints.shape}, and not {axes}; give --axes")
+        joints = np.einsum(f"{axes}->{''.join(axis for axis in 'TMVC' if axis in axes)}", joints)
+        joints = joints if "M" in axes else joints[:, None]
+        joints = np.array(joints, dtype=np.float32)  # a copy: what follows changes it
+        places = joints[..., : self.layout.coordinates]
+        places *= np.float32(self.scale)
+        joints[(np.isnan(places) | (places == 0)).all(axis=(2, 3))] = np.nan
+        return joints
+
+    def _inside(self, path: Path) -> list[str]:
+        origin = self._origin(path)
+        if path.suffix == ".npy":
+            return [origin]
+        try:
+            with zipfile.ZipFile(path) as file:
+                members = [member.removesuffix(".npy") for member in file.namelist()]
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{path}: not a readable .npz file ({error})") from None
+        return [origin] if len(members) == 1 else [f"{origin}/{member}" for member in sorted(members)]
+
+    def _file(self, name: str) -> tuple[Path, str]:
+        file, ending, member = name.partition(".npz/")
+        return self.root / (file + ending.rstrip("/")), member
+
+    def _origin(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def arrays(
+    root: Path,
+    *,
+    name: str,
+    layout: Layout,
+    table: Table | None = None,
+    axes: str | None = None,
+    unit: Unit = "metre",
+    confidence: Confidence = "none",
+    least: float = 0.1,
+) -> Recorded:
+    """The source of a folder of arrays. Single missing joints, NaN, are interpolated.
+
+    `confidence` says whether the last number of each joint is its detector's confidence: "hide" interpolates joints
+    below `least`, "keep" hands the confidence on to the encoder as well. `unit` is that of coordinates in space.
+    """
+    layout = dataclasses.replace(layout, confidence=confidence == "keep")
+    scale = UNITS[unit] if layout.coordinates == 3 else 1.0
+    cleaning = detected(layout, least=None if confidence == "none" else least)
+    clips = Arrays(root, layout, axes=axes, scale=scale)
+    return Recorded(clips, name=name, layout=layout, table=table, cleaning=cleaning)
+
+
+def check_axes(axes: str) -> str:
+    """ValueError unless these are the letters of time, bodies (if any), joints and coordinates in some order."""
+    if sorted(axes) not in (sorted("TVC"), sorted("TMVC")):
+        raise ValueError(f"axes must be the letters T, V, C and, of several bodies, M in some order, got {axes}")
+    return axes

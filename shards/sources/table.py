@@ -1,0 +1,196 @@
+"""What is known of recordings beside their joints: a CSV or Parquet table, one row a recording.
+
+Only the column `file` is required. `label` names the class, by text or number; `subject`, `camera` and `setup` are
+texts or numbers, `replication` a number; rows of one `performance` are views of it. Every column whose name begins with
+`split` declares a split: train, val or test, or nothing. An empty field is not known; other columns are passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.errors import DataError
+from shards.sources import declare
+
+NUMBERS = ("subject", "camera", "setup", "replication")
+COLUMNS = ("file", "label", "performance", *NUMBERS)
+WHOLE = re.compile(r"(\d+)\.0+")  # a whole number that went through a column of floating-point numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One row a recording. None or "" is not known."""
+
+    files: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    classes: tuple[str, ...]
+    performances: tuple[str, ...]
+    subjects: tuple[int | None, ...]
+    cameras: tuple[int | None, ...]
+    setups: tuple[int | None, ...]
+    replications: tuple[int | None, ...]
+    splits: tuple[tuple[str, ...], ...]  # the declared parts of each row
+
+
+def bare(files: Sequence[str]) -> Table:
+    """A table that knows nothing but the files."""
+    return _table({"file": list(files)}, "the recordings", None)
+
+
+def read_table(path: Path, classes: Path | None = None) -> Table:
+    """Read a `.csv` (commas, semicolons or tabs) or `.parquet` table.
+
+    `classes` is a file of class names, one a line, in the order of their numbers; without it texts are numbered by
+    their alphabet, and numbers are their own names. Raises DataError saying what is wrong with either.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such table; correct --table or leave it out")
+    columns = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    if "file" not in columns:
+        close = difflib.get_close_matches("file", columns, n=1)
+        meant = f"; is {close[0]!r} meant?" if close else ""
+        raise DataError(f"{path}: a table needs the column file, this one has {', '.join(columns) or 'none'}{meant}")
+    for name in columns:
+        close = [] if name in COLUMNS else difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.75)
+        if close and close[0] not in columns:
+            raise DataError(f"{path}: unknown column {name}; did you mean {close[0]}?")
+    return _table(columns, str(path), read_classes(classes) if classes else None)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The class names of a file, one a line. Raises DataError where there are none or one comes twice."""
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such list of classes; correct --classes or leave it out")
+    names = tuple(line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip())
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{path}: a list of classes holds one name a line, and each once")
+    return names
+
+
+def _csv(path: Path) -> dict[str, list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            rows = list(csv.reader(file, delimiter=max(",;\t", key=head.count)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable table ({error})") from None
+    names = [name.strip() for name in rows[0]] if rows else []
+    body = [row for row in rows[1:] if any(field.strip() for field in row)]
+    for number, row in enumerate(body, 2):
+        if len(row) != len(names):
+            raise DataError(f"{path}: row {number} has {len(row)} fields and the heading {len(names)}")
+    return {name: [row[column].strip() for row in body] for column, name in enumerate(names)}
+
+
+def _parquet(path: Path) -> dict[str, list[str]]:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ModuleNotFoundError:
+        raise DataError(f"{path}: reading Parquet needs the pyarrow package; pip install pyarrow, or use CSV") from None
+    try:
+        table = parquet.read_table(path)
+    except (ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from None
+    return {name: ["" if v is None else str(v).strip() for v in table[name].to_pylist()] for name in table.column_names}
+
+
+def _whole(texts: Sequence[str]) -> list[str]:
+    """Numbers as they were before a missing value made them 3.0 and nan."""
+    return ["" if text.lower() == "nan" else WHOLE.sub(r"\1", text) for text in texts]
+
+
+def _table(columns: dict[str, list[str]], where: str, classes: tuple[str, ...] | None) -> Table:
+    files = columns["file"]
+    empty = [""] * len(files)
+    if "" in files:
+        raise DataError(f"{where}: row {files.index('') + 2} names no file")
+    twice = _twice(files)
+    if twice:
+        raise DataError(f"{where}: {twice} comes twice; a recording has one row")
+    labels, names = _labels(columns.get("label", empty), where, classes)
+    numbers = {name: _numbers(columns.get(name, empty), name, where) for name in NUMBERS}
+    performances = [name or file for name, file in zip(columns.get("performance", empty), files, strict=True)]
+    declared = {
+        name: [declare.check_part(text, f"{where}: {name} of {file}") for text, file in zip(parts, files, strict=True)]
+        for name, parts in columns.items()
+        if name.startswith(declare.DEFAULT)
+    }
+    subjects = numbers["subject"]
+    if declared:
+        known = [
+            name if subject is None else f"subject {subject}"
+            for name, subject in zip(performances, subjects, strict=True)
+        ]
+        splits = declare.complete(declared, known)
+    else:
+        drawn = _drawn(performances, labels, subjects)
+        splits = [(f"{declare.DEFAULT}/{drawn[performance]}",) for performance in performances]
+    return Table(
+        files=tuple(files),
+        labels=tuple(labels),
+        classes=names,
+        performances=tuple(performances),
+        subjects=tuple(subjects),
+        cameras=tuple(numbers["camera"]),
+        setups=tuple(numbers["setup"]),
+        replications=tuple(numbers["replication"]),
+        splits=tuple(splits),
+    )
+
+
+def _drawn(performances: list[str], labels: list[int | None], subjects: list[int | None]) -> dict[str, str]:
+    """A part for each performance: its first row speaks for it."""
+    first: dict[str, int] = {}
+    for row, performance in enumerate(performances):
+        first.setdefault(performance, row)
+    rows = first.values()
+    parts = declare.drawn(list(first), [labels[row] for row in rows], [subjects[row] for row in rows])
+    return dict(zip(first, parts, strict=True))
+
+
+def _labels(texts: list[str], where: str, classes: tuple[str, ...] | None) -> tuple[list[int | None], tuple[str, ...]]:
+    texts = _whole(texts)
+    known = {text for text in texts if text}
+    numbered = all(text.isdecimal() for text in known)
+    if classes is None:
+        most = max(map(int, known), default=-1) if numbered else 0
+        classes = tuple(map(str, range(most + 1))) if numbered else tuple(sorted(known))
+    place = {name: label for label, name in enumerate(classes)}
+    labels: list[int | None] = []
+    for row, text in enumerate(texts, 2):
+        label = place.get(text, int(text) if numbered and text else None)
+        if text and (label is None or label >= len(classes)):
+            raise DataError(f"{where}: the label {text!r} in row {row} is none of the {len(classes)} classes")
+        labels.append(label if text else None)
+    return labels, classes
+
+
+def _numbers(texts: list[str], name: str, where: str) -> list[int | None]:
+    """Numbers as they are; texts are numbered from 1 in the order of their alphabet."""
+    texts = _whole(texts)
+    known = sorted({text for text in texts if text})
+    if all(text.isdecimal() for text in known):
+        if any(int(text) > 2**31 - 1 for text in known):
+            raise DataError(f"{where}: a {name} is a number below two thousand millions, or a text")
+        return [int(text) if text else None for text in texts]
+    if name == "replication":
+        odd = next(text for text in known if not text.isdecimal())
+        raise DataError(f"{where}: a replication is a whole number, not {odd!r}")
+    place = {text: number for number, text in enumerate(known, 1)}
+    return [place.get(text) for text in texts]
+
+
+def _twice(values: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return ""
