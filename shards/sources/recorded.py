@@ -77,6 +77,7 @@ class Recorded(Source):
     def __getitem__(self, number: int) -> Performance:
         key, rows = self._rows[number]
         table, first = self.table, rows[0]
+        joints = {row: self.clips.read(self._names[row]) for row in rows}
         return Performance(
             key=key,
             label=table.labels[first],
@@ -86,12 +87,14 @@ class Recorded(Source):
             views=tuple(
                 View(
                     camera=table.cameras[row],
-                    joints=self.clips.read(self._names[row]),
+                    joints=joints[row],
                     origin=self._names[row],
                     splits=table.splits[row],
                 )
                 for row in rows
+                if joints[row].size
             ),
+            dropped=tuple((self._names[row], "no body in any frame") for row in rows if not joints[row].size),
         )
 
     def _known(self, row: int) -> tuple[object, ...]:

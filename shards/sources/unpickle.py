@@ -75,6 +75,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How the oldest protocols write that there are none."""
+    return b""
+
+
 ALLOWED: dict[tuple[str, str], Callable[..., Any] | str] = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
@@ -82,6 +87,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any] | str] = {
     ("numpy", "ndarray"): NDARRAY,
     ("numpy", "dtype"): Kind,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 
