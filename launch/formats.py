@@ -14,6 +14,7 @@ from shards.sources import arrays, coco, synthetic
 from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
+from shards.sources.pku_mmd import PKUMMD
 from shards.sources.pyskl import Pyskl
 from shards.sources.recorded import FOREIGN
 from shards.sources.sbu import SBU
@@ -77,6 +78,14 @@ class Sbu:
 
     def open(self, folder: Path) -> Source:
         return SBU(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PkuMmd:
+    """PKU-MMD I or II: a folder with skeleton.../, label.../ and the split files of one phase."""
+
+    def open(self, folder: Path) -> Source:
+        return PKUMMD(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +183,11 @@ class Pickled:
         )
 
 
-Format = NwUcla | Ntu | Sbu | Pickled | Coco | Own | Synthetic
+Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic
 FORMATS: dict[str, Callable[[], Format]] = {
     "nw-ucla": NwUcla,
     "ntu": Ntu,
+    "pku-mmd": PkuMmd,
     "sbu": Sbu,
     "pyskl": Pickled,
     "coco": Coco,
