@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.clips import Clips
-from bonestrap.encoders.stgcn import BLOCKS, STGCN, STGCNConfig
+from bonestrap.encoders.stgcn import BLOCKS, STGCN, SpatialGraphConv, STGCNConfig
 from bonestrap.layouts import KINECT20, NTU25, SBU15, Layout
 from bonestrap.momentum import BatchNorm, batch_norms, commit, take_moments
 from tests.bonestrap.test_layouts import original_partitions
@@ -156,6 +156,26 @@ def test_gradients_flow_to_every_parameter() -> None:
     encoder(clips([0, 1, 1], SBU15, channels=6)._replace(joints=torch.randn(3, 16, 15, 6))).square().sum().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(6, 16), (16, 32)])
+def test_the_dense_product_of_narrow_layers(inputs: int, outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output and gradients in bfloat16 against the gathering path in float64."""
+    torch.manual_seed(0)
+    layer = SpatialGraphConv(inputs, outputs, torch.from_numpy(NTU25.partitions()))
+    nn.init.uniform_(layer.importance, 0.5, 1.5)
+    x = torch.randn(3, inputs, 8, 25).bfloat16().requires_grad_()
+    dy = torch.randn(3, outputs, 8, 25)
+    monkeypatch.setattr(SpatialGraphConv, "gather", None)  # the narrow layer must not take it
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    found = torch.autograd.grad(y, [x, *layer.parameters()], dy.to(y.dtype))
+    monkeypatch.undo()
+    plain = x.detach().double().requires_grad_()
+    expected_y = layer.double()(plain)
+    expected = torch.autograd.grad(expected_y, [plain, *layer.parameters()], dy.double())
+    for ours, theirs in zip((y, *found), (expected_y, *expected), strict=True):
+        assert (ours.double() - theirs).norm() < 0.01 * theirs.norm()
 
 
 @pytest.mark.parametrize("width", [0.125, 1.0])
