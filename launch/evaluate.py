@@ -102,15 +102,17 @@ def open_split(options: Options, model: Model) -> Split:
     manifest = stage.dataset(options.data)
     protocol = splits.protocol(manifest.name, options.protocol or stage.protocol_of(model))
     choosing = options.on == "held-out"
-    train = Resident.load(options.data, select=protocol.fit if choosing else protocol.train)
+    train = Resident.load(options.data, select=splits.labelled(protocol.fit if choosing else protocol.train))
     stage.check_layout(model, train, options.data)
     views = train.views
     # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
     subjects = np.unique(np.maximum(views.subject, 0))
     last = subjects[-max(1, len(subjects) // 5) :]
     held_out = np.isin(views.subject, last) if choosing else protocol.held_out(views)
+    if not held_out.any() or held_out.all():  # nobody is known, or nothing set aside: every fifth performance
+        held_out = train.view_performance % 5 == 4
     scored = protocol.held_out if choosing else protocol.test
-    return Split(train, torch.from_numpy(held_out), lambda: Resident.load(options.data, select=scored))
+    return Split(train, torch.from_numpy(held_out), lambda: Resident.load(options.data, select=splits.labelled(scored)))
 
 
 def features(encoder: nn.Module, pipeline: Pipeline, data: Resident) -> Tensor:
@@ -148,7 +150,7 @@ def contenders(chosen: Chosen, model: Model, split: Split, seed: int) -> dict[st
     for name, encoder, pipeline in (
         (description.stage, model.encoder, model.pipeline),
         ("random encoder", untrained, model.pipeline),
-        ("raw joints", RawJoints(), raw_pipeline(model.layout)),
+        ("raw joints", RawJoints(model.layout.coordinates), raw_pipeline(model.layout)),
     ):
         if isinstance(chosen, TestProtocol) and name == description.stage:
             out[name] = Contender(model, pipeline, lambda logits: logits.argmax(1))

@@ -73,7 +73,8 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     source = stage.load_model(options.model)
     protocol = options.protocol or stage.protocol_of(source)
     split = splits.protocol(stage.dataset(options.data).name, protocol)
-    data = Resident.load(options.data, select=split.fit if options.hold_out else split.train, device=strategy.device)
+    select = splits.labelled(split.fit if options.hold_out else split.train)
+    data = Resident.load(options.data, select=select, device=strategy.device)
     stage.check_layout(source, data, options.data)
     classes = data.manifest.classes
     subset = balanced_subset(data.labels(range(len(data))).cpu().numpy(), options.labels, options.seed)
@@ -116,6 +117,8 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
             title="train from scratch" if options.scratch else "fine-tune",
             tracking=stage.counted(tracking, classifier),
             checkpoint_every=options.checkpoint_every,
+            checkpoints=options.checkpoints,
+            keep=options.keep,
             log_every=options.log_every,
         ),
         strategy,

@@ -189,6 +189,11 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 }
 
 
+def labelled(select: Predicate) -> Predicate:
+    """Those of the selected views whose label is known: what supervised learning and scores can use."""
+    return lambda views: select(views) & (views.label >= 0)
+
+
 ALL = Protocol(
     name="all",
     description="everything trains, copies excepted; nothing is left to test",

@@ -29,8 +29,12 @@ class RawJoints(nn.Module):
     Two bodies are put side by side; a missing second body is zero.
     """
 
+    def __init__(self, coordinates: int = 3):
+        super().__init__()
+        self.coordinates = coordinates
+
     def forward(self, clips: Clips) -> Tensor:
-        flat = clips.joints[..., :3].flatten(1)
+        flat = clips.joints[..., : self.coordinates].flatten(1)
         first = torch.searchsorted(clips.owner, torch.arange(clips.size, device=flat.device))
         rank = torch.arange(len(flat), device=flat.device) - first[clips.owner]
         out = flat.new_zeros(clips.size, 2, flat.shape[1])

@@ -78,6 +78,21 @@ def nw_ucla() -> Recipe:
     )
 
 
+def own() -> Recipe:
+    """Recordings of one's own, some dozens to some thousands: what did well with NW-UCLA, for clips of any length.
+
+    Trains on what the recordings' own split lets train; --protocol all takes everything. How long it has to train, and
+    whether it learns, the probe says: docs/data.md has the three commands.
+    """
+    return Recipe(
+        protocol="split",
+        clip=ClipConfig(frames=32, fit=True),
+        encoder=STGCNConfig(width=0.5),
+        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
+        schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.05, predictor_rate=5.0),
+    )
+
+
 def demo() -> Recipe:
     """Synthetic people, small enough for two CPU cores: the pretraining of `make demo`."""
     return Recipe(
@@ -89,4 +104,4 @@ def demo() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"ntu60": ntu60, "nw-ucla": nw_ucla, "demo": demo}
+RECIPES: dict[str, Callable[[], Recipe]] = {"ntu60": ntu60, "nw-ucla": nw_ucla, "own": own, "demo": demo}
