@@ -1,21 +1,25 @@
 """The checkpoint store: written aside, hashed, committed, and found again by scanning.
 
-A checkpoint is a directory `step-00001200` with the state and a manifest of its files' SHA-256. It is written under
-another name, flushed to the disk, renamed, and then marked as committed with the manifest's own hash. So whatever kills
-a run, and wherever, the directory that bears the mark is whole, and anything else is passed over for the one before it.
+A checkpoint is a folder `step-00001200` with the state and a manifest of its files' SHA-256. It is written under
+another name, flushed to the disk, renamed, and then marked as committed with the manifest's own hash; on an object
+store, which cannot rename, the mark alone makes it count. So whatever kills a run, and wherever, the folder that bears
+the mark is whole, and anything else is passed over for the one before it.
+
+The state is whole tensors by name. It knows nothing of ranks or of how the optimizer's state was divided among them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+
+from distributed.place import Hashed, aside, digest, place
 
 STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 
@@ -28,49 +32,93 @@ class State(NamedTuple):
     method: dict[str, Any]
     optimizer: dict[str, Any]
 
+    def snapshot(self) -> State:
+        """A copy in the host's memory, which further steps do not change."""
+        return State(self.step, self.seconds, copied(self.method), copied(self.optimizer))
+
+
+def copied(value: Any) -> Any:
+    """The same nest of dictionaries and lists with tensors copied to the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(copied(item) for item in value)
+    return value
+
 
 class Checkpoints:
-    """The checkpoints of one run. One process writes; any may read. `warn` is told of each damaged one by file."""
+    """The checkpoints of one run, at a path or an address. One process writes; any may read.
 
-    def __init__(self, folder: Path, *, keep: int, warn: Callable[[str], None]) -> None:
-        self.folder, self.keep, self.warn = folder, keep, warn
+    The newest `keep` stay, and the one that the held-out probe judged best. `warn` is told of each damaged one by
+    file. `held` is called before anything is committed or removed, and raises where the run belongs to another job.
+    """
 
-    def path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        keep: int,
+        warn: Callable[[str], None],
+        held: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.place, self.keep, self.warn, self.held = place(folder), keep, warn, held
+
+    def path(self, step: int) -> str:
+        """What to call a checkpoint in a message."""
+        return self.place.path(name(step))
 
     def steps(self) -> list[int]:
-        """The steps that have a directory, whole or not, oldest first."""
-        names = (path.name.removeprefix("step-") for path in self.folder.glob("step-*"))
+        """The steps that have a folder, whole or not, oldest first."""
+        names = (name.removeprefix("step-") for name in self.place.names() if name.startswith("step-"))
         return sorted(int(name) for name in names if name.isdigit())
 
-    def save(self, state: State) -> Path:
-        """Write a checkpoint, then remove all but the newest `keep`.
+    def save(self, state: State, score: float | None = None) -> None:
+        """Write a checkpoint, then remove those that are no longer kept. `score` is the probe's, higher is better.
 
         Newer ones than this belong to a course that the run has left (they were damaged) and are removed too. Raises
         OSError if the disk is full; the checkpoints already there stay.
         """
-        target, aside = self.path(state.step), self.folder / f".writing-{state.step:08d}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        self.held()
+        with aside(self.place, name(state.step)) as folder:
+            hashes: dict[str, str] = {}
+
+            def put(file: Any) -> None:
+                hashed = Hashed(file)
+                torch.save(state._asdict(), hashed)  # type: ignore[arg-type]  # it writes, and that is all
+                hashes[STATE] = hashed.total.hexdigest()
+
+            self.place.write(f"{folder}/{STATE}", put)
+            manifest = json.dumps({"step": state.step, "score": score, "files": hashes}, indent=1)
+            self.place.write(f"{folder}/{MANIFEST}", lambda file: file.write(manifest.encode()))
+            self.held()
+        mark = digest(self.place, f"{name(state.step)}/{MANIFEST}")
+        self.place.write(f"{name(state.step)}/{MARK}", lambda file: file.write(mark.encode()))
+        self.tidy(state.step)
+
+    def tidy(self, newest: int) -> None:
+        """Remove all but the newest few and the best."""
+        older = [step for step in self.steps() if step <= newest]
+        kept = {*older[-self.keep :], self.best()}
+        for step in self.steps():
+            if step not in kept:
+                self.place.remove(name(step))
+
+    def best(self) -> int | None:
+        """The step of the checkpoint with the highest score, the newest of equals; None if none has a score."""
+        scored = [(score, step) for step in self.steps() if (score := self.score(step)) is not None]
+        return max(scored)[1] if scored else None
+
+    def score(self, step: int) -> float | None:
+        """What the held-out probe said of a committed checkpoint, without a look at its state."""
+        if not self.place.exists(f"{name(step)}/{MARK}"):
+            return None
         try:
-            torch.save(state._asdict(), aside / STATE)
-            manifest = json.dumps({"step": state.step, "files": {STATE: digest(aside / STATE)}}, indent=1)
-            (aside / MANIFEST).write_text(manifest)
-            for path in (aside / STATE, aside / MANIFEST, aside):
-                flush(path)
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
-        (target / MARK).write_text(digest(target / MANIFEST))
-        for path in (target / MARK, target, self.folder):
-            flush(path)
-        steps = self.steps()
-        for step in steps[: max(0, steps.index(state.step) + 1 - self.keep)] + steps[steps.index(state.step) + 1 :]:
-            shutil.rmtree(self.path(step), ignore_errors=True)
-        return target
+            with self.place.read(f"{name(step)}/{MANIFEST}") as file:
+                return json.loads(file.read()).get("score")
+        except (OSError, ValueError):
+            return None
 
     def newest(self) -> int | None:
         """The step of the newest whole checkpoint, or None."""
@@ -83,34 +131,65 @@ class Checkpoints:
 
     def fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint, naming the file, or None if every byte is as written."""
-        folder = self.path(step)
-        for name in (MARK, MANIFEST):
-            if not (folder / name).is_file():
-                return f"{folder / name} is missing"
-        if digest(folder / MANIFEST).encode() != (folder / MARK).read_bytes():
-            return f"{folder / MANIFEST} is not what was committed"
-        for name, expected in json.loads((folder / MANIFEST).read_text())["files"].items():
-            if not (folder / name).is_file():
-                return f"{folder / name} is missing"
-            if digest(folder / name) != expected:
-                return f"{folder / name} is not what was committed"
+        folder, said = name(step), self.place.path
+        for file in (MARK, MANIFEST):
+            if not self.place.exists(f"{folder}/{file}"):
+                return f"{said(f'{folder}/{file}')} is missing"
+        with self.place.read(f"{folder}/{MARK}") as mark:
+            if digest(self.place, f"{folder}/{MANIFEST}").encode() != mark.read():
+                return f"{said(f'{folder}/{MANIFEST}')} is not what was committed"
+        with self.place.read(f"{folder}/{MANIFEST}") as manifest:
+            files = json.loads(manifest.read())["files"]
+        for file, expected in files.items():
+            if not self.place.exists(f"{folder}/{file}"):
+                return f"{said(f'{folder}/{file}')} is missing"
+            if digest(self.place, f"{folder}/{file}") != expected:
+                return f"{said(f'{folder}/{file}')} is not what was committed"
         return None
 
     def load(self, step: int, device: torch.device) -> State:
         """Read a checkpoint that `newest` has found whole; tensors arrive on `device`."""
-        return State(**torch.load(self.path(step) / STATE, map_location=device, weights_only=True))
+        with self.place.read(f"{name(step)}/{STATE}") as file:
+            return State(**torch.load(file, map_location=device, weights_only=True))
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
-def flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's names, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+class Writer:
+    """Writes checkpoints on a thread while training goes on; one at a time, in order.
+
+    A disk that is full or a store that is away does not stop a run: the user is warned, what was committed stays, and
+    the next checkpoint is another try. Any other error is raised at the next call.
+    """
+
+    def __init__(self, store: Checkpoints, saved: Callable[[int], object] = lambda step: None) -> None:
+        self.store, self.saved = store, saved
+        self.thread: threading.Thread | None = None
+        self.error: BaseException | None = None
+
+    def put(self, state: State, score: float | None = None) -> None:
+        """Take a snapshot and return; waits only for a checkpoint that is still being written."""
+        self.wait()
+        self.thread = threading.Thread(target=self.write, args=(state.snapshot(), score), name="checkpoint")
+        self.thread.start()
+
+    def write(self, state: State, score: float | None) -> None:
+        try:
+            self.store.save(state, score)
+            self.saved(state.step)
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
+            self.store.warn(f"{self.store.path(state.step)} could not be written ({reason}); the one before it stays.")
+        except BaseException as error:
+            self.error = error
+
+    def wait(self) -> None:
+        """Until what was put is committed. Raises what writing raised, other than OSError."""
+        if self.thread is not None:
+            self.thread.join()
+            self.thread = None
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error

@@ -1,91 +1,195 @@
-"""Workers: this process alone, or Ray Train on one machine or many. Nothing else imports ray.
+"""Workers: this process alone, or Ray Train on one machine or many.
 
-Ray places the workers, connects them and notices when one dies. Checkpoints are ours (`checkpoint.py`), and so is what
-the user sees: Ray's own output is silenced, the first worker's screen is carried to the terminal where the command was
-typed, and an exception on any worker is raised here as itself.
+Ray places the workers, connects them and notices when one dies. How many there are and whether to start again is
+decided here, where it is known which numbers share the groups of a step evenly. Checkpoints are ours
+(`checkpoint.py`), and so is what the user sees: Ray's own output is silenced, the first worker's screen is carried to
+the terminal where the command was typed, and an exception on any worker is raised here as itself.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import functools
 import os
 import signal
 import tempfile
 import threading
-import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 
-from distributed.progress import Screen, Terminal
+from distributed.board import (
+    BoardScreen,
+    BoardWatch,
+    Presence,
+    carried,
+    new_board,
+    pickled,
+    unpickled,
+)
+from distributed.connection import connection, room
+from distributed.lease import Job
+from distributed.progress import Terminal
 from distributed.strategy import DDP, Single, Strategy, peer_lost
+from distributed.watch import Left
 from shards.errors import DataError
 from shards.parallel import ahead
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Device = Literal["auto", "cpu", "cuda"]
+Kind = Literal["ddp", "zero1", "zero2"]
 
-ROOT = Path(__file__).resolve().parent.parent
-POLL_SECONDS = 0.3
 COLLECTIVE_TIMEOUT_SECONDS = 300  # Ray's default lets a hang last half an hour
-ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # at the default of 2 s the end and a failure are noticed late
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
+HANG_SECONDS = 300.0
+LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
+LOG_LINES = 15  # of a dead worker's standard error
 
 
 class WorkersLost(RuntimeError):
     """A worker process died; the same command goes on from the newest checkpoint."""
 
 
-def run(
-    worker: Callable[[Strategy], T],
-    *,
-    workers: int,
-    threads: int | None = None,
-    device: Device = "auto",
-    restarts: int = 2,
-    storage: Path | None = None,
-) -> T:
+class Workers(NamedTuple):
+    """How many training processes: exactly one number, or as many between two as there is room for."""
+
+    least: int
+    most: int
+
+    @classmethod
+    def parse(cls, text: str) -> Workers:
+        """ "4" or "2:8". Raises ValueError for anything else."""
+        first, _, second = text.partition(":")
+        try:
+            found = cls(int(first), int(second or first))
+        except ValueError:
+            raise ValueError(f"workers must be a number such as 4, or a range such as 2:8, got {text!r}") from None
+        if found.least < 0 or found.most < found.least or (found.elastic and found.least < 1):
+            raise ValueError(f"workers must be 0 or more, and a range go upwards from 1 or more, got {text!r}")
+        return found
+
+    @property
+    def elastic(self) -> bool:
+        return self.most > self.least
+
+    def fitting(self, groups: int) -> list[int]:
+        """The numbers that share `groups` groups a step evenly. Raises ValueError if there is none."""
+        found = [count for count in range(max(1, self.least), self.most + 1) if groups % count == 0]
+        if not found and self.most:
+            said = f"{self.least}:{self.most}" if self.elastic else str(self.least)
+            raise ValueError(
+                f"--workers {said} cannot share {groups} normalisation groups a step evenly; "
+                "choose a divisor of their number, or other sizes of batch and group"
+            )
+        return found
+
+    def choose(self, groups: int, room: int) -> int:
+        """The largest number that fits and has room, or the smallest that fits: then the cluster has to grow."""
+        fitting = self.fitting(groups)
+        return max([count for count in fitting if count <= room], default=fitting[0])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crew:
+    """How a run is worked on. Nothing here touches its result."""
+
+    workers: Workers = Workers(0, 0)
+    groups: int | None = None  # normalisation groups a step; None: any number of workers will do
+    threads: int | None = None  # for each worker's CPU arithmetic; None: an even share of this machine's cores
+    device: Device = "auto"
+    strategy: Kind = "ddp"
+    restarts: int = 3  # after deaths of workers with no new checkpoint between them
+    hang_seconds: float = HANG_SECONDS
+    storage: Path | None = None  # a folder that all nodes see, for a few small files of Ray's; needed on several nodes
+
+
+def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
     """Call `worker(strategy)` on every worker and return what the first one returned.
 
-    `workers=0` is this process, without Ray. `worker` and what it returns must be picklable, and paths in it absolute:
-    it runs in other processes with another working directory. `threads` is for each worker's CPU arithmetic (None: an
-    even share of this machine's cores). When a worker process dies, all start again, at most `restarts` times, and
-    `worker` is expected to resume from its own checkpoints. `storage` is a folder that all nodes see, needed only for
-    more than one; Ray keeps a few small files there.
+    No workers is this process, without Ray. `worker` and what it returns must be picklable, and paths in it absolute:
+    it runs in other processes with another working directory. When a worker process or its machine is lost, all start
+    again, with another number if there is a range, and `worker` is expected to resume from its own checkpoints. When
+    there is room for more workers of a range, they stop at a checkpoint and more start.
 
-    Raises what a worker raised, ValueError if the cluster lacks the GPUs, WorkersLost after too many deaths.
+    Raises what a worker raised (a mistake is not tried again), ValueError if the cluster lacks the GPUs, WorkerHung
+    when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
     """
-    if workers < 0:
-        raise ValueError(f"The number of workers is {workers}: give 0 for this process, or a positive number.")
-    if workers == 0:
-        if threads:
-            torch.set_num_threads(threads)
-        return worker(Single(local_device(device)))
-    with connection(workers):
-        on_gpu = place(workers, device)
-        screen = Terminal()
-        screen.message(f"Starting {workers} workers on {'GPUs' if on_gpu else 'CPUs'}.")
-        lost = 0
-        while True:
-            board = new_board()
-            with carried(board, screen), ray_storage(storage) as folder:
-                try:
-                    return attempt_run(worker, board, workers, threads or cores_each(workers), on_gpu, folder)
-                except WorkersLost as death:
-                    if lost == restarts:
-                        raise
-                    lost += 1
-                    again = f"{death}: starting again from the newest checkpoint ({lost} of {restarts})"
-            screen.message(again)
+    if crew.workers.most == 0:
+        if crew.strategy != "ddp":
+            raise ValueError(f"--strategy {crew.strategy} divides state among workers: give --workers 2 or more.")
+        if crew.threads:
+            torch.set_num_threads(crew.threads)
+        return worker(Single(local_device(crew.device)))
+    with connection(crew.workers.most):
+        on_gpu = place(crew.workers.least, crew.device)
+        resource = "GPU" if on_gpu else "CPU"
+        job, screen, lost = uuid.uuid4().hex, Terminal(), 0
+        for attempt in range(10**9):
+            count = counted(crew, resource)
+            screen.message(f"{'Starting' if not attempt else 'Going on with'} {count} workers on {resource}s.")
+            board = new_board(count, crew.hang_seconds)
+            try:
+                with carried(board, screen), asked_to_leave(board, crew, count, resource) as ending:
+                    return attempt_run(worker, board, crew, Job(job, attempt), count, on_gpu)
+            except Left:
+                if ending.is_set():
+                    raise
+                screen.message("There is room for more workers.")
+            except WorkersLost as death:
+                import ray
+
+                lost = 1 if ray.get(board.newest_saved.remote()) else lost + 1
+                if lost > crew.restarts:
+                    raise
+                screen.message(f"{death}: starting again from the newest checkpoint ({lost} of {crew.restarts}).")
+    raise AssertionError("unreachable")
+
+
+def counted(crew: Crew, resource: str) -> int:
+    """How many workers to start now."""
+    if not crew.workers.elastic:
+        return crew.workers.most
+    import ray
+
+    with suppress(Exception):  # a cluster that can grow should; others do not know this request
+        ray.autoscaler.sdk.request_resources(bundles=[{resource: 1}] * crew.workers.most)
+    return crew.workers.choose(crew.groups or crew.workers.most, room(resource))
+
+
+@contextmanager
+def asked_to_leave(board: Any, crew: Crew, count: int, resource: str) -> Iterator[threading.Event]:
+    """While open, tell the workers to stop at a checkpoint when this process gets SIGTERM or more workers would fit.
+
+    The event is set if it was SIGTERM.
+    """
+    over, ending = threading.Event(), threading.Event()
+
+    def look() -> None:
+        more = 0
+        while not over.wait(LOOK_SECONDS):
+            with suppress(Exception):
+                grown = crew.workers.elastic and crew.workers.choose(crew.groups or crew.workers.most, room(resource))
+                more = more + 1 if grown and grown > count else 0
+            if more >= 2 or ending.is_set():  # seen twice: a node that has only just come may go at once
+                with suppress(Exception):
+                    board.ask_to_leave.remote()
+
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda number, frame: ending.set())
+    thread = threading.Thread(target=look, name="cluster", daemon=True)
+    thread.start()
+    try:
+        yield ending
+    finally:
+        over.set()
+        thread.join()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Tasks:
@@ -137,39 +241,6 @@ def cores_each(workers: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
 
 
-@contextmanager
-def connection(workers: int) -> Iterator[None]:
-    """Connect to the cluster of `RAY_ADDRESS` (as inside a submitted job) or start one here, and leave it as it was."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    common = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": import_path()}}
-    if address := os.environ.get("RAY_ADDRESS"):
-        ray.init(address, **common)
-    else:
-        cores = max(os.cpu_count() or 1, workers)
-        ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def import_path() -> dict[str, str]:
-    """The environment in which a worker finds `launch`, `distributed`, `shards` and `bonestrap`.
-
-    A submitted job may set the path itself; Ray refuses to set a variable twice.
-    """
-    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
-    if "PYTHONPATH" in ((job.get("runtime_env") or {}).get("env_vars") or {}):
-        return {}
-    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-
-
 def place(workers: int, device: Device) -> bool:
     """Whether the workers train on GPUs, one each. Raises ValueError if they were asked for and are too few."""
     import ray
@@ -192,34 +263,86 @@ def ray_storage(storage: Path | None) -> Iterator[str]:
         yield folder
 
 
-def attempt_run(
-    worker: Callable[[Strategy], T], board: Any, workers: int, threads: int, on_gpu: bool, folder: str
-) -> T:
+def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, count: int, on_gpu: bool) -> T:
     """One run of Ray Train: the first worker's result. Raises what a worker raised, WorkersLost if a process died."""
     import ray
-    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    trainer = TorchTrainer(
-        on_worker(worker, board, threads),
-        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu),
-        run_config=RunConfig(name=f"bonestrap-{uuid.uuid4().hex[:12]}", storage_path=folder),  # a name is never reused
-    )
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        return unpickled(trainer.fit().return_value)
-    except TrainingFailedError as failure:
-        error = ray.get(board.first_error.remote())
-        if error is not None:
-            raise unpickled(error) from None
-        raise WorkersLost("A worker process died, or could not be reached any more") from failure
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
+    limits = {"max_failures": 0, "controller_failure_limit": 0, "max_preemption_failures": 0}
+    known = {field.name for field in dataclasses.fields(FailureConfig)}
+    if not crew.workers.elastic:  # a fixed number waits until there is room
+        del limits["controller_failure_limit"]
+    with ray_storage(crew.storage) as folder:
+        trainer = TorchTrainer(
+            on_worker(worker, board, crew, job, crew.threads or cores_each(count)),
+            torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
+            run_config=RunConfig(
+                name=f"bonestrap-{uuid.uuid4().hex[:12]}",  # a name is never reused
+                storage_path=folder,
+                failure_config=FailureConfig(**{key: value for key, value in limits.items() if key in known}),
+            ),
+        )
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            return unpickled(trainer.fit().return_value)
+        except TrainingFailedError as failure:
+            error = ray.get(board.first_error.remote())
+            if error is not None:
+                raise unpickled(error) from None
+            raise WorkersLost(obituary(ray.get(board.presences.remote()), failure)) from failure
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
 
 
-def on_worker(worker: Callable[[Strategy], T], board: Any, threads: int) -> Callable[[], bytes]:
+def obituary(present: dict[int, Presence], failure: Any) -> str:
+    """Which workers were lost, where, and the last that they said."""
+    lost = [
+        rank for rank in sorted(getattr(failure, "worker_failures", {})) if rank in present and rank_died(failure, rank)
+    ]
+    if not lost:
+        return "The workers died, or could not be reached any more"
+    said = []
+    for rank in lost:
+        worker = present[rank]
+        lines = last_lines(worker)
+        said.append(
+            f"Worker {rank} (process {worker.pid} on {worker.address}) died"
+            + "".join(f"\n  | {line}" for line in lines)
+        )
+    return "\n".join(said)
+
+
+def rank_died(failure: Any, rank: int) -> bool:
+    """Whether a worker's failure is its end, and not an exception that another's end has caused."""
+    import ray
+
+    error = failure.worker_failures[rank]
+    cause = getattr(error, "_base_exc", error)
+    return isinstance(cause, ray.exceptions.RayError) or "died" in f"{type(cause).__name__}{cause}".lower()
+
+
+def last_lines(worker: Presence) -> list[str]:
+    """The end of a worker's standard error, wherever it was; nothing if its machine is gone as well."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    if Path(worker.log).is_file():
+        return tail(worker.log)
+    with suppress(Exception):
+        there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
+        task = ray.remote(num_cpus=0, scheduling_strategy=there)(tail)
+        return ray.get(task.remote(worker.log), timeout=5)
+    return []
+
+
+def tail(file: str) -> list[str]:
+    return Path(file).read_text(errors="replace").splitlines()[-LOG_LINES:]
+
+
+def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, threads: int) -> Callable[[], bytes]:
     """What each worker process runs; the result travels pickled, as Ray refuses tensors in it."""
 
     def main() -> bytes:
@@ -227,108 +350,35 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, threads: int) -> Call
         from ray import cloudpickle
 
         torch.set_num_threads(threads)
-        strategy = DDP(ray.train.torch.get_device(), BoardScreen(board))
+        rank = ray.train.get_context().get_world_rank()
+        ray.get(board.arrive.remote(rank, here()))
+        watch = BoardWatch(board, rank, job, crew.hang_seconds)
         try:
+            strategy = made(crew.strategy)(ray.train.torch.get_device(), BoardScreen(board), watch)
             return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
             if not peer_lost(error):  # the rank that ended first says why, if it can
-                ray.get(board.fail.remote(pickled(error, strategy.rank)))
+                ray.get(board.fail.remote(pickled(error, rank)))
             raise
+        finally:
+            watch.close()
 
     return main
 
 
-def pickled(error: BaseException, rank: int) -> bytes:
-    """An exception with its traceback as a note, as bytes that the other side can always read."""
-    from ray import cloudpickle
+def made(kind: Kind) -> Callable[..., Strategy]:
+    if kind == "ddp":
+        return DDP
+    from distributed.zero import ZeRO
 
-    error.add_note(f"On worker {rank}:\n{''.join(traceback.format_exception(error))}")
-    bare = error.with_traceback(None)
-    bare.__cause__ = bare.__context__ = None
-    with suppress(Exception):
-        data = cloudpickle.dumps(bare)
-        if isinstance(cloudpickle.loads(data), BaseException):
-            return data
-    return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return functools.partial(ZeRO, 1 if kind == "zero1" else 2)
 
 
-def unpickled(data: bytes) -> Any:
-    from ray import cloudpickle
-
-    return cloudpickle.loads(data)
-
-
-class Board:
-    """A Ray actor between the workers and the terminal: what was said, and the first exception."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.line: tuple[str, bool] | None = None
-        self.error: bytes | None = None
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def status(self, text: str, last: bool) -> None:
-        self.line = (text, last)
-
-    def fail(self, error: bytes) -> None:
-        self.error = self.error or error
-
-    def first_error(self) -> bytes | None:
-        return self.error
-
-    def take(self) -> tuple[list[str], tuple[str, bool] | None]:
-        """What was said since the last call."""
-        said = (self.messages, self.line)
-        self.messages, self.line = [], None
-        return said
-
-
-def new_board() -> Any:
+def here() -> Presence:
+    """This worker process."""
     import ray
 
-    return ray.remote(num_cpus=0)(Board).remote()
-
-
-class BoardScreen:
-    """The first worker's screen: sends to the board and waits for nothing."""
-
-    def __init__(self, board: Any) -> None:
-        self.board = board
-
-    def status(self, text: str, *, last: bool = False) -> None:
-        self.board.status.remote(text, last)
-
-    def message(self, text: str) -> None:
-        self.board.message.remote(text)
-
-
-@contextmanager
-def carried(board: Any, screen: Screen) -> Iterator[None]:
-    """While open, show on `screen` what arrives on the board."""
-    import ray
-
-    over = threading.Event()
-
-    def show() -> None:
-        messages, line = ray.get(board.take.remote())
-        for text in messages:
-            screen.message(text)
-        if line is not None:
-            screen.status(line[0], last=line[1])
-
-    def follow() -> None:
-        while not over.wait(POLL_SECONDS):
-            with suppress(ray.exceptions.RayError):
-                show()
-
-    thread = threading.Thread(target=follow, name="screen", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        with suppress(ray.exceptions.RayError):
-            show()
+    log = ""
+    with suppress(Exception):  # not a public name of Ray's
+        log = ray._private.worker.global_worker.get_err_file_path()
+    return Presence(os.getpid(), ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), log)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, Protocol
@@ -19,10 +19,12 @@ from torch import Tensor
 
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
-from distributed.checkpoint import Checkpoints, State
+from distributed.checkpoint import Checkpoints, State, Writer
+from distributed.lease import Lease
 from distributed.progress import Progress
 from distributed.strategy import Strategy
-from distributed.tracking import Tracking, latest, recording
+from distributed.tracking import Tracking, latest, recording, spent
+from distributed.watch import Left, Notice
 
 
 class Groups(Protocol):
@@ -32,6 +34,9 @@ class Groups(Protocol):
 
     def group(self, step: int, group: int) -> Batch:
         """The clips of one group, on the device; a function of (step, group) and the loader's own seed."""
+
+    def keys(self, step: int, group: int) -> Sequence[str]:
+        """The names of a group's recordings, for a message about them."""
 
 
 class TrainingStopped(RuntimeError):
@@ -57,7 +62,9 @@ class Job:
     probe: Callable[[], dict[str, float]] | None = None  # called on the first rank; the clock does not count it
     probe_every: int = 1000
     checkpoint_every: int = 1000
-    keep: int = 2  # checkpoints
+    checkpoints: Path | str | None = None  # a path or an address such as s3://bucket/run; None: in `run`
+    keep: int = 2  # newest checkpoints, beside the best
+    best: str = "knn"  # what the probe says of a checkpoint, higher is better
     log_every: int = 10
 
 
@@ -78,82 +85,109 @@ def train(job: Job, strategy: Strategy) -> Summary:
     Steps are counted by how many are done: a checkpoint, a journal line or a probe "at step 100" comes after 100
     optimizer steps, of which the last was given `step=99`.
 
-    Raises TrainingStopped when a loss or a parameter is not finite (the last good checkpoint stays), and ValueError
+    Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays), Left
+    when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it, and ValueError
     when the groups cannot be shared by the workers or the checkpoint does not fit the method.
     """
-    # ------------------------------------------------------------------ this rank's share of every step
-    method, optimizer, loader = job.method, job.optimizer, job.loader
-    groups = strategy.share(loader.groups)
-    scale = 1 / loader.groups  # gradients are summed over groups and ranks: the step follows the groups' mean
+    with ExitStack() as closing:
+        # ---------------------------------------------------------------- this rank's share of every step
+        method, optimizer, loader, watch = job.method, job.optimizer, job.loader, strategy.watch
+        groups = strategy.share(loader.groups)
+        scale = 1 / loader.groups  # gradients are summed over groups and ranks: the step follows the groups' mean
+        closing.enter_context(watch.listening())
 
-    # ------------------------------------------------------------------ resume
-    store = Checkpoints(job.run / "checkpoints", keep=job.keep, warn=strategy.screen.message)
-    done = strategy.agree(store.newest) or 0
-    clock = Clock(strategy.world)
-    if done:
-        seconds = restore(job, store, done, strategy.device)
-        clock = Clock(strategy.world, seconds)
-        strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")
-    progress = Progress(strategy.screen, title=job.title, steps=job.steps)
-    meter = Meter(len(groups), done)
-    forward = strategy.wrap(method, len(groups))
-    method.train()
+        # ---------------------------------------------------------------- resume
+        folder = job.checkpoints or job.run / "checkpoints"
+        lease = Lease(folder, watch.job, strategy.screen.message)
+        store = Checkpoints(folder, keep=job.keep, warn=strategy.screen.message, held=lease.check)
+        strategy.agree(lease.take)
+        if strategy.first:
+            closing.callback(lease.release)
+        done = strategy.agree(store.newest) or 0
+        seconds = restore(job, store, done, strategy.device) if done else 0.0
+        clock = Clock(strategy.world, max(seconds, strategy.agree(lambda: spent(job.run))))
+        if done:
+            strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")
+        progress = Progress(strategy.screen, title=job.title, steps=job.steps)
+        meter = Meter(groups, done)
+        forward = strategy.wrap(method, optimizer, len(groups))
+        method.train()
 
-    def probe(step: int) -> None:
-        """Measure the encoder on the first rank, while the others wait at their next collective."""
-        if journal is None or job.probe is None:
-            return
-        with clock.paused():
-            values = job.probe()
-        journal.write(step, values)
-        progress.update(values)
+        # ---------------------------------------------------------------- what is written while it runs
+        journal = None
+        if strategy.first:
+            journal = closing.enter_context(recording(job.run, job.tracking, done, strategy.screen.message))
+            if clock.earlier > seconds:  # a kill has undone work that was paid for
+                journal.write(done, {"device_hours": clock.earlier / 3600})
+        writer = Writer(store, watch.saved)
+        closing.callback(writer.wait)
 
-    with (
-        recording(job.run, job.tracking, done, strategy.screen.message) if strategy.first else nullcontext() as journal
-    ):
+        def probe(step: int) -> dict[str, float]:
+            """Measure the encoder on the first rank, while the others wait at their next collective."""
+            if journal is None or job.probe is None:
+                return {}
+            watch.at(step, "measuring the encoder")
+            with clock.paused():
+                values = job.probe()
+            journal.write(step, values)
+            progress.update(values)
+            return values
+
         if not done:
             probe(0)
 
-        # -------------------------------------------------------------- steps
+        # ---------------------------------------------------------------- steps
         for step in range(done, job.steps):
             set_learning_rate(optimizer, job.learning_rate(step))
             optimizer.zero_grad(set_to_none=True)
             for group in groups:
                 last = group == groups[-1]
+                watch.at(step, "waiting for data")
                 with clock.waiting():
                     batch = loader.group(step, group)
+                watch.at(step, "computing")
                 strategy.seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
                 with strategy.accumulate(last=last):
                     with torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
                         losses = forward(batch, step)
                     if last:
                         finish_moments = strategy.sum_moments(method.moments)
-                    (losses["loss"] * scale).backward()
+                        watch.at(step, "summing gradients")
+                    strategy.backward(losses["loss"] * scale)
                 meter.add(losses, batch)
-            optimizer.step()
+            meter.step(strategy.gradient_norm())
+            strategy.step(optimizer)
             finish_moments()
             method.after_step(step)
             done = step + 1
 
-            # ---------------------------------------------------------- write down
+            # ------------------------------------------------------------ write down
             ending = done == job.steps
             probing = job.probe is not None and (ending or done % job.probe_every == 0)
             saving = ending or done % job.checkpoint_every == 0
+            leaving = False
             if saving or probing or done % job.log_every == 0:
-                values = meter.read(strategy, clock, method if saving else None, store)
+                lease.raise_if_lost()
+                values, notice = meter.read(strategy, clock, method, store, loader)
+                saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
                 values["device_hours"] = clock.device_seconds / 3600
                 progress.update(values)
                 if journal is not None:
                     journal.write(done, values)
-            if probing:
-                probe(done)
-            if saving and journal is not None:
-                journal.flush()
-                store.save(State(done, clock.device_seconds, method.state_dict(), optimizer.state_dict()))
+            probed = probe(done) if probing else {}
+            if saving:
+                state = State(done, clock.device_seconds, method.state_dict(), strategy.optimizer_state(optimizer))
+                if journal is not None:
+                    journal.flush()
+                    writer.put(state, probed.get(job.best))
             progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
+            if leaving:
+                writer.wait()
+                raise Left(f"{job.run} has stopped after {done} of {job.steps} steps: the same command goes on.")
 
-        # -------------------------------------------------------------- the end
+        # ---------------------------------------------------------------- the end
+        writer.wait()
         return Summary(
             run=job.run,
             steps=done,
@@ -224,9 +258,10 @@ class Clock:
 class Meter:
     """Losses since the last reading, left on the device until then: a step never waits for them."""
 
-    def __init__(self, groups: int, done: int) -> None:
-        self.groups, self.done = groups, done  # groups of this rank; steps that the last reading covered
+    def __init__(self, groups: Sequence[int], done: int) -> None:
+        self.groups, self.done = len(groups), done  # groups of this rank; steps that the last reading covered
         self.rows: list[Tensor] = []  # one a group: the scalars of one forward pass
+        self.norms: list[Tensor] = []  # one a step: of this rank's gradients
         self.names: list[str] = []
         self.clips = self.steps = 0  # of this rank, since the run started or resumed
         self.before = (0, 0.0, 0.0)  # clips, seconds and seconds waited at the last reading
@@ -235,45 +270,72 @@ class Meter:
         self.names = sorted(losses)
         self.rows.append(torch.stack([losses[name].detach().float() for name in self.names]))
         self.clips += batch.views[0].size
-        self.steps += len(self.rows) % self.groups == 0
 
-    def read(self, strategy: Strategy, clock: Clock, saved: Method | None, store: Checkpoints) -> dict[str, float]:
+    def step(self, gradient_norm: Tensor) -> None:
+        self.norms.append(gradient_norm)
+        self.steps += 1
+
+    def read(
+        self, strategy: Strategy, clock: Clock, method: Method, store: Checkpoints, loader: Groups
+    ) -> tuple[dict[str, float], Notice]:
         """The means over the steps since the last reading and over all ranks, in one collective and one transfer.
 
-        Every rank puts in the first step at which its loss was not finite, and before a checkpoint of `saved` whether
-        the parameters are not, so all ranks stop together and all know where it began.
+        Every rank puts in the first step at which its loss or its gradient was not finite, whether the parameters are
+        not, and what it was told to do, so all ranks stop or save together and all know where it began.
         """
-        rows = torch.stack(self.rows).double().unflatten(0, (-1, self.groups)).mean(1)  # (steps, names)
-        bad = ~rows[:, self.names.index("loss")].isfinite()
-        faults = rows.new_zeros(2, strategy.world)  # by rank: first bad step from 1, or 0; bad parameters
-        faults[0, strategy.rank] = torch.where(bad.any(), bad.int().argmax() + 1, 0)
-        if saved is not None:
-            faults[1, strategy.rank] = not_finite(saved)
-        said = strategy.sum(torch.cat([faults.flatten(), rows.mean(0) / strategy.world])).tolist()
-        began = sorted((int(step), rank) for rank, step in enumerate(said[: strategy.world]) if step)
-        if began:
-            stop(f"The loss is not finite at step {self.done + began[0][0]} on rank {began[0][1]}", store)
-        for rank, spoilt in enumerate(said[strategy.world : 2 * strategy.world]):
-            if spoilt:
-                stop(f"A parameter is not finite after step {self.done + len(rows)} on rank {rank}", store)
+        rows = torch.stack(self.rows).double().unflatten(0, (-1, self.groups))  # (steps, groups, names)
+        notice = strategy.watch.notice()
+        said = rows.new_zeros(len(FAULTS) + 3, strategy.world)
+        bad_losses = ~rows[:, :, self.names.index("loss")].isfinite()
+        bad_gradients = ~torch.stack(self.norms).isfinite()
+        said[0, strategy.rank] = first(bad_losses.any(1))
+        said[1, strategy.rank] = first(bad_gradients)
+        said[2, strategy.rank] = not_finite(method) * len(rows)
+        said[3, strategy.rank] = first(bad_losses[(said[0, strategy.rank].long() - 1).clamp(min=0)])
+        said[4], said[5] = notice.save, notice.leave
+        means = rows.mean((0, 1)) / strategy.world
+        told = strategy.sum(torch.cat([said.flatten(), means])).tolist()
+        said_rows = [told[i * strategy.world : (i + 1) * strategy.world] for i in range(len(said))]
+        faults = [(int(at), kind, rank) for kind, row in enumerate(said_rows[:3]) for rank, at in enumerate(row) if at]
+        if faults:
+            at, kind, rank = min(faults)
+            group = int(said_rows[3][rank]) - 1 if kind == 0 else None
+            self.stop(FAULTS[kind], at, rank, group, store, loader)
 
         seconds, waited = clock.seconds, clock.waited
-        values = dict(zip(self.names, said[2 * strategy.world :], strict=True))
+        values = dict(zip(self.names, told[-len(self.names) :], strict=True))
         values["clips_per_second"] = (self.clips - self.before[0]) * strategy.world / (seconds - self.before[1])
         values["data_wait"] = (waited - self.before[2]) / (seconds - self.before[1])
         self.done += len(rows)
         self.rows.clear()
+        self.norms.clear()
         self.before = (self.clips, seconds, waited)
-        return values
+        return values, Notice(save=any(said_rows[4]), leave=any(said_rows[5]))
+
+    def stop(self, what: str, at: int, rank: int, group: int | None, store: Checkpoints, loader: Groups) -> NoReturn:
+        """End the run over the `at`th step since the last reading; `group` is the rank's own number of the group."""
+        step = self.done + at
+        groups = range(rank * self.groups, (rank + 1) * self.groups)
+        keys = [key for one in (groups if group is None else [groups[group]]) for key in loader.keys(step - 1, one)]
+        shown = ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+        steps = store.steps()
+        left = f"the last good checkpoint is {store.path(steps[-1])}" if steps else "there is no checkpoint yet"
+        raise TrainingStopped(
+            f"{what} is not finite at step {step} on rank {rank}, whose batch held {shown}; {left}. "
+            "Lower the learning rate, or look for broken recordings among them."
+        )
+
+
+FAULTS = ("The loss", "A gradient", "A parameter")  # in the order in which one leads to the next
+NAMED = 8  # recordings in a message
+
+
+def first(flags: Tensor) -> Tensor:
+    """The place of the first True from 1 on, or 0, without waiting for the device."""
+    return torch.where(flags.any(), flags.int().argmax() + 1, 0)
 
 
 def not_finite(method: Method) -> Tensor:
     """1 if any parameter holds a NaN or an infinity, else 0, without waiting for the device."""
     largest = torch._foreach_norm(list(method.parameters()), torch.inf)
     return (~torch.stack([norm.double() for norm in largest]).isfinite()).any()
-
-
-def stop(fault: str, store: Checkpoints) -> NoReturn:
-    steps = store.steps()
-    left = f"the last good checkpoint is {store.path(steps[-1])}" if steps else "there is no checkpoint yet"
-    raise TrainingStopped(f"{fault}; {left}. Lower the learning rate, or look for broken recordings in the data.")

@@ -23,6 +23,7 @@ from shards.reader import Resident
 # A healthy encoder is far above both; one whose output no longer depends on its input falls through both.
 LEAST_SPREAD = 0.02
 LEAST_RANK = 2.0
+PATIENCE = 3  # probes in a row: early on, features dip below for a while and come back
 
 
 class Sample(NamedTuple):
@@ -43,7 +44,7 @@ class Sample(NamedTuple):
 class Probe:
     """Called on a cadence by the loop: kNN and linear accuracy on the held-out part, feature spread, effective rank.
 
-    `warn` is told when the features have collapsed. Raises ValueError if either part is empty.
+    `warn` is told once when the features have collapsed and stay so. Raises ValueError if either part is empty.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Probe:
                 )
         self.encoder, self.pipeline, self.warn = encoder, pipeline, warn
         self.fit, self.held_out = fit, held_out
+        self.below = 0  # probes in a row
 
     def __call__(self) -> dict[str, float]:
         """{"knn", "linear"}: accuracies, 0..1; {"spread", "rank"}: of all features, see below."""
@@ -68,7 +70,8 @@ class Probe:
             return values
         values["knn"] = knn_accuracy(fit_x, self.fit.labels, held_x, self.held_out.labels)
         values["linear"] = self.linear(fit_x, held_x)
-        if collapsed(values["spread"], values["rank"]):
+        self.below = self.below + 1 if collapsed(values["spread"], values["rank"]) else 0
+        if self.below == PATIENCE:
             self.warn(
                 f"The features have collapsed (spread {values['spread']:.3f} of 1, effective rank {values['rank']:.1f} "
                 f"of {features.shape[1]}): the encoder says nearly the same of every recording."

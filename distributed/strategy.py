@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed.progress import Screen, Silence, Terminal
+from distributed.watch import Alone, Watch
 
 T = TypeVar("T")
 
@@ -81,10 +82,14 @@ class Strategy:
     rank: int = 0
     world: int = 1
 
-    def __init__(self, device: torch.device | str = "cpu", screen: Screen | None = None) -> None:
+    def __init__(
+        self, device: torch.device | str = "cpu", screen: Screen | None = None, watch: Watch | None = None
+    ) -> None:
         self.device = torch.device(device)
         self.screen: Screen = screen or (Terminal() if self.rank == 0 else Silence())
+        self.watch: Watch = watch or Alone()
         self.moment_collectives = 0  # one a step, whatever the number of layers and groups
+        self.norms: list[Tensor] = []  # of this rank's gradients in this step, before they meet the others'
 
     @property
     def first(self) -> bool:
@@ -115,8 +120,13 @@ class Strategy:
             index = torch.cuda.current_device() if self.device.index is None else self.device.index
             torch.cuda.default_generators[index].manual_seed(value)
 
-    def wrap(self, method: nn.Module, groups: int) -> Callable[..., dict[str, Tensor]]:
-        """What the loop calls in place of the method, for each of this rank's `groups` of a step."""
+    def wrap(
+        self, method: nn.Module, optimizer: torch.optim.Optimizer, groups: int
+    ) -> Callable[..., dict[str, Tensor]]:
+        """What the loop calls in place of the method, for each of this rank's `groups` of a step.
+
+        Method and optimizer hold the state to start from, whole.
+        """
         self.gradients = HalvingSum(method, groups)
         return method
 
@@ -127,8 +137,26 @@ class Strategy:
         if last:
             self.gradients.add_to(self.gradients.parameters)
             self.gradients.clear()
+            self.norms += torch._foreach_norm([p.grad for p in self.gradients.parameters if p.grad is not None])
         else:
             self.gradients.put_aside()
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients of one group's loss, a share of the step's."""
+        loss.backward()
+
+    def gradient_norm(self) -> Tensor:
+        """The norm of this rank's gradients in the step just done, summed over its groups: not finite if one is not."""
+        norms, self.norms = self.norms, []
+        return torch.stack(norms).norm() if norms else torch.zeros((), device=self.device)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """One optimizer step on the gradients of all groups and ranks."""
+        optimizer.step()
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """The optimizer's `state_dict`, with whole tensors however they are divided; called on all ranks together."""
+        return optimizer.state_dict()
 
     def sum_moments(self, moments: Tensor) -> Callable[[], object]:
         """Start to sum `moments` in place over the ranks; the sum stands once the returned function has been called."""
@@ -150,14 +178,18 @@ class Single(Strategy):
 class DDP(Strategy):
     """`DistributedDataParallel` on gloo or NCCL. The default process group must have been started."""
 
-    def __init__(self, device: torch.device | str = "cpu", screen: Screen | None = None) -> None:
+    def __init__(
+        self, device: torch.device | str = "cpu", screen: Screen | None = None, watch: Watch | None = None
+    ) -> None:
         import torch.distributed as dist
 
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
-        super().__init__(device, screen if self.rank == 0 else Silence())
+        super().__init__(device, screen if self.rank == 0 else Silence(), watch)
         self.replica: nn.parallel.DistributedDataParallel | None = None
 
-    def wrap(self, method: nn.Module, groups: int) -> Callable[..., dict[str, Tensor]]:
+    def wrap(
+        self, method: nn.Module, optimizer: torch.optim.Optimizer, groups: int
+    ) -> Callable[..., dict[str, Tensor]]:
         """Replicate the first rank's parameters and buffers, once.
 
         `broadcast_buffers=False`: rank 0's batch-norm statistics must not overwrite the others', since those of the
@@ -168,7 +200,7 @@ class DDP(Strategy):
         """
         import torch.distributed as dist
 
-        super().wrap(method, groups)
+        super().wrap(method, optimizer, groups)
         for buffer in method.buffers():
             dist.broadcast(buffer, src=0)
         with warnings.catch_warnings():
@@ -188,6 +220,7 @@ class DDP(Strategy):
         import torch.distributed as dist
 
         self.gradients.add_to(bucket.parameters())  # not to `bucket.gradients()`: those ignore a weight's memory layout
+        self.norms.append(bucket.buffer().norm())
         work = dist.all_reduce(bucket.buffer(), async_op=True)
         assert work is not None
         return work.get_future().then(lambda done: done.value()[0])

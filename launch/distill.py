@@ -91,6 +91,8 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
             title="distil",
             tracking=stage.counted(tracking, student),
             checkpoint_every=options.checkpoint_every,
+            checkpoints=options.checkpoints,
+            keep=options.keep,
             log_every=options.log_every,
         ),
         strategy,

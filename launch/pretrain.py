@@ -84,6 +84,8 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
             probe=stage.probe(encoder, plain, options, split, strategy),
             probe_every=options.probe_every,
             checkpoint_every=options.checkpoint_every,
+            checkpoints=options.checkpoints,
+            keep=options.keep,
             log_every=options.log_every,
         ),
         strategy,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,14 +21,18 @@ from bonestrap import model as models
 from bonestrap.augment import Pipeline
 from bonestrap.model import Model
 from distributed import cluster
+from distributed.board import WorkerHung
+from distributed.cluster import WorkersLost
 from distributed.loop import Summary, TrainingStopped
 from distributed.probes import Probe, Sample
 from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
+from distributed.watch import Left
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
-from shards import splits
+from shards import index, splits
 from shards.errors import DataError
+from shards.folder import absolute
 from shards.manifest import Manifest
 from shards.reader import Resident
 from shards.splits import Protocol
@@ -48,7 +54,18 @@ class Options:
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", "bf16 computes under autocast, state stays fp32; auto takes it where the hardware multiplies it faster"
     )
-    workers: int = option(0, "training processes, through Ray Train; 0 trains in this one, without Ray")
+    workers: str = option(
+        "0", "training processes, through Ray Train: 4, or 2:8 for as many as there is room; 0 trains in this one"
+    )
+    strategy: Literal["ddp", "zero1", "zero2", "zero3"] = option(
+        "ddp", "zero1, zero2: DeepSpeed divides the optimizer's state (2: and gradients) among the workers"
+    )
+    hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung")
+    storage: Path | None = option(None, "folder that all nodes see, for Ray's own files; needed on several nodes")
+    checkpoints: str | None = option(
+        None, "folder or address (s3://bucket/run) of the checkpoints; none takes RUN/checkpoints"
+    )
+    keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best")
     threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
     checkpoint_every: int = option(500, "steps between checkpoints")
@@ -61,15 +78,41 @@ class Options:
     track: bool = option(True, "send the journal to MLflow")
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
-        for name in ("checkpoint_every", "probe_every", "log_every"):
+        cluster.Workers.parse(str(self.workers))
+        if self.strategy == "zero3":
+            raise ValueError(
+                "zero3 cannot train here: it cuts up the parameters, and the target network is a moving average of "
+                "whole ones, gathered anew every step; zero2 divides all else, so give --strategy zero2"
+            )
+        if self.hang_timeout <= 0:
+            raise ValueError(f"hang_timeout must be positive, got {self.hang_timeout}")
+        for name in ("checkpoint_every", "probe_every", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
+    @property
+    def crew(self) -> cluster.Crew:
+        """How the run is worked on."""
+        assert self.strategy != "zero3"
+        return cluster.Crew(
+            workers=cluster.Workers.parse(str(self.workers)),
+            threads=self.threads,
+            device=self.device,
+            strategy=self.strategy,
+            hang_seconds=self.hang_timeout,
+            storage=self.storage,
+        )
+
     def absolute(self: Chosen) -> Chosen:
         """The same with paths that mean the same in a worker's directory, and the precision decided."""
-        return dataclasses.replace(self, data=self.data.resolve(), run=self.run.resolve(), precision=decided(self))
+        return dataclasses.replace(
+            self,
+            data=self.data.resolve(),
+            run=self.run.resolve(),
+            storage=self.storage and self.storage.resolve(),
+            checkpoints=self.checkpoints and absolute(self.checkpoints),
+            precision=decided(self),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +131,9 @@ class EncoderChange:
 
 # Options that say where and how a run is done, not what comes out.
 PRACTICAL = {
-    "run", "data", "workers", "threads", "device", "checkpoint_every", "probe_every", "log_every", "experiment",
-    "tracking_uri", "track", "seed", "precision", "hold_out",
+    "run", "data", "workers", "strategy", "hang_timeout", "storage", "checkpoints", "keep", "threads", "device",
+    "checkpoint_every", "probe_every", "log_every", "experiment", "tracking_uri", "track", "seed", "precision",
+    "hold_out",
 }  # fmt: skip
 
 
@@ -161,11 +205,11 @@ def execute(
     """
     manifest = dataset(options.data)
     splits.protocol(manifest.name, protocol)
-    if options.workers and groups % options.workers:
-        raise UserError(
-            f"--workers {options.workers} cannot share {groups} normalisation groups a step evenly; "
-            "choose a divisor of their number, or other sizes of batch and group"
-        )
+    crew = dataclasses.replace(options.crew, groups=groups)
+    try:
+        crew.workers.fitting(groups)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     about = {
         **result,
         "hold_out": options.hold_out,
@@ -198,13 +242,11 @@ def execute(
         )
     try:
         with claimed(options.run, about, made):
-            summary = cluster.run(
-                functools.partial(worker, options, tracking),
-                workers=options.workers,
-                threads=options.threads,
-                device=options.device,
-            )
-    except (ValueError, TrainingStopped) as error:
+            summary = cluster.run(functools.partial(worker, options, tracking), crew)
+    except Left as left:
+        print(left, file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except (ValueError, TrainingStopped, WorkerHung, WorkersLost) as error:
         if isinstance(error, DataError):
             raise
         raise UserError(str(error)) from error
@@ -273,8 +315,9 @@ def load_model(folder: Path) -> Model:
 def probe(
     encoder: torch.nn.Module, pipeline: Pipeline, options: Options, split: Protocol, strategy: Strategy
 ) -> Probe | None:
-    """Measures the encoder on held-out training subjects, on the first rank. None where they carry no labels."""
-    if not strategy.first:
+    """Measures the encoder on held-out training subjects, on the first rank. None where there are none with labels."""
+    views = index.read(options.data, dataset(options.data).index.file).views
+    if not strategy.first or not (split.fit(views).any() and split.held_out(views).any()):
         return None
     fit = Resident.load(options.data, select=split.fit, device=strategy.device, verify=False)
     held_out = Resident.load(options.data, select=split.held_out, device=strategy.device, verify=False)

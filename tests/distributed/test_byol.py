@@ -33,6 +33,9 @@ class Walks:
         generator = torch.Generator().manual_seed(seed)
         return Batch((self.view(generator), self.view(generator)), None, seed)
 
+    def keys(self, step: int, group: int) -> list[str]:
+        return [f"walk{step}-{group}-{clip}" for clip in range(4)]
+
     def view(self, generator: torch.Generator) -> Recordings:
         bodies = torch.tensor([1, 2, 1, 1])
         owner = torch.arange(4).repeat_interleave(bodies)

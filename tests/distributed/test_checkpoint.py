@@ -1,15 +1,16 @@
-"""Damage of every kind to the newest checkpoint: the one before it is used, and the user is told which file."""
+"""The store on a disk and on a pyarrow file system: damage of every kind, faults while writing, which ones stay."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from distributed.checkpoint import Checkpoints, State
+from distributed.checkpoint import Checkpoints, State, Writer
 from distributed.loop import train
 from distributed.strategy import Single
 from tests.distributed.toy import Listener, everything, toy_job
@@ -86,6 +87,110 @@ def test_a_run_resumes_from_the_one_before_to_the_same_numbers(tmp_path: Path, d
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert str(path) in listener.messages[0]
     assert "after 5 of 20 steps" in listener.messages[1]
+
+
+# ---------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda f: f.__name__)
+def test_on_a_pyarrow_file_system_as_on_a_disk(tmp_path: Path, damage: Callable[[Path], Path]) -> None:
+    pytest.importorskip("pyarrow")
+    said: list[str] = []
+    address = f"file://{tmp_path}/bucket"
+    checkpoints = Checkpoints(address, keep=2, warn=said.append)
+    assert checkpoints.newest() is None
+    for step in (10, 20, 30):
+        checkpoints.save(state(step))
+    assert checkpoints.steps() == [20, 30]
+    torch.testing.assert_close(checkpoints.load(30, torch.device("cpu"))._asdict(), state(30)._asdict())
+    assert said == []
+    path = damage(tmp_path / "bucket/step-00000030")
+    assert checkpoints.newest() == 20
+    assert len(said) == 1
+    assert f"{address}/step-00000030/{path.name}" in said[0]
+    checkpoints.save(state(30))
+    assert checkpoints.newest() == 30
+
+
+def test_where_nothing_can_be_renamed_the_mark_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    checkpoints = Checkpoints(f"file://{tmp_path}", keep=2, warn=lambda text: None)
+    checkpoints.save(state(10))
+    written: list[str] = []
+    write = checkpoints.place.write
+
+    def watched(name: str, put: Callable[..., object]) -> None:
+        assert checkpoints.newest() == 10
+        written.append(name)
+        write(name, put)
+
+    monkeypatch.setattr(checkpoints.place, "write", watched)
+    checkpoints.save(state(20))
+    assert written == [f"step-00000020/{name}" for name in ("state.pt", "manifest.json", "committed")]
+    assert checkpoints.newest() == 20
+
+
+def test_a_run_keeps_its_checkpoints_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    whole = toy_job(tmp_path / "whole")
+    expected = everything(whole, train(whole, Single()))
+    address = f"file://{tmp_path}/bucket"
+    train(toy_job(tmp_path / "run", steps=10, checkpoints=address), Single())
+    assert not (tmp_path / "run/checkpoints").exists()
+    again = toy_job(tmp_path / "run", checkpoints=address)
+    torch.testing.assert_close(everything(again, train(again, Single())), expected, rtol=0, atol=0)
+    assert sorted(path.name for path in (tmp_path / "bucket").iterdir()) == ["step-00000015", "step-00000020"]
+
+
+# ---------------------------------------------------------------------- the best, and writing beside the work
+
+
+def test_the_best_stays_beside_the_newest(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [], keep=2)
+    for step, score in ((10, 0.5), (20, 0.9), (30, None), (40, 0.7), (50, 0.8)):
+        checkpoints.save(state(step), score)
+    assert checkpoints.steps() == [20, 40, 50]
+    assert checkpoints.best() == 20
+    checkpoints.save(state(60), 0.95)
+    assert checkpoints.steps() == [50, 60]
+
+
+def test_the_loop_scores_checkpoints_by_the_probe(tmp_path: Path) -> None:
+    accuracy = iter([0.1, 0.9, 0.3, 0.4, 0.5])
+    train(toy_job(tmp_path, probe=lambda: {"knn": next(accuracy)}, probe_every=5, keep=1), Single())
+    assert store(tmp_path / "checkpoints", []).steps() == [5, 20]
+
+
+def test_writing_goes_on_beside_the_work_and_shows_the_state_at_its_step(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, [])
+    gate, saved = threading.Event(), list[int]()
+    checkpoints.held = gate.wait
+    writer = Writer(checkpoints, saved.append)
+    weight = torch.ones(3)
+    writer.put(State(10, 0.0, {"weight": weight}, {"state": [weight]}))
+    weight.zero_()  # training goes on
+    assert checkpoints.steps() == []
+    gate.set()
+    writer.wait()
+    assert saved == [10]
+    found = checkpoints.load(10, torch.device("cpu"))
+    assert found.method["weight"].tolist() == found.optimizer["state"][0].tolist() == [1, 1, 1]
+
+
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, save = Listener(), torch.save
+
+    def full(state: dict[str, object], file: object) -> None:
+        if state["step"] == 10:
+            raise OSError(28, "No space left on device")
+        save(state, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "save", full)
+    summary = train(toy_job(tmp_path, steps=15, keep=9), Single(screen=listener))
+    assert summary.steps == 15
+    path = tmp_path / "checkpoints/step-00000010"
+    assert f"{path} could not be written (No space left on device); the one before it stays." in listener.messages
+    assert store(tmp_path / "checkpoints", []).steps() == [5, 15]
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:

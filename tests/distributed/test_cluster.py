@@ -6,16 +6,23 @@ import functools
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from bonestrap.clips import Batch
-from distributed import cluster
+from distributed import cluster, connection
+from distributed.board import pickled, unpickled
+from distributed.cluster import Crew, Workers
 from distributed.loop import train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import read
 from tests.distributed.toy import ToyLoader, toy_job
+
+
+def crew(workers: int, **more: Any) -> Crew:
+    return Crew(**{"workers": Workers(workers, workers), "device": "cpu", **more})
 
 
 class DiesOnce(ToyLoader):
@@ -26,8 +33,11 @@ class DiesOnce(ToyLoader):
         self.mark = mark
 
     def group(self, step: int, group: int) -> Batch:
+        import ray
+
         if step == 7 and group == self.groups - 1 and not self.mark.exists():
-            self.mark.touch()
+            rank = torch.distributed.get_rank()
+            self.mark.write_text(f"{rank} (process {os.getpid()} on {ray.util.get_node_ip_address()})")
             os.kill(os.getpid(), signal.SIGKILL)
         return super().group(step, group)
 
@@ -40,7 +50,7 @@ def train_here(folder: Path, strategy: Strategy) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "method": job.method.state_dict(),
         "pid": os.getpid(),
-        "elsewhere": Path.cwd() != cluster.ROOT,
+        "elsewhere": Path.cwd() != connection.ROOT,
     }
 
 
@@ -48,7 +58,7 @@ def train_here(folder: Path, strategy: Strategy) -> dict[str, object]:
 def ray() -> object:
     """One connection for the tests here; `run` leaves a connection that it finds."""
     ray = pytest.importorskip("ray")
-    with cluster.connection(workers=2):
+    with connection.connection(workers=2):
         yield ray
 
 
@@ -59,7 +69,7 @@ def test_a_worker_that_dies_is_replaced_and_the_result_is_that_of_one_process(
 ) -> None:
     one = toy_job(tmp_path / "one")
     train(one, Single())
-    found = cluster.run(functools.partial(train_here, tmp_path), workers=2, threads=1, device="cpu")
+    found = cluster.run(functools.partial(train_here, tmp_path), crew(2, threads=1))
     assert (tmp_path / "died").exists()
     assert found["world"] == 2
     assert found["threads"] == 1
@@ -68,11 +78,11 @@ def test_a_worker_that_dies_is_replaced_and_the_result_is_that_of_one_process(
     torch.testing.assert_close(found["method"], one.method.state_dict(), rtol=0, atol=1e-4)
     losses = [[line["loss"] for line in read(run) if "loss" in line] for run in (tmp_path / "run", tmp_path / "one")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    error = capfd.readouterr().err
+    out, error = capfd.readouterr()
     assert (
-        "A worker process died, or could not be reached any more: starting again from the newest checkpoint (1 of 2)"
-        in error
+        f"Worker {(tmp_path / 'died').read_text()} died: starting again from the newest checkpoint (1 of 3)." in error
     )
+    assert "raylet" not in out
     assert f"Resuming {tmp_path / 'run'} after 5 of 20 steps." in error
     assert "toy 20/20  loss" in error
 
@@ -86,7 +96,7 @@ def complain(strategy: Strategy) -> None:
 @pytest.mark.usefixtures("ray")
 def test_an_exception_on_a_worker_is_raised_here_as_itself() -> None:
     with pytest.raises(FileNotFoundError) as it:
-        cluster.run(complain, workers=2, device="cpu")
+        cluster.run(complain, crew(2))
     assert str(it.value) == "shards/train-000.tar is missing: pack the recordings again."
     assert "On worker 1:" in "".join(it.value.__notes__)
 
@@ -98,22 +108,25 @@ class Unpicklable(Exception):
 
 def test_an_exception_that_cannot_travel_keeps_its_message() -> None:
     pytest.importorskip("ray")
-    error = cluster.unpickled(cluster.pickled(Unpicklable("a.tar", "torn"), rank=3))
+    error = unpickled(pickled(Unpicklable("a.tar", "torn"), rank=3))
     assert str(error) == "Unpicklable: a.tar: torn"
 
 
 def test_no_workers_is_this_process() -> None:
     before = torch.get_num_threads()
-    assert cluster.run(lambda strategy: (os.getpid(), strategy.world), workers=0, device="cpu") == (os.getpid(), 1)
+    assert cluster.run(lambda strategy: (os.getpid(), strategy.world), crew(0)) == (os.getpid(), 1)
     assert torch.get_num_threads() == before
 
 
 def test_impossible_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="number of workers is -1"):
-        cluster.run(lambda strategy: None, workers=-1)
+    for text in ("-1", "4:2", "0:2", "many", "2:"):
+        with pytest.raises(ValueError, match="workers must be"):
+            Workers.parse(text)
+    with pytest.raises(ValueError, match="--strategy zero1 divides state among workers: give --workers 2"):
+        cluster.run(lambda strategy: None, crew(0, strategy="zero1"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="No GPU is usable here"):
-        cluster.run(lambda strategy: None, workers=0, device="cuda")
+        cluster.run(lambda strategy: None, crew(0, device="cuda"))
 
 
 @pytest.mark.usefixtures("ray")
@@ -130,6 +143,6 @@ def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_workers_find_the_tree_unless_the_job_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    assert cluster.import_path() == {"PYTHONPATH": f"{cluster.ROOT}{os.pathsep}elsewhere"}
+    assert connection.import_path() == {"PYTHONPATH": f"{connection.ROOT}{os.pathsep}elsewhere"}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"env_vars": {"PYTHONPATH": "there"}}}')
-    assert cluster.import_path() == {}
+    assert connection.import_path() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from bonestrap.clips import Batch, Recordings
 from distributed.loop import Clock, TrainingStopped, train
 from distributed.strategy import Single, Strategy, additions_by_halves
 from distributed.tracking import read
+from distributed.watch import Alone, Left, Notice
 from tests.distributed.toy import (
     Killer,
     Listener,
@@ -280,8 +282,31 @@ def broken_on_rank_1(strategy: Strategy, folder: Path) -> str:
 
 def test_a_loss_that_is_not_finite_stops_every_rank_and_names_step_and_rank(tmp_path: Path, two_ranks: Ranks) -> None:
     for said in two_ranks(broken_on_rank_1, tmp_path):
-        assert "step 8 on rank 1" in said
+        assert "The loss is not finite at step 8 on rank 1, whose batch held walk7-2-0, walk7-2-1, " in said
         assert str(tmp_path / "run/checkpoints/step-00000005") in said
+    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["step-00000005"]
+
+
+class Explodes(ToyMethod):
+    """A finite loss whose gradient is not: 0 * log(0) differentiated."""
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        losses = super().forward(batch, step)
+        if step == 7:
+            losses["loss"] = losses["loss"] + (self.head.bias.sum() * 0).sqrt()
+        return losses
+
+
+def explodes_on_rank_1(strategy: Strategy, folder: Path) -> str:
+    method = Explodes() if strategy.rank == 1 else ToyMethod()
+    with pytest.raises(TrainingStopped) as stopped:
+        train(toy_job(folder / "run", method=method, log_every=10), strategy)
+    return str(stopped.value)
+
+
+def test_a_gradient_that_explodes_names_the_rank_on_which_it_did(tmp_path: Path, two_ranks: Ranks) -> None:
+    for said in two_ranks(explodes_on_rank_1, tmp_path):
+        assert "A gradient is not finite at step 8 on rank 1, whose batch held walk7-2-0, walk7-2-1, " in said
     assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["step-00000005"]
 
 
@@ -292,7 +317,7 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
             if step == 9:  # the loss was still finite, the update was not
                 self.head.weight.data[0, 0] = float("inf")
 
-    with pytest.raises(TrainingStopped, match="parameter is not finite after step 10 on rank 0"):
+    with pytest.raises(TrainingStopped, match="A parameter is not finite at step 10 on rank 0"):
         train(toy_job(tmp_path, method=Overflows()), Single())
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
 
@@ -359,12 +384,69 @@ def test_device_hours_leave_out_probes_and_add_up_over_resumes(tmp_path: Path) -
         time.sleep(0.5)
         return {"knn": 0.5}
 
+    began = time.monotonic()
     first = train(toy_job(tmp_path, steps=5, probe=slow, probe_every=2), Single())
-    assert 0 < first.device_hours * 3600 < 0.5
+    assert 0 < first.device_hours * 3600 < time.monotonic() - began - 4 * 0.5  # probes at 0, 2, 4 and 5
     second = train(toy_job(tmp_path, steps=10, probe=slow, probe_every=100), Single())
     assert second.device_hours > first.device_hours
     assert [line["step"] for line in read(tmp_path) if "knn" in line] == [0, 2, 4, 5, 10]
     assert second.metrics["knn"] == 0.5
+
+
+def test_device_hours_of_work_that_a_kill_undid_are_kept(tmp_path: Path) -> None:
+    train(toy_job(tmp_path, steps=5), Single())
+    paid = 123.0
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 9, "time": time.time(), "device_hours": paid}) + "\n")
+    again = train(toy_job(tmp_path, steps=10), Single())
+    assert paid < again.device_hours < paid + 0.1
+    hours = [line["device_hours"] for line in read(tmp_path) if "device_hours" in line]
+    assert hours == sorted(hours)
+
+
+def test_sigterm_is_answered_by_a_checkpoint(tmp_path: Path) -> None:
+    class Terminated(ToyLoader):
+        def group(self, step: int, group: int) -> Batch:
+            if (step, group) == (6, 1):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().group(step, group)
+
+    whole = toy_job(tmp_path / "whole")
+    expected = everything(whole, train(whole, Single()))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Left, match="stopped after 7 of 20 steps: the same command goes on"):
+        train(toy_job(tmp_path / "run", loader=Terminated(), checkpoint_every=100), Single())
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000007"]
+    assert list(read(tmp_path / "run"))[-1]["status"] == "killed"
+    again = toy_job(tmp_path / "run")
+    same(everything(again, train(again, Single())), expected)
+
+
+class Told(Alone):
+    """A watch that is warned of a preemption while the given step is computed."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.when, self.step = at, -1
+
+    def at(self, step: int, doing: str) -> None:
+        self.step = step
+
+    def notice(self) -> Notice:
+        return Notice(save=self.step == self.when)
+
+
+def warned_on_rank_1(strategy: Strategy, folder: Path) -> int:
+    strategy.watch = Told(at=6 if strategy.rank == 1 else -9)
+    return train(toy_job(folder / "run", checkpoint_every=100), strategy).steps
+
+
+def test_a_preemption_notice_to_one_rank_is_answered_by_a_checkpoint_of_all(tmp_path: Path, two_ranks: Ranks) -> None:
+    assert two_ranks(warned_on_rank_1, tmp_path) == [20, 20]
+    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["step-00000007", "step-00000020"]
+    step = torch.load(tmp_path / "run/checkpoints/step-00000007/state.pt", weights_only=True)["method"]["count"]
+    assert step == 7
 
 
 def test_clock_counts_every_rank_and_no_pause() -> None:

@@ -87,11 +87,16 @@ def test_probe_measures_in_evaluation_mode_and_leaves_no_trace() -> None:
     assert encoder.training
 
 
-def test_probe_sounds_the_alarm() -> None:
+def test_probe_sounds_the_alarm_once_and_not_for_a_dip() -> None:
     said: list[str] = []
     encoder = Encoder()
-    encoder.dead = True
-    assert make(encoder, said)()["rank"] == 0
+    probe = make(encoder, said)
+    for dead in (True, True, False, True, True):
+        encoder.dead = dead
+        assert (probe()["rank"] == 0) == dead
+    assert said == []
+    probe()
+    probe()
     assert len(said) == 1
     assert "collapsed" in said[0]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from distributed.cluster import Tasks, connection
+from distributed.cluster import Tasks
+from distributed.connection import connection
 from shards.errors import DataError
 
 pytest.importorskip("ray")

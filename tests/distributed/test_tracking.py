@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bonestrap.clips import Batch
-from distributed import tracking
+from distributed import delivery
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single
 from distributed.tracking import Dataset, Journal, Tracking, about, add, default_uri, read, replay, run_id
@@ -34,8 +34,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a day-long run, for a run of a second."""
-    monkeypatch.setattr(tracking, "SEND_SECONDS", 0.05)
-    monkeypatch.setattr(tracking, "RETRY_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr(delivery, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05, 0.1))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
@@ -122,7 +122,7 @@ def test_what_is_measured_later_joins_the_run(tmp_path: Path, client: Any) -> No
 
 
 def test_long_journals_go_in_several_calls(tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "BATCH", 20)
+    monkeypatch.setattr(delivery, "BATCH", 20)
     train(toy_job(tmp_path, tracking=tracked(client)), Single())
     assert len(client.get_metric_history(run_id(tmp_path), "loss")) == 20
 
@@ -206,10 +206,10 @@ import sys
 for name in ("ray", "mlflow", "webdataset", "tqdm", "scipy", "sklearn", "matplotlib", "pandas"):
     sys.modules[name] = None
 from pathlib import Path
-from distributed import cluster
+from distributed.cluster import Crew, run
 from distributed.loop import train
 from tests.distributed.toy import toy_job
-print(cluster.run(lambda strategy: train(toy_job(Path(sys.argv[1]), steps=3), strategy).steps, workers=0, threads=1))
+print(run(lambda strategy: train(toy_job(Path(sys.argv[1]), steps=3), strategy).steps, Crew(threads=1)))
 """
 
 

@@ -42,6 +42,9 @@ class ToyLoader:
         recordings = Recordings(frames, rows, torch.ones_like(rows), rows, self.group_size)
         return Batch((recordings,), None, seed)
 
+    def keys(self, step: int, group: int) -> list[str]:
+        return [f"walk{step}-{group}-{clip}" for clip in range(self.group_size)]
+
 
 class ToyMethod(Method):
     """BYOL in miniature: online encoder, EMA target, moments of the target's only normalised layer."""

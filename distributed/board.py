@@ -1,0 +1,264 @@
+"""Between the workers and the terminal: an actor that hears where each rank is and passes on what is said.
+
+It tells a hang from slow work: all ranks wait for each other several times a step, so when none has moved for long, the
+one that is furthest behind is what the others wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from distributed.lease import Job
+from distributed.progress import Screen
+from distributed.watch import Notice
+
+POLL_SECONDS = 0.3
+STARTING_SECONDS = 900.0  # at least, before workers that are still reading their data count as hung
+
+
+class WorkerHung(RuntimeError):
+    """No worker has moved for longer than the hang timeout; the message names the one that the others wait for."""
+
+
+class Position(NamedTuple):
+    """How far a rank has come, in the order of the loop."""
+
+    step: int = -1
+    place: int = 0  # in the step
+    doing: str = "starting"
+
+
+class Presence(NamedTuple):
+    """Where a rank lives."""
+
+    pid: int
+    node: str  # Ray's id
+    address: str
+    log: str  # the file of its standard error, on its machine
+
+
+class Told(NamedTuple):
+    """The board's answer to a beat."""
+
+    leave: bool
+    over: bool  # a worker has hung: end this process
+
+
+class Board:
+    """The actor's state. One board an attempt."""
+
+    def __init__(self, world: int, hang_seconds: float) -> None:
+        self.world, self.hang_seconds = world, hang_seconds
+        self.messages: list[str] = []
+        self.line: tuple[str, bool] | None = None
+        self.error: bytes | None = None
+        self.present: dict[int, Presence] = {}
+        self.positions: dict[int, Position] = {}
+        self.moved: dict[int, float] = {}  # when each rank's position last changed, by this process's clock
+        self.stacks: dict[int, str] = {}
+        self.leaving = self.over = False
+        self.newest = 0  # step of the newest checkpoint
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def status(self, text: str, last: bool) -> None:
+        self.line = (text, last)
+
+    def fail(self, error: bytes) -> None:
+        self.error = self.error or error
+
+    def first_error(self) -> bytes | None:
+        return self.error
+
+    def arrive(self, rank: int, presence: Presence) -> None:
+        self.present[rank] = presence
+
+    def presences(self) -> dict[int, Presence]:
+        return self.present
+
+    def saved(self, step: int) -> None:
+        self.newest = max(self.newest, step)
+
+    def newest_saved(self) -> int:
+        return self.newest
+
+    def ask_to_leave(self) -> None:
+        self.leaving = True
+
+    def take(self) -> tuple[list[str], tuple[str, bool] | None]:
+        """What was said since the last call."""
+        said = (self.messages, self.line)
+        self.messages, self.line = [], None
+        return said
+
+    def beat(self, rank: int, position: Position, stack: str) -> Told:
+        """A rank says where it is, every second or so, on a thread beside its work."""
+        now = time.monotonic()
+        if self.positions.get(rank) != position:
+            self.positions[rank], self.moved[rank] = position, now
+        self.stacks[rank] = stack
+        if not self.over and (said := self.hang(now)):
+            self.over = True
+            self.fail(pickled(WorkerHung(said)))
+        return Told(self.leaving, self.over)
+
+    def hang(self, now: float) -> str:
+        """What to say of a hang; empty as long as any rank has moved lately."""
+        still = now - max(self.moved.values())
+        at = [self.positions.get(rank, Position()) for rank in range(self.world)]
+        behind = min(at)
+        patience = self.hang_seconds if behind.step >= 0 else max(self.hang_seconds, STARTING_SECONDS)
+        if still < patience:
+            return ""
+        ranks = [rank for rank in range(self.world) if at[rank] == behind]
+        where = f"step {behind.step + 1}, {behind.doing}"
+        if len(ranks) == self.world:
+            return (
+                f"No worker has moved for {still:.0f} s and none is behind ({where}): "
+                "the network between them may be broken; the same command goes on from the newest checkpoint."
+            )
+        stack = self.stacks.get(ranks[0], "")
+        return (
+            f"Worker {' and '.join(map(str, ranks))} has hung at {where}: nothing has moved for {still:.0f} s while "
+            "the others wait for it; the same command goes on from the newest checkpoint."
+            + (f"\nIt stands at:\n{stack}" if stack else "")
+        )
+
+
+def new_board(world: int, hang_seconds: float) -> Any:
+    import ray
+
+    return ray.remote(num_cpus=0)(Board).remote(world, hang_seconds)
+
+
+class BoardScreen:
+    """The first worker's screen: sends to the board and waits for nothing."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+
+    def status(self, text: str, *, last: bool = False) -> None:
+        self.board.status.remote(text, last)
+
+    def message(self, text: str) -> None:
+        self.board.message.remote(text)
+
+
+class BoardWatch:
+    """A worker's side of the board. Machines that will be taken away are told of by Ray."""
+
+    def __init__(self, board: Any, rank: int, job: Job, hang_seconds: float) -> None:
+        self.board, self.rank, self.job = board, rank, job
+        self.hang_seconds = hang_seconds
+        self.position, self.moved = Position(), time.monotonic()
+        self.leave = False
+        self.warned: Any = None  # the preemption that was already answered
+        self.over = threading.Event()
+        self.worker = threading.get_ident()
+        threading.Thread(target=self.beat, name="watch", daemon=True).start()
+
+    def beat(self) -> None:
+        import ray
+
+        pause = min(1.0, self.hang_seconds / 5)
+        while not self.over.wait(pause):
+            stuck = time.monotonic() - self.moved > self.hang_seconds / 2
+            with suppress(ray.exceptions.RayError):
+                told = ray.get(self.board.beat.remote(self.rank, self.position, self.stack() if stuck else ""))
+                self.leave = told.leave
+                if told.over:
+                    os._exit(1)  # nothing else ends a thread that waits in a collective
+
+    def stack(self) -> str:
+        """Where the training thread stands, the innermost calls."""
+        frame = sys._current_frames().get(self.worker)
+        return "".join(traceback.format_stack(frame)[-4:]) if frame else ""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        self.worker = threading.get_ident()
+        try:
+            yield
+        finally:
+            self.at(self.position.step, "ending")
+
+    def at(self, step: int, doing: str) -> None:
+        place = self.position.place + 1 if step == self.position.step else 0
+        self.position, self.moved = Position(step, place, doing), time.monotonic()
+
+    def notice(self) -> Notice:
+        from ray import train
+
+        ask = getattr(train, "get_preemption_info", None)  # not in every version
+        info = ask() if ask else None
+        new = info is not None and info != self.warned
+        if new:
+            self.warned = info
+            if self.rank == 0:
+                self.board.message.remote("A machine will be taken away: writing a checkpoint.")
+        return Notice(save=new, leave=self.leave)
+
+    def saved(self, step: int) -> None:
+        self.board.saved.remote(step)
+
+    def close(self) -> None:
+        self.over.set()
+
+
+@contextmanager
+def carried(board: Any, screen: Screen) -> Iterator[None]:
+    """While open, show on `screen` what arrives on the board."""
+    import ray
+
+    over = threading.Event()
+
+    def show() -> None:
+        messages, line = ray.get(board.take.remote())
+        for text in messages:
+            screen.message(text)
+        if line is not None:
+            screen.status(line[0], last=line[1])
+
+    def follow() -> None:
+        while not over.wait(POLL_SECONDS):
+            with suppress(ray.exceptions.RayError):
+                show()
+
+    thread = threading.Thread(target=follow, name="screen", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(ray.exceptions.RayError):
+            show()
+
+
+def pickled(error: BaseException, rank: int | None = None) -> bytes:
+    """An exception with its traceback as a note, as bytes that the other side can always read."""
+    from ray import cloudpickle
+
+    if rank is not None:
+        error.add_note(f"On worker {rank}:\n{''.join(traceback.format_exception(error))}")
+    bare = error.with_traceback(None)
+    bare.__cause__ = bare.__context__ = None
+    with suppress(Exception):
+        data = cloudpickle.dumps(bare)
+        if isinstance(cloudpickle.loads(data), BaseException):
+            return data
+    return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def unpickled(data: bytes) -> Any:
+    from ray import cloudpickle
+
+    return cloudpickle.loads(data)

@@ -1,0 +1,73 @@
+"""The Ray cluster that a command works on: the one it was submitted to, or one of its own on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # at the default of 2 s the end and a failure are noticed late
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # then the number of workers is chosen anew
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "180",  # at the default of 30 s a start fails on a machine that is busy
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def connection(workers: int) -> Iterator[None]:
+    """Connect to the cluster of `RAY_ADDRESS` (as inside a submitted job) or start one here, and leave it as it was."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    common = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": import_path()}}
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address, **common)
+    else:
+        cores = max(os.cpu_count() or 1, workers)
+        ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
+    hush()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def hush() -> None:
+    """Keep Ray's paragraphs about killed processes from the terminal: what has happened is said here in one line."""
+    with suppress(ImportError):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *arguments, **options: None
+
+
+def import_path() -> dict[str, str]:
+    """The environment in which a worker finds `launch`, `distributed`, `shards` and `bonestrap`.
+
+    A submitted job may set the path itself; Ray refuses to set a variable twice.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    if "PYTHONPATH" in ((job.get("runtime_env") or {}).get("env_vars") or {}):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def room(resource: str) -> int:
+    """How many workers with one `resource` each ("CPU", "GPU") the nodes hold that will stay."""
+    import ray
+
+    leaving: set[str] = set()
+    with suppress(AttributeError):  # not a public name of Ray's
+        leaving = set(ray._private.state.state.get_draining_nodes())
+    nodes = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving)
+    return sum(int(node["Resources"].get(resource, 0)) for node in nodes)

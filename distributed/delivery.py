@@ -1,0 +1,214 @@
+"""From a run's journal to MLflow: every point with its own time, through outages, again until it has arrived."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed.journal import JOURNAL, metrics
+
+ABOUT = "tracking.json"
+SEND_SECONDS = 2.0  # between two sendings of new points
+RETRY_SECONDS = (2.0, 30.0)  # between attempts during an outage: the first, and the longest after doubling
+LAST_SECONDS = 20.0  # how long the end of a run waits for the last points to arrive
+BATCH = 1000  # points that MLflow takes in one call; parameters and tags: 100
+PASSING = (408, 425, 429)  # HTTP's refusals that mean: not now
+
+
+def about(run: Path) -> dict[str, Any]:
+    """The contents of `RUN/tracking.json`; empty if the run is not tracked."""
+    path = run / ABOUT
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def save_about(run: Path, told: Mapping[str, Any]) -> None:
+    aside = run / f".{ABOUT}.writing"
+    aside.write_text(json.dumps(told, indent=1))
+    aside.replace(run / ABOUT)
+
+
+def database(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///"))
+
+
+class Delivery:
+    """Sends a run's journal to one MLflow server, each point once per process, from the first line on.
+
+    A point that MLflow already has is stored once, so starting over after a resume does no harm.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.told = run, about(run)
+        self.client: Any = None
+        self.id = ""
+        self.sent = 0  # bytes of the journal
+
+    def send(self) -> None:
+        """Deliver what the journal has gained. Raises what MLflow raises; the next call goes on where this one fell."""
+        if self.client is None:
+            self.connect()
+        from mlflow.entities import Metric
+
+        for lines, end in self.batches():
+            points = [
+                Metric(name, value, round(line["time"] * 1000), line["step"])
+                for line in lines
+                for name, value in metrics(line).items()
+            ]
+            if points:
+                self.client.log_batch(self.id, metrics=points)
+            for line in lines:
+                if "status" in line:
+                    self.end(line["status"], line["time"])
+            self.sent = end
+
+    def end(self, status: str, when: float) -> None:
+        """Say how the run ended: "finished", "failed" or "killed"."""
+        self.client.set_terminated(self.id, status.upper(), end_time=round(when * 1000))
+
+    def batches(self) -> Iterator[tuple[list[dict[str, Any]], int]]:
+        """What the journal has gained, as lines that fit one call, each with the place in the file where they end."""
+        lines: list[dict[str, Any]] = []
+        with (self.run / JOURNAL).open("rb") as file:
+            file.seek(end := self.sent)
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    break  # being written
+                line = json.loads(raw)
+                if lines and sum(map(len, lines)) + len(line) > BATCH:
+                    yield lines, end
+                    lines = []
+                lines.append(line)
+                end += len(raw)
+        if lines:
+            yield lines, end
+
+    def connect(self) -> None:
+        """Find this directory's run on the server, or make it; a run that a kill has left is taken up again."""
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by default a call blocks for four minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        for name in ("mlflow", "alembic"):  # the tables of a new database are not news to the user
+            logging.getLogger(name).setLevel(logging.ERROR)
+        uri = self.told["uri"]
+        client = MlflowClient(tracking_uri=uri)
+        self.id = self.told["runs"].get(uri, "")
+        try:
+            found = self.id and client.get_run(self.id).info.lifecycle_stage == "active"
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            found = False
+        if found:
+            client.update_run(self.id, status="RUNNING")
+        else:
+            born = round(self.told["created"] * 1000)
+            made = client.create_run(self.experiment(client, uri), start_time=born, run_name=self.told["name"])
+            self.id = made.info.run_id
+            self.told["runs"][uri] = self.id
+            save_about(self.run, self.told)
+        self.describe(client)
+        self.client = client
+
+    def experiment(self, client: Any, uri: str) -> str:
+        """The experiment's id. Artifacts of a local database lie beside it, not in a worker's working directory."""
+        found = client.get_experiment_by_name(self.told["experiment"])
+        if found is not None:
+            return found.experiment_id
+        place = (database(uri).parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
+        return client.create_experiment(self.told["experiment"], artifact_location=place)
+
+    def describe(self, client: Any) -> None:
+        """Parameters, tags and the data set. MLflow refuses another value of a parameter: it becomes a tag."""
+        from mlflow import entities
+
+        known = client.get_run(self.id)
+        params = {key: value for key, value in self.told["params"].items() if key not in known.data.params}
+        changed = {
+            f"resumed.{key}": value
+            for key, value in self.told["params"].items()
+            if known.data.params.get(key, value) != value
+        }
+        tags = {**self.told["tags"], **changed, "bonestrap.run_dir": str(self.run)}
+        client.log_batch(self.id, tags=[entities.RunTag(key, str(value)) for key, value in tags.items()])
+        names = sorted(params)
+        for begin in range(0, len(names), 100):
+            part = [entities.Param(name, params[name]) for name in names[begin : begin + 100]]
+            client.log_batch(self.id, params=part)
+        data = self.told["dataset"]
+        if data and not known.inputs.dataset_inputs:
+            dataset = entities.Dataset(data["name"], data["digest"], "local", json.dumps({"uri": data["source"]}))
+            client.log_inputs(self.id, [entities.DatasetInput(dataset)])
+
+
+class Postman(threading.Thread):
+    """Delivers while the run goes on, through outages, and tells the user once of each.
+
+    An outage passes and is waited for. A refusal (no permission, a name that is not allowed) does not, so the server is
+    not asked again: the user is told why, and the journal waits for a `replay`.
+    """
+
+    def __init__(self, run: Path, say: Callable[[str], None]) -> None:
+        super().__init__(name="tracking", daemon=True)
+        self.delivery, self.say = Delivery(run), say
+        self.over = threading.Event()
+        self.away = ""  # the outage's reason
+        self.refused = False
+
+    def run(self) -> None:
+        pause, retry = SEND_SECONDS, RETRY_SECONDS[0]
+        where = f"MLflow at {self.delivery.told['uri']}"
+        while True:
+            ending = self.over.is_set()  # before sending, so that the last lines are sent after it
+            try:
+                self.delivery.send()
+                if self.away:
+                    self.say(f"{where} is back: the journal has been replayed.")
+                self.away, pause, retry = "", SEND_SECONDS, RETRY_SECONDS[0]
+            except ImportError:
+                self.say(f"MLflow is not installed: the run is recorded in {self.delivery.run / JOURNAL} alone.")
+                return
+            except Exception as error:  # whatever MLflow, its database or the network raises must not stop a run
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                if refusal(error):
+                    self.refused = True
+                    self.say(
+                        f"{where} refuses the run ({reason}); the run goes on, and {self.later()} once that is mended."
+                    )
+                    return
+                if not self.away:
+                    self.say(f"{where} does not answer; the run goes on.")
+                self.away = reason
+                pause, retry = retry, min(2 * retry, RETRY_SECONDS[1])
+            if ending:
+                return
+            self.over.wait(pause)
+
+    def later(self) -> str:
+        return f"nothing is lost: `python -m distributed.tracking {self.delivery.run}` sends it"
+
+    def finish(self) -> None:
+        """Deliver the last points, or say where they wait."""
+        self.over.set()
+        self.join(LAST_SECONDS)
+        if not self.refused and (self.away or self.is_alive()):
+            self.say(
+                f"MLflow at {self.delivery.told['uri']} has not taken everything ({self.away or 'it is slow'}); "
+                f"{self.later()} when the server is back."
+            )
+
+
+def refusal(error: Exception) -> bool:
+    """Whether a server has understood and will not: HTTP's 4xx, but for those that ask to try again."""
+    status = getattr(error, "get_http_status_code", None)
+    code = status() if callable(status) else 0
+    return 400 <= code < 500 and code not in PASSING

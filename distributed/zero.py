@@ -1,0 +1,185 @@
+"""DeepSpeed's ZeRO 1 and 2: the optimizer's state (and with 2 the gradients) divided among the ranks.
+
+Nothing else in the tree imports deepspeed. The parameters, the moving average of the target and all batch statistics
+are whole and in fp32 on every rank; bf16 is a matter of autocast. A step adds the same gradients in the same order as
+DDP does, and a checkpoint holds the optimizer's state whole and by parameter, so runs change strategy in the middle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from distributed.progress import Screen
+from distributed.strategy import DDP, UNEVEN, Strategy
+from distributed.watch import Watch
+
+# What one value's update depends on: that value's gradient and state alone. ZeRO hands out flat slices of all
+# parameters, in which an optimizer cannot see where one ends and the next begins.
+ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+BUCKET = 50_000_000  # values reduced at a time
+
+
+class ZeRO(DDP):
+    """`stage` 1 divides the optimizer's state, 2 the gradients as well."""
+
+    def __init__(
+        self,
+        stage: Literal[1, 2],
+        device: torch.device | str = "cpu",
+        screen: Screen | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__(device, screen, watch)
+        self.stage = stage
+        self.last = False
+        self.engine: Any = None
+        self.parameters: list[nn.Parameter] = []  # in the optimizer's order
+
+    def wrap(
+        self, method: nn.Module, optimizer: torch.optim.Optimizer, groups: int
+    ) -> Callable[..., dict[str, Tensor]]:
+        """Raises ValueError for an optimizer whose step needs whole parameters, such as LARS."""
+        import torch.distributed as dist
+
+        if type(optimizer) not in ELEMENTWISE:
+            raise ValueError(
+                f"{type(optimizer).__name__} cannot be used with ZeRO, which flattens all parameters and hands each "
+                "rank a slice: a step that needs a parameter's norm would take that of the slice; use --strategy ddp."
+            )
+        for buffer in method.buffers():
+            dist.broadcast(buffer, src=0)
+        deepspeed = loaded(self.device)
+        Strategy.wrap(self, method, optimizer, groups)
+        for p in self.gradients.parameters:  # before DeepSpeed's own hooks, which take the gradient away
+            p.register_post_accumulate_grad_hook(self.complete)
+        for p in method.parameters():  # it flattens them all, and cannot send one in another layout
+            p.data = p.data.contiguous()
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state = optimizer.state_dict()["state"]
+        optimizer.state.clear()
+        self.engine, *_ = deepspeed.initialize(
+            model=method,
+            optimizer=optimizer,
+            dist_init_required=False,
+            config={
+                "train_micro_batch_size_per_gpu": 1,
+                "zero_optimization": {
+                    "stage": self.stage,
+                    "reduce_bucket_size": BUCKET,
+                    "allgather_bucket_size": BUCKET,
+                    "overlap_comm": False,
+                },
+                "zero_allow_untested_optimizer": True,
+                "steps_per_print": 2**62,
+            },
+        )
+        self.restore(optimizer, state)
+
+        def forward(*inputs: Any) -> dict[str, Tensor]:
+            return (self.engine if self.last else method)(*inputs)
+
+        return forward
+
+    def complete(self, p: Tensor) -> None:
+        """The last group's gradient of one parameter has come: add the other groups'."""
+        assert isinstance(p, nn.Parameter)
+        assert p.grad is not None
+        self.gradients.add_to([p])
+        self.norms.append(p.grad.norm())
+        self.reached.add(p)
+
+    @contextmanager
+    def accumulate(self, *, last: bool) -> Iterator[None]:
+        self.last = last
+        self.reached: set[nn.Parameter] = set()
+        yield
+        if last:
+            if any(p not in self.reached for older in self.gradients.aside for p in older):
+                raise RuntimeError(UNEVEN)
+            self.gradients.aside.clear()
+            self.gradients.groups = 0
+        else:
+            self.gradients.put_aside()
+
+    def backward(self, loss: Tensor) -> None:
+        """All but the last group go past DeepSpeed; with the last it takes the sums of this rank's groups."""
+        if self.last:
+            self.engine.backward(loss * self.world)  # it takes means over the ranks
+            return
+        parameters = self.gradients.parameters
+        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            p.grad = gradient
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.engine.step()
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """As plain torch writes it: every rank gathers every parameter's state, one after the other."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        groups: list[dict[str, Any]] = []
+        state: dict[int, dict[str, Any]] = {}
+        index = 0
+        for group in optimizer.param_groups:
+            flat = {
+                key: value for key, value in optimizer.state.get(group["params"][0], {}).items() if value is not None
+            }
+            count = len(self.engine.optimizer.bit16_groups[len(groups)])
+            for number in range(index, index + count):
+                p = self.parameters[number]
+                if flat:
+                    state[number] = {
+                        key: safe_get_full_optimizer_state(p, key) if divided(value) else value
+                        for key, value in flat.items()
+                    }
+            rest = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**rest, "params": list(range(index, index + count))})
+            index += count
+        return {"state": state, "param_groups": groups}
+
+    def restore(self, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
+        """Divide an optimizer's state, whole and by parameter, among the ranks."""
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        if not state:
+            return
+        index = 0
+        for flat, parameters in zip(
+            self.engine.optimizer.single_partition_of_fp32_groups, self.engine.optimizer.bit16_groups, strict=True
+        ):
+            whole = state.get(index, {})
+            for key, value in whole.items():
+                if value is not None:
+                    optimizer.state[flat][key] = torch.zeros_like(flat) if divided(value) else value
+            index += len(parameters)
+        self.engine.optimizer._lazy_init_hp_params_optimizer_state()
+        for number, p in enumerate(self.parameters):
+            for key, value in state.get(number, {}).items():
+                if divided(value):
+                    safe_set_full_optimizer_state(p, value.to(p.device), key)
+
+
+def divided(value: Any) -> bool:
+    """Whether an entry of the optimizer's state belongs to values one by one; a step count belongs to all."""
+    return isinstance(value, Tensor) and value.ndim > 0
+
+
+def loaded(device: torch.device) -> Any:
+    """DeepSpeed on the process group that is there, silent, and on a CPU without compiling anything."""
+    if device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ.setdefault("LOCAL_RANK", "0")
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    import deepspeed
+
+    # On a CPU its first collective would be compiled for most of a minute, and fail where there is no compiler.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", auto_mpi_discovery=False, verbose=False)
+    return deepspeed
