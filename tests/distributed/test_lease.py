@@ -76,9 +76,10 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_free_at_once(
     tmp_path: Path, hold: Callable[..., Lease]
 ) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from distributed import lease; from distributed.lease import *\n"
+        "import sys, time; from pathlib import Path; from distributed import lease; lease.RENEW_SECONDS = 0.1\n"
+        "held = lease.Lease(Path(sys.argv[1]), lease.Job('first'), print); held.take()\n"
+        "print('held', flush=True); time.sleep(60)"
     )
-    script += "lease.RENEW_SECONDS = 0.1; Lease(Path(sys.argv[1]), Job('first'), print).take(); print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,

@@ -107,7 +107,7 @@ def test_every_tensor_loaded_equals_the_one_saved(tmp_path: Path, two_ranks: Ran
         momenta(plain.optimizer.state_dict()),
         momenta(saved["optimizer"]),
         rtol=0,
-        atol=0,  # type: ignore[arg-type]
+        atol=0,
     )
     again, _ = two_ranks(loaded_by_zero, tmp_path)
     torch.testing.assert_close(again["method"], saved["method"], rtol=0, atol=0)
