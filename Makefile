@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test chaos lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: $(VENV)/.for-demo ## unlabelled recordings to a compact recogniser, in min
 
 test: lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.for-test ## kill workers, machines, disks and servers under a run, and see it go on: half an hour
+	$(BIN)/python -m pytest -m chaos -s tests/distributed
 
 lint: $(VENV)/.for-test ## style, types, and which package may import which
 	$(BIN)/ruff check
