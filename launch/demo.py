@@ -66,12 +66,12 @@ def main(options: Options) -> None:
     command("pretrain.py", "demo", *common, "--run", runs / "pretrained", *workers)
     command("evaluate.py", "linear", "--model", runs / "pretrained", "--data", data, "--pictures", pictures)
 
-    few = ["--model", runs / "pretrained", *common, "--labels", LABELS, "--threads", 1]
+    few = ["--model", runs / "pretrained", *common, "--labels", LABELS, "--steps", 400, "--threads", 1]
     scratch = [
         ("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide"),
         ("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact"),
     ]
-    student = ["--encoder.width", STUDENT, "--epochs", 40, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
+    student = ["--encoder.width", STUDENT, "--epochs", 30, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
     with ThreadPoolExecutor(1) as beside:
         say(f"3. A teacher from {LABELS:.0%} of the labels; beside it, the same networks from scratch")
         baselines = beside.submit(in_order, scratch, runs / "scratch.log")
