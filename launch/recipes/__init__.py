@@ -87,7 +87,7 @@ def own() -> Recipe:
     return Recipe(
         protocol="split",
         clip=ClipConfig(frames=32, fit=True),
-        encoder=STGCNConfig(width=0.5),
+        encoder=STGCNConfig(width=0.25),
         method=BYOLConfig(projection=128, norm=True, momentum=0.95),
         schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.05, predictor_rate=5.0),
     )
@@ -100,7 +100,7 @@ def demo() -> Recipe:
         clip=ClipConfig(frames=16, fit=True, own_pose=True),
         encoder=STGCNConfig(width=0.25),
         method=BYOLConfig(projection=128, norm=True, momentum=0.95),
-        schedule=Schedule(epochs=160, batch=64, group=32, learning_rate=0.05, warmup=10, predictor_rate=5.0),
+        schedule=Schedule(epochs=240, batch=64, group=32, learning_rate=0.05, warmup=10, predictor_rate=5.0),
     )
 
 
