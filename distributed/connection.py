@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+TRIES = 3  # to start Ray on this machine
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # at the default of 2 s the end and a failure are noticed late
@@ -15,7 +17,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "180",  # at the default of 30 s a start fails on a machine that is busy
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -34,13 +35,26 @@ def connection(workers: int) -> Iterator[None]:
     if address := os.environ.get("RAY_ADDRESS"):
         ray.init(address, **common)
     else:
-        cores = max(os.cpu_count() or 1, workers)
-        ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
+        start_here(max(os.cpu_count() or 1, workers), common)
     hush()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def start_here(cores: int, common: dict[str, Any]) -> None:
+    """A cluster of this machine alone. Ray gives its processes half a minute, too little where others are busy."""
+    import ray
+
+    for tries in range(TRIES):
+        try:
+            ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
+            return
+        except Exception as error:
+            if tries + 1 == TRIES or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
 
 
 def hush() -> None:

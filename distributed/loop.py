@@ -122,6 +122,12 @@ def train(job: Job, strategy: Strategy) -> Summary:
         writer = Writer(store, watch.saved)
         closing.callback(writer.wait)
 
+        def last_good() -> str | None:
+            """The newest checkpoint, once it is written; asked on the first rank."""
+            writer.wait()
+            steps = store.steps()
+            return store.path(steps[-1]) if steps else None
+
         def probe(step: int) -> dict[str, float]:
             """Measure the encoder on the first rank, while the others wait at their next collective."""
             if journal is None or job.probe is None:
@@ -168,7 +174,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             leaving = False
             if saving or probing or done % job.log_every == 0:
                 lease.raise_if_lost()
-                values, notice = meter.read(strategy, clock, method, store, loader)
+                values, notice = meter.read(strategy, clock, method, loader, last_good)
                 saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
                 values["device_hours"] = clock.device_seconds / 3600
@@ -276,7 +282,12 @@ class Meter:
         self.steps += 1
 
     def read(
-        self, strategy: Strategy, clock: Clock, method: Method, store: Checkpoints, loader: Groups
+        self,
+        strategy: Strategy,
+        clock: Clock,
+        method: Method,
+        loader: Groups,
+        last_good: Callable[[], str | None],
     ) -> tuple[dict[str, float], Notice]:
         """The means over the steps since the last reading and over all ranks, in one collective and one transfer.
 
@@ -300,7 +311,7 @@ class Meter:
         if faults:
             at, kind, rank = min(faults)
             group = int(said_rows[3][rank]) - 1 if kind == 0 else None
-            self.stop(FAULTS[kind], at, rank, group, store, loader)
+            self.stop(FAULTS[kind], at, rank, group, loader, strategy.agree(last_good))
 
         seconds, waited = clock.seconds, clock.waited
         values = dict(zip(self.names, told[-len(self.names) :], strict=True))
@@ -312,14 +323,13 @@ class Meter:
         self.before = (self.clips, seconds, waited)
         return values, Notice(save=any(said_rows[4]), leave=any(said_rows[5]))
 
-    def stop(self, what: str, at: int, rank: int, group: int | None, store: Checkpoints, loader: Groups) -> NoReturn:
+    def stop(self, what: str, at: int, rank: int, group: int | None, loader: Groups, last_good: str | None) -> NoReturn:
         """End the run over the `at`th step since the last reading; `group` is the rank's own number of the group."""
         step = self.done + at
         groups = range(rank * self.groups, (rank + 1) * self.groups)
         keys = [key for one in (groups if group is None else [groups[group]]) for key in loader.keys(step - 1, one)]
         shown = ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
-        steps = store.steps()
-        left = f"the last good checkpoint is {store.path(steps[-1])}" if steps else "there is no checkpoint yet"
+        left = f"the last good checkpoint is {last_good}" if last_good else "there is no checkpoint yet"
         raise TrainingStopped(
             f"{what} is not finite at step {step} on rank {rank}, whose batch held {shown}; {left}. "
             "Lower the learning rate, or look for broken recordings among them."
