@@ -33,14 +33,27 @@ from distributed.loop import Job, Summary, train
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
-from launch.cli import start_choice
+from launch.cli import option, start_choice
 from launch.recipes import RECIPES, Recipe
+from launch.weights import begin_from
 from shards import splits
 from shards.loader import Loader, Plan
 from shards.reader import Resident
 
 
-def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(stage.Options):
+    """How and where a pretraining run is done, and what it starts from."""
+
+    init_from: Path | None = option(
+        None, "run or model directory whose weights a new run starts from, at step 0; to go on, repeat the command"
+    )
+
+    def absolute(self) -> Options:
+        return dataclasses.replace(super().absolute(), init_from=self.init_from and self.init_from.resolve())
+
+
+def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
     split = splits.protocol(stage.dataset(options.data).name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
@@ -60,7 +73,10 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
         view1=Pipeline(data.layout, recipe.clip, recipe.view1),
         view2=Pipeline(data.layout, recipe.clip, recipe.view2),
         steps=steps,
-    ).to(strategy.device)
+    )
+    if options.init_from is not None:
+        strategy.screen.message(f"Starting from {begin_from(method, options.init_from)}.")
+    method = method.to(strategy.device)
     optimizer = torch.optim.SGD(
         [
             {"params": list(method.online.parameters()), "scale": 1.0},
@@ -103,7 +119,7 @@ def worker(recipe: Recipe, options: stage.Options, tracking: Tracking | None, st
     return summary
 
 
-def main(name: str, options: stage.Options, recipe: Recipe) -> None:
+def main(name: str, options: Options, recipe: Recipe) -> None:
     stage.execute(
         functools.partial(worker, recipe),
         options.absolute(),
@@ -111,9 +127,14 @@ def main(name: str, options: stage.Options, recipe: Recipe) -> None:
         protocol=recipe.protocol,
         encoder=dataclasses.asdict(recipe.encoder),
         groups=recipe.schedule.batch // recipe.schedule.group,
-        result={"recipe": name, **dataclasses.asdict(recipe)},
+        result={
+            "recipe": name,
+            **dataclasses.asdict(recipe),
+            **({"init_from": str(options.init_from)} if options.init_from else {}),
+        },
+        parents=[options.init_from] if options.init_from else [],
     )
 
 
 if __name__ == "__main__":
-    start_choice(main, "recipe", RECIPES, stage.Options)
+    start_choice(main, "recipe", RECIPES, Options)
