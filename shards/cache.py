@@ -15,17 +15,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from shards.errors import DataError
 from shards.manifest import Stored
-from shards.remote import Remote
 
 LIMIT = 50 * 2**30  # bytes
 WAIT = 60.0  # seconds that one waits for others to let go of what they read
 FETCHES = 3  # of a file that comes with another content than the manifest says
 GATE = ".lock"
 PARTIAL = ".partial"
+
+
+class Pieces(Protocol):
+    """Where files come from; see `shards.remote.Remote`."""
+
+    def pieces(self, file: str) -> Iterator[bytes]:
+        """A file from beginning to end."""
+        ...
+
+    def path(self, file: str) -> str:
+        """What to call a file in a message."""
+        ...
 
 
 class Cache:
@@ -40,7 +51,7 @@ class Cache:
         """The user's own: `bonestrap` in XDG_CACHE_HOME, or in ~/.cache."""
         return Cache(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bonestrap")
 
-    def open(self, stored: Stored, remote: Remote, *, hashed: bool = True) -> BinaryIO:
+    def open(self, stored: Stored, remote: Pieces, *, hashed: bool = True) -> BinaryIO:
         """The file, from here or from `remote`; it stays as long as it or a memory map of it is open.
 
         `hashed` checks the content on its first opening in this process. A file that was damaged here is fetched again.
@@ -50,11 +61,14 @@ class Cache:
             raise DataError(
                 f"{self.folder} may hold {self.limit} bytes and {stored.file} has {stored.bytes}; allow more"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            file = self._kept(stored, hashed=hashed) or self._fetched(stored, remote)
-            if file is not None:
-                return file
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                file = self._kept(stored, hashed=hashed) or self._fetched(stored, remote)
+                if file is not None:
+                    return file
+        except OSError as error:  # no right to write, a full disk
+            raise DataError(f"{self.folder}: {error.strerror or error}; choose another folder for the cache") from None
 
     def _kept(self, stored: Stored, *, hashed: bool) -> BinaryIO | None:
         """The file if it is here and whole."""
@@ -69,7 +83,8 @@ class Cache:
                 whole = hashlib.file_digest(file, "sha256").hexdigest() == stored.sha256
                 file.seek(0)
             if whole and state.st_nlink:  # nobody has thrown it out between opening and locking
-                self.hashed[stored.sha256] = seen
+                if hashed:
+                    self.hashed[stored.sha256] = seen
                 os.utime(path, ns=(time.time_ns(), state.st_mtime_ns))  # when it was last of use
                 return file
             if not whole:
@@ -77,7 +92,7 @@ class Cache:
             file.close()
         return None
 
-    def _fetched(self, stored: Stored, remote: Remote) -> BinaryIO | None:
+    def _fetched(self, stored: Stored, remote: Pieces) -> BinaryIO | None:
         """The file, newly fetched; None if another process has fetched it meanwhile."""
         path, aside = self.folder / stored.sha256, self.folder / (stored.sha256 + PARTIAL)
         file = os.fdopen(os.open(aside, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
@@ -88,6 +103,7 @@ class Cache:
                     aside.unlink()
                 file.close()
                 return None
+            file.truncate(0)  # what a killed process left in it is nobody's
             self._reserve(stored, file)
             for attempt in range(1, FETCHES + 1):
                 fault = _download(remote.pieces(stored.file), file, stored)
@@ -96,7 +112,8 @@ class Cache:
                 if attempt == FETCHES:
                     raise DataError(f"{remote.path(stored.file)} is {fault}; copy the file there again or repack it")
             os.fsync(file.fileno())
-            os.replace(aside, path)
+            with self._gate():  # whoever counts files finds this one under one of its names
+                os.replace(aside, path)
             state = os.fstat(file.fileno())
             self.hashed[stored.sha256] = (state.st_ino, state.st_size, state.st_mtime_ns)
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -126,12 +143,16 @@ class Cache:
 
     def _make_room(self, size: int) -> bool:
         """Throw out files, the longest unused first, until `size` bytes fit."""
-        files = {path: path.stat() for path in self.folder.iterdir() if path.name != GATE}
+        files: dict[Path, os.stat_result] = {}
+        for path in self.folder.iterdir():
+            if path.name != GATE:
+                with suppress(FileNotFoundError):  # found damaged by another process, and gone
+                    files[path] = path.stat()
         left = self.limit - size - sum(state.st_size for state in files.values())
         for path, state in sorted(files.items(), key=lambda item: item[1].st_atime_ns):
             if left >= 0:
                 return True
-            with path.open("rb") as file, suppress(BlockingIOError):
+            with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a partial file that nobody holds is a dead one's
                 path.unlink()
                 left += state.st_size

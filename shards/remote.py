@@ -18,6 +18,7 @@ from shards.errors import DataError
 PIECE = 8 * 2**20  # bytes asked for at a time, and the most that is held
 TRIES = 6
 PAUSE = 0.1  # seconds before the second try
+STALL = 30.0  # seconds without a byte after which a web server's answer counts as failed
 
 Result = TypeVar("Result")
 
@@ -69,16 +70,19 @@ class Remote:
         for failed in range(TRIES):
             try:
                 return act(failed)
-            except FileNotFoundError:
-                raise DataError(
-                    f"{self.path(file)} is missing; copy the folder again, or correct the address"
-                ) from None
             except DataError:
                 raise
-            except Exception as error:  # every file system has its own, and all of them mean: not this time
+            except Exception as error:  # every file system has its own, and they mean: not this time
                 reason = (str(error) or type(error).__name__).splitlines()[0]
+                # For fsspec a web server that does not answer and a missing file are the same.
+                missing = isinstance(error, FileNotFoundError)
                 if failed + 1 < TRIES:
                     time.sleep(PAUSE * 2**failed)
+        if missing:
+            raise DataError(
+                f"{self.path(file)} is missing, or the server does not give it; copy the folder there again, or "
+                "correct the address"
+            )
         raise DataError(f"{self.path(file)} cannot be read: {TRIES} tries failed ({reason}); is the server up?")
 
     def _open(self, file: str, offset: int) -> Any:
@@ -104,9 +108,13 @@ def _file_system(address: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     if address.startswith(("http://", "https://")):
+        import aiohttp
         import fsspec
 
-        web = fsspec.filesystem("http", skip_instance_cache=True)
+        stall = aiohttp.ClientTimeout(total=None, sock_connect=STALL, sock_read=STALL)
+        web = fsspec.filesystem("http", client_kwargs={"timeout": stall}, skip_instance_cache=True)
         return fs.PyFileSystem(fs.FSSpecHandler(web)), address.rstrip("/")
     system, path = fs.FileSystem.from_uri(address)
+    if not path.rstrip("/"):
+        raise ValueError("it names no folder")
     return system, path.rstrip("/")
