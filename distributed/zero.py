@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,7 @@ class ZeRO(DDP):
                     "allgather_bucket_size": BUCKET,
                     "overlap_comm": False,
                 },
+                "gradient_clipping": 0.0,  # at the default norms are cut to one, unasked
                 "zero_allow_untested_optimizer": True,
                 "steps_per_print": 2**62,
             },
@@ -121,49 +122,59 @@ class ZeRO(DDP):
         self.engine.step()
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """As plain torch writes it: every rank gathers every parameter's state, one after the other."""
-        from deepspeed.utils import safe_get_full_optimizer_state
+        """As plain torch writes it: the ranks put their slices together and cut them by parameter."""
+        import torch.distributed as dist
 
         groups: list[dict[str, Any]] = []
         state: dict[int, dict[str, Any]] = {}
-        index = 0
-        for group in optimizer.param_groups:
-            flat = {
-                key: value for key, value in optimizer.state.get(group["params"][0], {}).items() if value is not None
-            }
-            count = len(self.engine.optimizer.bit16_groups[len(groups)])
-            for number in range(index, index + count):
-                p = self.parameters[number]
-                if flat:
-                    state[number] = {
-                        key: safe_get_full_optimizer_state(p, key) if divided(value) else value
-                        for key, value in flat.items()
-                    }
+        numbers = {p: number for number, p in enumerate(self.parameters)}
+        for group, flat in zip(optimizer.param_groups, self.flat_groups(), strict=True):
             rest = {key: value for key, value in group.items() if key != "params"}
-            groups.append({**rest, "params": list(range(index, index + count))})
-            index += count
+            groups.append({**rest, "params": [numbers[p] for p in flat.parameters]})
+            for key, value in optimizer.state.get(flat.mine, {}).items():
+                if divided(value):
+                    parts = [torch.empty_like(value) for _ in range(self.world)]
+                    dist.all_gather(parts, value)
+                    whole = torch.cat(parts)
+                for p in flat.parameters if value is not None else []:
+                    entry = flat.of(whole, p).clone() if divided(value) else value
+                    state.setdefault(numbers[p], {})[key] = entry
         return {"state": state, "param_groups": groups}
 
     def restore(self, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
         """Divide an optimizer's state, whole and by parameter, among the ranks."""
-        from deepspeed.utils import safe_set_full_optimizer_state
+        numbers = {p: number for number, p in enumerate(self.parameters)}
+        for flat in self.flat_groups():
+            wholes: dict[str, Any] = {}
+            for p in flat.parameters:
+                for key, value in state.get(numbers[p], {}).items():
+                    if divided(value):
+                        whole = wholes.setdefault(key, torch.zeros_like(flat.all))
+                        flat.of(whole, p).copy_(value)
+                    elif value is not None:
+                        wholes[key] = value
+            for key, whole in wholes.items():
+                mine = whole.chunk(self.world)[self.rank].clone() if divided(whole) else whole
+                optimizer.state[flat.mine][key] = mine
 
-        if not state:
-            return
-        index = 0
-        for flat, parameters in zip(
-            self.engine.optimizer.single_partition_of_fp32_groups, self.engine.optimizer.bit16_groups, strict=True
-        ):
-            whole = state.get(index, {})
-            for key, value in whole.items():
-                if value is not None:
-                    optimizer.state[flat][key] = torch.zeros_like(flat) if divided(value) else value
-            index += len(parameters)
-        self.engine.optimizer._lazy_init_hp_params_optimizer_state()
-        for number, p in enumerate(self.parameters):
-            for key, value in state.get(number, {}).items():
-                if divided(value):
-                    safe_set_full_optimizer_state(p, value.to(p.device), key)
+    def flat_groups(self) -> list[Flat]:
+        """How DeepSpeed has laid out each param group."""
+        zero = self.engine.optimizer
+        parts = zip(zero.bit16_groups_flat, zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True)
+        return [Flat(*part) for part in parts]
+
+
+class Flat(NamedTuple):
+    """One param group: all values in a row, with padding between and behind, and the slice whose update is ours."""
+
+    all: Tensor
+    mine: Tensor
+    parameters: list[nn.Parameter]  # views of `all`
+
+    def of(self, values: Tensor, p: nn.Parameter) -> Tensor:
+        """What belongs to a parameter among values laid out like `all`, in the parameter's shape."""
+        begin = (p.data_ptr() - self.all.data_ptr()) // p.element_size()
+        return values[begin : begin + p.numel()].view(p.shape)
 
 
 def divided(value: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from bonestrap.clips import Batch
 from distributed import delivery
+from distributed.lease import Job, Lease
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single
 from distributed.tracking import Dataset, Journal, Tracking, about, add, default_uri, read, replay, run_id
@@ -190,6 +193,61 @@ def test_a_server_that_never_answers_delays_nothing_and_loses_nothing(tmp_path: 
     assert found.info.status == "FINISHED"
     assert found.info.start_time == round(told["created"] * 1000)
     assert len(client.get_metric_history(found.info.run_id, "loss")) == 20
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """A server that understands and will not."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        body = json.dumps({"error_code": "PERMISSION_DENIED", "message": "This name is not yours."}).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *arguments: object) -> None:
+        return
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_refusal_is_told_as_one_and_not_asked_again(tmp_path: Path, client: Any) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        listener = Listener()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        job = toy_job(tmp_path / "run", tracking=tracked(client, uri=uri), loader=Repairing(lambda: None))
+        assert train(job, Single(screen=listener)).steps == 20
+    finally:
+        server.shutdown()
+        server.server_close()
+    (said,) = listener.messages
+    assert f"MLflow at {uri} refuses the run (" in said
+    assert "This name is not yours." in said
+    assert "python -m distributed.tracking" in said
+    assert Refusing.asked == 1
+
+
+def test_a_run_that_was_killed_is_reconciled(tmp_path: Path, client: Any) -> None:
+    train(toy_job(tmp_path, steps=5, tracking=tracked(client)), Single())
+    file = tmp_path / "journal.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    assert "status" in lines[-1]
+    file.write_text("".join(lines[:-1]))  # as a kill leaves it
+    client.update_run(run_id(tmp_path), status="RUNNING")
+    lease = Lease(tmp_path / "checkpoints", Job("alive"), print)
+    lease.take()
+    replay(tmp_path)
+    assert client.get_run(run_id(tmp_path)).info.status == "RUNNING"  # a job holds it
+    lease.release()
+    replay(tmp_path)
+    assert client.get_run(run_id(tmp_path)).info.status == "KILLED"
 
 
 def test_without_mlflow_there_is_the_journal_and_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
