@@ -21,21 +21,19 @@ class Copies:
 
     group: np.ndarray  # equal where recordings are equal
     size: np.ndarray  # how many recordings are equal to it, itself included
-    first: np.ndarray  # bool: the first of its group, in the order of the index
+    original: np.ndarray  # the first view of its group, in the order of the index
 
     @classmethod
     def of(cls, content: np.ndarray) -> Copies:
         """From the hashes (n, 2) of the recordings."""
         _, first, group, count = np.unique(content, axis=0, return_index=True, return_inverse=True, return_counts=True)
         group = group.reshape(-1)
-        firsts = np.zeros(len(content), dtype=bool)
-        firsts[first] = True
-        return cls(group=group, size=count[group], first=firsts)
+        return cls(group=group, size=count[group], original=first[group])
 
     @property
-    def count(self) -> int:
-        """Recordings that are there once more than they should be."""
-        return int((~self.first).sum())
+    def repeats(self) -> np.ndarray:
+        """(n,) bool: recordings that repeat one before them."""
+        return self.original != np.arange(len(self.original))
 
     def groups(self) -> Iterator[np.ndarray]:
         """The views of every group of two or more, the first of each in the order of the index."""
@@ -45,10 +43,8 @@ class Copies:
         return iter(sorted(found, key=lambda group: int(group[0])))
 
     def differing(self, column: np.ndarray) -> int:
-        """Groups whose members differ in this column: a camera, a subject, a label, a performance."""
-        views = np.flatnonzero(self.size > 1)
-        distinct = np.unique(np.stack((self.group[views], column[views].astype(np.int64))), axis=1)
-        return int((np.bincount(distinct[0]) > 1).sum()) if len(views) else 0
+        """Repeats that differ from what they repeat in this column: a camera, a subject, a label, a performance."""
+        return int((column != column[self.original]).sum())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ def test_a_clean_folder_has_no_faults(people: Callable, tmp_path: Path) -> None:
     assert len(looks.missing) == found.manifest.views == 18
     assert not looks.missing.any() and not looks.implausible.any() and not looks.repeated.any()
     assert not found.joint_missing.any() and not found.bone_implausible.any()
-    assert Copies.of(looks.content).count == 0
+    assert not Copies.of(looks.content).repeats.any()
     expected = np.ptp(standing(12, 4), axis=0)  # a rigid motion keeps no ranges along axes, but their size
     assert 0.5 < looks.extent[4] / np.linalg.norm(expected, axis=-1).max() < 2
 
@@ -134,9 +134,10 @@ def test_copies_are_found_across_everything(people: Callable, tmp_path: Path) ->
     found = packed(people, tmp_path, copy)
     copies, table = Copies.of(found.looks.content), found.table
     assert [group.tolist() for group in copies.groups()] == [[2, 9, 17], [3, 4]]
-    assert copies.count == 3
-    assert (copies.differing(table.performance), copies.differing(table.views.subject)) == (1, 1)
-    assert copies.differing(table.views.camera) == 2
+    assert np.flatnonzero(copies.repeats).tolist() == [4, 9, 17]
+    assert (copies.differing(table.performance), copies.differing(table.views.subject)) == (2, 1)
+    expected = sum(table.camera[view] != table.camera[original] for view, original in ((4, 3), (9, 2), (17, 2)))
+    assert copies.differing(table.camera) == expected > 0
 
 
 def test_a_damaged_shard_is_refused(people: Callable, tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_nw_uclas_copies_are_found(ucla: Path) -> None:
     """95 recordings of camera 3 repeat camera 2, and one published protocol tests on what it trained on."""
     found = survey(ucla)
     copies = Copies.of(found.looks.content)
-    assert copies.count == 95
+    assert copies.repeats.sum() == 95
     seen = found.table.views
     pairs = np.array(list(copies.groups()))
     assert {tuple(seen.camera[pair]) for pair in pairs} == {(2, 3)}

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Look at recordings before training on them: what is there, what is wrong, and which protocols cannot be trusted.
+
+Reads every recording of a folder of shards. Prints a summary, and writes a page that opens in any browser without a
+network: counts, lengths, duplicates across split borders, missing joints, implausible bones, and the recordings
+themselves, moving, beside what the augmentations of training make of them.
+
+Examples:
+  python launch/preview.py packed/nw-ucla
+  python launch/preview.py packed/ntu60 --output ntu60.html --recordings 60
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+
+from launch.bar import Bar
+from launch.cli import UserError, argument, option, start
+from launch.findings import Report
+from launch.page import page
+from shards.parallel import Processes, cores
+from shards.survey import survey
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+WIDTH = 28  # of the longest bar
+ROWS = 16  # of a table on the terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    shards: Path = argument("folder of shards")
+    output: Path | None = option(None, "the page; none: SHARDS.html, beside the folder")
+    recordings: int = option(24, "recordings to draw, shared evenly among the classes")
+    seed: int = option(0, "what the augmentations that are shown are drawn from")
+    workers: int | None = option(None, "processes that read; none: one a core")
+
+    def __post_init__(self) -> None:
+        if self.recordings < 1:
+            raise ValueError("recordings must be at least 1")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError("workers must be at least 1")
+
+
+def main(options: Options) -> None:
+    output = options.output or options.shards.with_name(f"{options.shards.resolve().name}.html")
+    if output.is_dir():
+        raise UserError(f"{output} is a folder; give a file, such as {output / 'preview.html'}, as --output")
+    spread = Processes(options.workers or cores())
+    report = Report.of(survey(options.shards, spread=spread, progress=Bar("looking at", "shards")))
+    print("\n".join(summary(report)))
+    write(output, page(report, count=options.recordings, seed=options.seed))
+    print(f"\npage: {output}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write the page beside its name and move it there: a half-written page is never seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def summary(report: Report) -> list[str]:
+    """The lines for the terminal."""
+    survey = report.survey
+    manifest, table, views = survey.manifest, survey.table, survey.table.views
+    lines = [
+        f"{survey.folder}: {manifest.name}, layout {manifest.layout.name}, {len(manifest.layout.joints)} joints, "
+        f"{manifest.dtype}",
+        f"  {manifest.performances:,} performances, {manifest.views:,} recordings, {manifest.frames:,} frames",
+        "",
+    ]
+    for finding in report.findings():
+        mark = {"fault": "!!", "note": " !", "good": "ok"}[finding.level]
+        lines.append(f"{mark} {finding.title:13} {finding.text}")
+    label = views.label
+    classes = [(name, int((label == c).sum())) for c, name in enumerate(manifest.classes)]
+    lines += _bars("classes", [*classes, *_counted("without a label", label < 0)])
+    for name, column in (("subjects", views.subject), ("cameras", views.camera), ("setups", views.setup)):
+        known = np.unique(column[column >= 0])
+        lines += _bars(name, [*((str(n), int((column == n).sum())) for n in known), *_counted("unknown", column < 0)])
+    lines += _bars("persons", [(str(n), int((table.bodies == n).sum())) for n in np.unique(table.bodies)])
+    lines += ["", f"lengths   {_blocks(table.frames)}   {_range(table.frames)} frames"]
+    return lines
+
+
+def _bars(title: str, rows: list[tuple[str, int]]) -> list[str]:
+    """A bar a row; the smallest of too many are left out, and those that do not occur."""
+    rows = [row for row in rows if row[1]]
+    if not rows or (len(rows) == 1 and rows[0][0] == "unknown"):
+        return []
+    most = max(count for _, count in rows)
+    shown = rows if len(rows) <= ROWS else sorted(rows, key=lambda row: -row[1])[:ROWS]
+    width = max(len(name) for name, _ in shown)
+    lines = ["", f"{title}, recordings"]
+    lines += [f"  {name:{width}}  {'█' * round(WIDTH * count / most):{WIDTH}} {count:7,}" for name, count in shown]
+    if len(rows) > ROWS:
+        rest = sorted(count for _, count in rows)[: len(rows) - ROWS]
+        lines.append(f"  and {len(rest)} more of {rest[0]:,} to {rest[-1]:,}")
+    return lines
+
+
+def _counted(name: str, which: np.ndarray) -> list[tuple[str, int]]:
+    return [(name, int(which.sum()))] if which.any() else []
+
+
+def _blocks(values: np.ndarray) -> str:
+    """A histogram of one line."""
+    counts, _ = np.histogram(values, bins=40, range=(0, float(np.quantile(values, 0.99)) + 1))
+    return "".join(BLOCKS[int(np.ceil(8 * count / counts.max()))] for count in counts)
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{values.min()} to {values.max()}, median {np.median(values):.0f}"
+
+
+if __name__ == "__main__":
+    start(main, Options)
