@@ -31,8 +31,7 @@ from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import UserError, option, required, start
 from shards import splits
-from shards.loader import Loader, Plan
-from shards.reader import Resident
+from shards.loader import Loader
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,10 +59,10 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     """One rank's part: data, method, optimizer, loop."""
     teacher = stage.load_model(options.teacher)
     protocol = options.protocol or stage.protocol_of(teacher)
-    split = splits.protocol(stage.dataset(options.data).name, protocol)
-    data = Resident.load(options.data, select=split.fit if options.hold_out else split.train, device=strategy.device)
+    split = splits.protocol(options.manifest.name, protocol)
+    data = options.open(split.fit if options.hold_out else split.train, strategy.device)
     stage.check_layout(teacher, data, options.data)
-    plan = Plan(batch=options.batch, group=options.group or options.batch, seed=options.seed)
+    plan = options.plan(batch=options.batch, group=options.group or options.batch, seed=options.seed)
     loader = Loader(data, plan, unit="view", pairs=False, labels=False)
     steps = math.ceil(options.epochs * loader.epoch_length)
 

@@ -40,17 +40,16 @@ from bonestrap.protocols.scores import Scores, score
 from distributed import tracking
 from launch import stage
 from launch.cli import UserError, option, required, start_choice
+from launch.reading import Reading, Recorded
 from shards import splits
 from shards.loader import balanced_subset
-from shards.reader import Resident
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Reading):
     """What every evaluation takes."""
 
     model: Path = required("model or run directory")
-    data: Path = required("folder of packed shards")
     protocol: str | None = option(None, "evaluation protocol; none takes the one that the model was trained under")
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(0, "of the random encoder that is the floor")
@@ -92,17 +91,17 @@ Chosen = LinearProtocol | KnnProtocol | TestProtocol
 class Split(NamedTuple):
     """Training recordings and, behind a function that reads them once, those that are scored."""
 
-    train: Resident
+    train: Recorded
     held_out: Tensor  # (R,) bool: training recordings for choosing
-    scored: Callable[[], Resident]
+    scored: Callable[[], Recorded]
 
 
 def open_split(options: Options, model: Model) -> Split:
     """The recordings of the protocol; those that will be scored are not read yet."""
-    manifest = stage.dataset(options.data)
+    manifest = options.manifest
     protocol = splits.protocol(manifest.name, options.protocol or stage.protocol_of(model))
     choosing = options.on == "held-out"
-    train = Resident.load(options.data, select=splits.labelled(protocol.fit if choosing else protocol.train))
+    train = options.open(splits.labelled(protocol.fit if choosing else protocol.train), "cpu")
     stage.check_layout(model, train, options.data)
     views = train.views
     # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
@@ -112,15 +111,15 @@ def open_split(options: Options, model: Model) -> Split:
     if not held_out.any() or held_out.all():  # nobody is known, or nothing set aside: every fifth performance
         held_out = train.view_performance % 5 == 4
     scored = protocol.held_out if choosing else protocol.test
-    return Split(train, torch.from_numpy(held_out), lambda: Resident.load(options.data, select=splits.labelled(scored)))
+    return Split(train, torch.from_numpy(held_out), lambda: options.open(splits.labelled(scored), "cpu"))
 
 
-def features(encoder: nn.Module, pipeline: Pipeline, data: Resident) -> Tensor:
+def features(encoder: nn.Module, pipeline: Pipeline, data: Recorded) -> Tensor:
     """Features, or logits, of all recordings, (R, D)."""
     return extract(encoder, pipeline, (data.recordings(chunk) for chunk in stage.chunks(len(data))))
 
 
-def labels_of(data: Resident) -> Tensor:
+def labels_of(data: Recorded) -> Tensor:
     return data.labels(range(len(data)))
 
 
@@ -178,7 +177,7 @@ def label_seed(lineage: dict[str, Any]) -> int:
 
 
 @torch.no_grad()
-def latency(model: Model, data: Resident, repeats: int = 30) -> float:
+def latency(model: Model, data: Recorded, repeats: int = 30) -> float:
     """Milliseconds for one clip of one recording on one CPU thread, float32: the median of `repeats`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -196,6 +195,7 @@ def latency(model: Model, data: Resident, repeats: int = 30) -> float:
 
 
 def main(name: str, options: Options, chosen: Chosen) -> None:
+    options, _ = options.settled(workers=1, cuda=False)
     model = stage.load_model(options.model)
     if isinstance(chosen, TestProtocol) and model.head is None:
         raise UserError(

@@ -37,8 +37,7 @@ from launch.cli import option, start_choice
 from launch.recipes import RECIPES, Recipe
 from launch.weights import begin_from
 from shards import splits
-from shards.loader import Loader, Plan
-from shards.reader import Resident
+from shards.loader import Loader
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,10 +54,10 @@ class Options(stage.Options):
 
 def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
-    split = splits.protocol(stage.dataset(options.data).name, recipe.protocol)
+    split = splits.protocol(options.manifest.name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
-    data = Resident.load(options.data, select=select, device=strategy.device)
-    plan = Plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=options.seed)
+    data = options.open(select, strategy.device)
+    plan = options.plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=options.seed)
     loader = Loader(data, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)
     steps = math.ceil(recipe.schedule.epochs * loader.epoch_length)
     warmup = round(recipe.schedule.warmup * loader.epoch_length)

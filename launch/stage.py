@@ -30,11 +30,11 @@ from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
-from shards import index, splits
+from launch.reading import Reading, Recorded
+from shards import splits
 from shards.errors import DataError
-from shards.folder import absolute
+from shards.folder import absolute, spoken
 from shards.manifest import Manifest
-from shards.reader import Resident
 from shards.splits import Protocol
 
 Chosen = TypeVar("Chosen", bound="Options")
@@ -44,10 +44,9 @@ PROBED = 1000  # recordings a part of a probe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every training command takes. Only the seed and the precision touch the result."""
+class Options(Reading):
+    """What every training command takes. Only the seed, the precision and a stream's window touch the result."""
 
-    data: Path = required("folder of packed shards")
     run: Path = required("run directory; the same command on it goes on where it stopped")
     seed: int = option(0, "of initial weights, order, draws and label subsets")
     hold_out: bool = option(False, "train without the held-out training subjects: for choosing settings on them")
@@ -78,6 +77,7 @@ class Options:
     track: bool = option(True, "send the journal to MLflow")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         cluster.Workers.parse(str(self.workers))
         if self.strategy == "zero3":
             raise ValueError(
@@ -106,8 +106,7 @@ class Options:
     def absolute(self: Chosen) -> Chosen:
         """The same with paths that mean the same in a worker's directory, and the precision decided."""
         return dataclasses.replace(
-            self,
-            data=self.data.resolve(),
+            self.found(),
             run=self.run.resolve(),
             storage=self.storage and self.storage.resolve(),
             checkpoints=self.checkpoints and absolute(self.checkpoints),
@@ -133,7 +132,7 @@ class EncoderChange:
 PRACTICAL = {
     "run", "data", "workers", "strategy", "hang_timeout", "storage", "checkpoints", "keep", "threads", "device",
     "checkpoint_every", "probe_every", "log_every", "experiment", "tracking_uri", "track", "seed", "precision",
-    "hold_out",
+    "hold_out", "stream", "window", "stream_gib", "cache", "cache_gib",
 }  # fmt: skip
 
 
@@ -160,11 +159,6 @@ def cosine(peak: float, steps: int, warmup: int = 0, start: float = 1e-6) -> Cal
         return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
     return rate
-
-
-def dataset(shards: Path) -> Manifest:
-    """The manifest of packed shards, read without their frames."""
-    return Manifest.read(shards)
 
 
 def lineage(manifest: Manifest, protocol: str, options: Options, summary: Summary, **more: Any) -> dict[str, Any]:
@@ -203,15 +197,18 @@ def execute(
     `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
     step; `parents` are the models that the run starts from.
     """
-    manifest = dataset(options.data)
+    manifest = options.manifest
     splits.protocol(manifest.name, protocol)
     crew = dataclasses.replace(options.crew, groups=groups)
     try:
         crew.workers.fitting(groups)
     except ValueError as error:
         raise UserError(str(error)) from None
+    options, said = options.settled(workers=max(1, crew.workers.most), cuda=options.device != "cpu", run=options.run)
+    print(said)
     about = {
         **result,
+        "window": options.mixing,
         "hold_out": options.hold_out,
         "seed": options.seed,
         "precision": options.precision,
@@ -237,7 +234,7 @@ def execute(
                 **({"bonestrap.parent": made_from[0]} if made_from else {}),
                 **{f"bonestrap.{key}": value for key, value in made.items()},
             },
-            dataset=Dataset(manifest.name, manifest.digest[:DIGEST], str(options.data)),
+            dataset=Dataset(manifest.name, manifest.digest[:DIGEST], spoken(options.data)),
             **({"uri": options.tracking_uri} if options.tracking_uri else {}),
         )
     try:
@@ -295,11 +292,11 @@ def protocol_of(model: Model) -> str:
     return model.description.lineage["protocol"]
 
 
-def check_layout(model: Model, data: Resident, folder: Path) -> None:
+def check_layout(model: Model, data: Recorded, folder: str) -> None:
     """UserError where the shards' joints are not those that the model was made for."""
     if model.layout != data.layout:
         raise UserError(
-            f"{folder} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
+            f"{spoken(folder)} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
             "choose shards of that layout, or another model"
         )
 
@@ -316,14 +313,11 @@ def probe(
     encoder: torch.nn.Module, pipeline: Pipeline, options: Options, split: Protocol, strategy: Strategy
 ) -> Probe | None:
     """Measures the encoder on held-out training subjects, on the first rank. None where there are none with labels."""
-    views = index.read(options.data, dataset(options.data).index.file).views
-    if not strategy.first or not (split.fit(views).any() and split.held_out(views).any()):
+    parts = [splits.labelled(part) for part in (split.fit, split.held_out)]
+    if not strategy.first or not all(options.counts(*parts)):
         return None
-    fit = Resident.load(options.data, select=split.fit, device=strategy.device, verify=False)
-    held_out = Resident.load(options.data, select=split.held_out, device=strategy.device, verify=False)
-    samples = [Sample.of(data, most=PROBED) for data in (fit, held_out)]
-    if any(not len(sample.labels) for sample in samples):
-        return None
+    recordings = [options.sample(part, PROBED, strategy.device) for part in parts]
+    samples = [Sample.of(data, most=PROBED) for data in recordings]
     return Probe(encoder, pipeline, fit=samples[0], held_out=samples[1], warn=strategy.screen.message)
 
 

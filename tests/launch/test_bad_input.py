@@ -11,8 +11,8 @@ import pytest
 
 from launch import evaluate, finetune, pack, pretrain
 from launch.cli import start, start_choice
+from launch.pretrain import Options
 from launch.recipes import RECIPES
-from launch.stage import Options
 
 Break = Callable[[Path], None]
 

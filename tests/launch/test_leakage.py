@@ -10,8 +10,8 @@ import pytest
 
 from launch import distill, evaluate, finetune, pack, pretrain
 from launch.cli import start, start_choice
+from launch.pretrain import Options
 from launch.recipes import RECIPES
-from launch.stage import Options
 from shards import reader, splits
 from shards.index import Views
 from shards.reader import Resident
