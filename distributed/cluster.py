@@ -51,7 +51,11 @@ LOG_LINES = 15  # of a dead worker's standard error
 
 
 class WorkersLost(RuntimeError):
-    """A worker process died; the same command goes on from the newest checkpoint."""
+    """A worker process or its machine is gone; the same command goes on from the newest checkpoint."""
+
+    def __init__(self, text: str, lines: list[str]) -> None:
+        super().__init__(text)
+        self.lines = lines  # the last of what the lost workers wrote to standard error
 
 
 class Workers(NamedTuple):
@@ -143,9 +147,11 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
                 import ray
 
                 lost = 1 if ray.get(board.newest_saved.remote()) else lost + 1
+                said = "\n".join(["", *death.lines])
                 if lost > crew.restarts:
-                    raise
-                screen.message(f"{death}: starting again from the newest checkpoint ({lost} of {crew.restarts}).")
+                    raise WorkersLost(f"{death}, {lost} times without a new checkpoint{said}", death.lines) from None
+                again = f"starting again from the newest checkpoint ({lost} of {crew.restarts})"
+                screen.message(f"{death}: {again}.{said}")
     raise AssertionError("unreachable")
 
 
@@ -291,37 +297,29 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
             error = ray.get(board.first_error.remote())
             if error is not None:
                 raise unpickled(error) from None
-            raise WorkersLost(obituary(ray.get(board.presences.remote()), failure)) from failure
+            raise bereaved(ray.get(board.presences.remote()), failure) from failure
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
 
 
-def obituary(present: dict[int, Presence], failure: Any) -> str:
+def bereaved(present: dict[int, Presence], failure: Any) -> WorkersLost:
     """Which workers were lost, where, and the last that they said."""
     lost = [
-        rank for rank in sorted(getattr(failure, "worker_failures", {})) if rank in present and rank_died(failure, rank)
+        rank
+        for rank, error in sorted(getattr(failure, "worker_failures", {}).items())
+        if rank in present and died(error)
     ]
     if not lost:
-        return "The workers died, or could not be reached any more"
-    said = []
-    for rank in lost:
-        worker = present[rank]
-        lines = last_lines(worker)
-        said.append(
-            f"Worker {rank} (process {worker.pid} on {worker.address}) died"
-            + "".join(f"\n  | {line}" for line in lines)
-        )
-    return "\n".join(said)
+        return WorkersLost("The workers died, or could not be reached any more", [])
+    who = " and ".join(f"{rank} (process {present[rank].pid} on {present[rank].address})" for rank in lost)
+    lines = [f"  {rank} | {line}" for rank in lost for line in last_lines(present[rank])]
+    return WorkersLost(f"Worker {who} died", lines)
 
 
-def rank_died(failure: Any, rank: int) -> bool:
-    """Whether a worker's failure is its end, and not an exception that another's end has caused."""
-    import ray
-
-    error = failure.worker_failures[rank]
-    cause = getattr(error, "_base_exc", error)
-    return isinstance(cause, ray.exceptions.RayError) or "died" in f"{type(cause).__name__}{cause}".lower()
+def died(error: BaseException) -> bool:
+    """Whether Ray means that a worker is no more, and not what its function has raised over another's end."""
+    return type(error).__name__.startswith("WorkerHealthCheck")
 
 
 def last_lines(worker: Presence) -> list[str]:
@@ -339,7 +337,8 @@ def last_lines(worker: Presence) -> list[str]:
 
 
 def tail(file: str) -> list[str]:
-    return Path(file).read_text(errors="replace").splitlines()[-LOG_LINES:]
+    lines = Path(file).read_text(errors="replace").splitlines()
+    return [line for line in lines if line and not line.startswith(":")][-LOG_LINES:]  # ":" marks what is Ray's own
 
 
 def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, threads: int) -> Callable[[], bytes]:

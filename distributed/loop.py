@@ -7,24 +7,25 @@ often something is logged or probed changes it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, NoReturn, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
 from distributed.lease import Lease
+from distributed.meter import Clock, Meter, TrainingStopped
 from distributed.progress import Progress
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking, latest, recording, spent
-from distributed.watch import Left, Notice
+from distributed.watch import Left
+
+__all__ = ["Clock", "Groups", "Job", "Summary", "TrainingStopped", "train"]
 
 
 class Groups(Protocol):
@@ -37,10 +38,6 @@ class Groups(Protocol):
 
     def keys(self, step: int, group: int) -> Sequence[str]:
         """The names of a group's recordings, for a message about them."""
-
-
-class TrainingStopped(RuntimeError):
-    """The run cannot go on; the message says at which step and on which rank, and what is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +171,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             leaving = False
             if saving or probing or done % job.log_every == 0:
                 lease.raise_if_lost()
-                values, notice = meter.read(strategy, clock, method, loader, last_good)
+                values, notice = meter.read(strategy, clock, method, loader.keys, last_good)
                 saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
                 values["device_hours"] = clock.device_seconds / 3600
@@ -224,128 +221,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float | Sequence[f
     rates = rate if isinstance(rate, Sequence) else [rate] * len(optimizer.param_groups)
     for group, value in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = value * group.get("scale", 1.0)
-
-
-class Clock:
-    """Training time: `seconds` of this process, `device_seconds` of all ranks and all lives of the run."""
-
-    def __init__(self, world: int, device_seconds: float = 0.0) -> None:
-        self.world, self.earlier = world, device_seconds
-        self.started = time.perf_counter()
-        self.waited = 0.0  # seconds spent waiting for data
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    @property
-    def device_seconds(self) -> float:
-        return self.earlier + self.seconds * self.world
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do not count what happens inside."""
-        before = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.started += time.perf_counter() - before
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count what happens inside as waiting for data."""
-        before = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.waited += time.perf_counter() - before
-
-
-class Meter:
-    """Losses since the last reading, left on the device until then: a step never waits for them."""
-
-    def __init__(self, groups: Sequence[int], done: int) -> None:
-        self.groups, self.done = len(groups), done  # groups of this rank; steps that the last reading covered
-        self.rows: list[Tensor] = []  # one a group: the scalars of one forward pass
-        self.norms: list[Tensor] = []  # one a step: of this rank's gradients
-        self.names: list[str] = []
-        self.clips = self.steps = 0  # of this rank, since the run started or resumed
-        self.before = (0, 0.0, 0.0)  # clips, seconds and seconds waited at the last reading
-
-    def add(self, losses: dict[str, Tensor], batch: Batch) -> None:
-        self.names = sorted(losses)
-        self.rows.append(torch.stack([losses[name].detach().float() for name in self.names]))
-        self.clips += batch.views[0].size
-
-    def step(self, gradient_norm: Tensor) -> None:
-        self.norms.append(gradient_norm)
-        self.steps += 1
-
-    def read(
-        self,
-        strategy: Strategy,
-        clock: Clock,
-        method: Method,
-        loader: Groups,
-        last_good: Callable[[], str | None],
-    ) -> tuple[dict[str, float], Notice]:
-        """The means over the steps since the last reading and over all ranks, in one collective and one transfer.
-
-        Every rank puts in the first step at which its loss or its gradient was not finite, whether the parameters are
-        not, and what it was told to do, so all ranks stop or save together and all know where it began.
-        """
-        rows = torch.stack(self.rows).double().unflatten(0, (-1, self.groups))  # (steps, groups, names)
-        notice = strategy.watch.notice()
-        said = rows.new_zeros(len(FAULTS) + 3, strategy.world)
-        bad_losses = ~rows[:, :, self.names.index("loss")].isfinite()
-        bad_gradients = ~torch.stack(self.norms).isfinite()
-        said[0, strategy.rank] = first(bad_losses.any(1))
-        said[1, strategy.rank] = first(bad_gradients)
-        said[2, strategy.rank] = not_finite(method) * len(rows)
-        said[3, strategy.rank] = first(bad_losses[(said[0, strategy.rank].long() - 1).clamp(min=0)])
-        said[4], said[5] = notice.save, notice.leave
-        means = rows.mean((0, 1)) / strategy.world
-        told = strategy.sum(torch.cat([said.flatten(), means])).tolist()
-        said_rows = [told[i * strategy.world : (i + 1) * strategy.world] for i in range(len(said))]
-        faults = [(int(at), kind, rank) for kind, row in enumerate(said_rows[:3]) for rank, at in enumerate(row) if at]
-        if faults:
-            at, kind, rank = min(faults)
-            group = int(said_rows[3][rank]) - 1 if kind == 0 else None
-            self.stop(FAULTS[kind], at, rank, group, loader, strategy.agree(last_good))
-
-        seconds, waited = clock.seconds, clock.waited
-        values = dict(zip(self.names, told[-len(self.names) :], strict=True))
-        values["clips_per_second"] = (self.clips - self.before[0]) * strategy.world / (seconds - self.before[1])
-        values["data_wait"] = (waited - self.before[2]) / (seconds - self.before[1])
-        self.done += len(rows)
-        self.rows.clear()
-        self.norms.clear()
-        self.before = (self.clips, seconds, waited)
-        return values, Notice(save=any(said_rows[4]), leave=any(said_rows[5]))
-
-    def stop(self, what: str, at: int, rank: int, group: int | None, loader: Groups, last_good: str | None) -> NoReturn:
-        """End the run over the `at`th step since the last reading; `group` is the rank's own number of the group."""
-        step = self.done + at
-        groups = range(rank * self.groups, (rank + 1) * self.groups)
-        keys = [key for one in (groups if group is None else [groups[group]]) for key in loader.keys(step - 1, one)]
-        shown = ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
-        left = f"the last good checkpoint is {last_good}" if last_good else "there is no checkpoint yet"
-        raise TrainingStopped(
-            f"{what} is not finite at step {step} on rank {rank}, whose batch held {shown}; {left}. "
-            "Lower the learning rate, or look for broken recordings among them."
-        )
-
-
-FAULTS = ("The loss", "A gradient", "A parameter")  # in the order in which one leads to the next
-NAMED = 8  # recordings in a message
-
-
-def first(flags: Tensor) -> Tensor:
-    """The place of the first True from 1 on, or 0, without waiting for the device."""
-    return torch.where(flags.any(), flags.int().argmax() + 1, 0)
-
-
-def not_finite(method: Method) -> Tensor:
-    """1 if any parameter holds a NaN or an infinity, else 0, without waiting for the device."""
-    largest = torch._foreach_norm(list(method.parameters()), torch.inf)
-    return (~torch.stack([norm.double() for norm in largest]).isfinite()).any()
