@@ -116,6 +116,15 @@ def test_recordings_of_which_nothing_is_known_are_pretrained_on(lab: Path) -> No
         (lab / "run").rename(lab / protocol)
 
 
+def test_two_recordings_are_too_few_to_hold_any_out_and_still_train(lab: Path) -> None:
+    for path in sorted((lab / "lab").rglob("*.npy"))[2:]:
+        path.unlink()
+    words = ["--input", str(lab / "lab"), "--layout", str(lab / "lab" / "layout.json"), "--output", str(lab / "packed")]
+    start_choice(pack, "format", FORMATS, PackOptions, ["arrays", *words, "--workers", "1"])
+    run("own", lab, "--protocol", "all")
+    assert bonestrap.load(lab / "run").description.stage == "pretrained"
+
+
 @pytest.mark.parametrize("confidence", ["hide", "keep"])
 def test_keypoints_in_an_image_go_all_the_way(tmp_path: Path, confidence: str) -> None:
     """Packed, augmented, trained on, shipped: planar joints, with their confidence as an input and without."""
