@@ -75,7 +75,7 @@ def main(options: Options) -> None:
     with ThreadPoolExecutor(1) as beside:
         say(f"3. A teacher from {LABELS:.0%} of the labels; beside it, the same networks from scratch")
         baselines = beside.submit(in_order, scratch, runs / "scratch.log")
-        command("finetune.py", *few, "--encoder-rate", 0.05, "--frozen", 0.1, "--run", runs / "teacher")
+        command("finetune.py", *few, "--run", runs / "teacher")
 
         say("4. A compact student from the teacher, on recordings without labels")
         command("distill.py", "--teacher", runs / "teacher", *common, *student, "--run", runs / "student")
