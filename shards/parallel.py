@@ -46,18 +46,20 @@ def cores() -> int:
 
 
 class Processes:
-    """A `Spread` over this machine's processes. Short work is done in this one, without the start of any other."""
+    """A `Spread` over this machine's processes. Short work is done in this one, without the start of any other.
 
-    def __init__(self, workers: int, patience: float = PATIENCE) -> None:
-        self.workers = workers
-        self.patience = patience if workers > 1 else float("inf")
+    `eager`: start them at once and leave all work to them.
+    """
+
+    def __init__(self, workers: int, *, eager: bool = False) -> None:
+        self.workers, self.eager = workers, eager
 
     def __call__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
         """Raises DataError where a worker process dies, and what `function` raises."""
         items = iter(items)
-        end = time.monotonic() + self.patience
+        end = time.monotonic() + (0 if self.eager else PATIENCE)
         for item in items:
-            if time.monotonic() >= end:
+            if self.workers > 1 and time.monotonic() >= end:
                 yield from self._pool(function, itertools.chain([item], items))
                 return
             yield function(item)
@@ -74,7 +76,12 @@ class Processes:
             return pool.submit(_work, item)
 
         try:
-            for future in ahead(submit, items, self.workers + 1, _finished):  # one more, so that none waits
+            started = [pool.submit(_nothing) for _ in range(self.workers)]
+            for item in () if self.eager else items:  # workers take seconds to start; meanwhile work goes on here
+                yield function(item)
+                if any(worker.done() for worker in started):
+                    break
+            for future in ahead(submit, items, self.workers + 1, _finished):  # one more, so that no worker waits
                 yield future.result()
         except BrokenProcessPool:
             raise DataError(
@@ -120,6 +127,10 @@ def _start(function: Callable[[Any], Any]) -> None:
     torch.set_num_threads(1)  # the processes are the threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _nothing() -> None:
+    """What shows that a worker is there."""
 
 
 def _work(item: Any) -> Any:

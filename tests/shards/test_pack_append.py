@@ -87,8 +87,8 @@ def test_appending_again_and_again_with_any_workers(shards: Path, more: NWUCLA, 
     pack(NWUCLA(tmp_path / "first"), other, shard_bytes=SHARD)
     third = NWUCLA(record(tmp_path / "third", range(5), action=12))
     for folder, workers in ((shards, 1), (other, 2)):
-        append(more, folder, spread=Processes(workers, patience=0))
-        append(third, folder, spread=Processes(workers, patience=0))
+        append(more, folder, spread=Processes(workers, eager=True))
+        append(third, folder, spread=Processes(workers, eager=True))
     assert files(shards) == files(other)
     assert verify_folder(shards).faults == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from shards import pack as packing
+from shards import parallel
 from shards.draft import Draft
 from shards.errors import DataError
 from shards.manifest import Manifest
@@ -70,7 +72,7 @@ def progress(done, total):
 if __name__ == "__main__":
     workers = int(sys.argv[4])
     pack(NWUCLA(Path(sys.argv[1])), Path(sys.argv[2]), shard_bytes=6000, progress=progress,
-         spread=Processes(workers, patience=0), notice=lambda text: print(text, file=sys.stderr, flush=True))
+         spread=Processes(workers, eager=True), notice=lambda text: print(text, file=sys.stderr, flush=True))
 """
 
 
@@ -92,7 +94,7 @@ def notices(recordings: Path, output: Path, **options: Any) -> list[str]:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_change_no_byte(recordings: Path, expected: dict[str, bytes], tmp_path: Path, workers: int) -> None:
-    pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, spread=Processes(workers, patience=0))
+    pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, spread=Processes(workers, eager=True))
     assert files(tmp_path / "out") == expected
 
 
@@ -308,7 +310,7 @@ def test_a_broken_file_costs_only_its_own_shard(recordings: Path, tmp_path: Path
     good = (recordings / "a01_s01_e30_v01.json").read_text()
     (recordings / "a01_s01_e30_v01.json").write_text("{")
     with pytest.raises(DataError, match=r"a01_s01_e30_v01\.json: not a readable"):
-        pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, spread=Processes(2, patience=0))
+        pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, spread=Processes(2, eager=True))
     (recordings / "a01_s01_e30_v01.json").write_text(good)
     (said,) = notices(recordings, tmp_path / "out")
     assert said.startswith("going on after ")
@@ -323,7 +325,25 @@ def suicide(item: int) -> int:
 
 def test_a_killed_worker_is_said() -> None:
     with pytest.raises(DataError, match="a packing process was killed, perhaps for want of memory"):
-        list(Processes(2, patience=0)(suicide, range(30)))
+        list(Processes(2, eager=True)(suicide, range(30)))
+
+
+def who(item: int) -> tuple[int, int]:
+    time.sleep(0.01)
+    return item, os.getpid()
+
+
+def test_work_goes_on_here_until_workers_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {pid for _, pid in Processes(4)(who, range(20))} == {os.getpid()}, "short work starts no process"
+    monkeypatch.setattr(parallel, "PATIENCE", 0.05)
+    seen: list[int] = []
+    for item, pid in Processes(2)(who, itertools.count()):
+        assert item == len(seen)
+        seen.append(pid)
+        if seen.count(pid) > 20 and pid != os.getpid():
+            break
+    here = [pid == os.getpid() for pid in seen]
+    assert here[0] and here == sorted(here, reverse=True), "first here, then there, and in order"
 
 
 def test_work_is_handed_out_as_far_as_it_may_wait() -> None:

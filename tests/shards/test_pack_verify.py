@@ -61,7 +61,7 @@ def rewrite(folder: Path, change: Callable[[str, bytes], tuple[str, bytes] | Non
 def test_whole_shards_pass(folder: Path, workers: int) -> None:
     seen: list[tuple[int, int]] = []
     verdict = verify_folder(
-        folder, spread=Processes(workers, patience=0), progress=lambda done, total: seen.append((done, total))
+        folder, spread=Processes(workers, eager=True), progress=lambda done, total: seen.append((done, total))
     )
     manifest = Manifest.read(folder)
     assert (verdict.manifest, verdict.faults) == (manifest, ())

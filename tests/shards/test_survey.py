@@ -57,7 +57,7 @@ def test_workers_see_the_same(people: Callable, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     together = survey(
         tmp_path / "shards",
-        spread=Processes(2, patience=0),
+        spread=Processes(2, eager=True),
         progress=lambda done, total: seen.append((done, total)),
     )
     for field in dataclasses.fields(alone.looks):
