@@ -66,10 +66,10 @@ class Workers(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Workers:
-        """ "4" or "2:8". Raises ValueError for anything else."""
-        first, _, second = text.partition(":")
+        """Of "4" or "2:8". Raises ValueError for anything else."""
+        first, colon, second = text.partition(":")
         try:
-            found = cls(int(first), int(second or first))
+            found = cls(int(first), int(second if colon else first))
         except ValueError:
             raise ValueError(f"workers must be a number such as 4, or a range such as 2:8, got {text!r}") from None
         if found.least < 0 or found.most < found.least or (found.elastic and found.least < 1):

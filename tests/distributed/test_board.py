@@ -1,0 +1,118 @@
+"""What the board makes of where the ranks are, and how many workers a range means; no cluster is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distributed import board as boards
+from distributed.board import Board, Position, WorkerHung, unpickled
+from distributed.cluster import Presence, Workers, WorkersLost, bereaved
+
+pytest.importorskip("ray")
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    clock = Time()
+    monkeypatch.setattr(boards, "time", clock)
+    return clock
+
+
+def test_the_rank_that_the_others_wait_for_is_named(time: Time) -> None:
+    board = Board(3, hang_seconds=10)
+    for rank, position in enumerate([Position(4, 2, "summing gradients"), Position(4, 0, "waiting for data")] * 1):
+        assert not board.beat(rank, position, "").over
+    board.beat(2, Position(4, 2, "summing gradients"), "")
+    time.now += 9
+    assert not board.beat(0, Position(4, 2, "summing gradients"), "").over
+    board.beat(1, Position(4, 0, "waiting for data"), '  File "loader.py", line 7, in group\n')
+    time.now += 2
+    assert board.beat(2, Position(4, 2, "summing gradients"), "").over
+    assert board.error is not None
+    error = unpickled(board.error)
+    assert isinstance(error, WorkerHung)
+    assert "Worker 1 has hung at step 5, waiting for data: nothing has moved for 11 s" in str(error)
+    assert "loader.py" in str(error)
+    assert board.beat(0, Position(4, 2, "summing gradients"), "").over  # every rank is told to end
+
+
+def test_slow_is_not_hung(time: Time) -> None:
+    board = Board(2, hang_seconds=10)
+    for step in range(5):
+        for rank in range(2):
+            assert not board.beat(rank, Position(step), "").over
+        time.now += 9
+
+
+def test_a_rank_that_is_heard_of_no_more_is_behind(time: Time) -> None:
+    board = Board(2, hang_seconds=10)
+    for rank in range(2):
+        board.beat(rank, Position(3, 1, "computing"), "")
+    board.beat(0, Position(4, 3, "summing gradients"), "")
+    time.now += 11
+    assert board.beat(0, Position(4, 3, "summing gradients"), "").over
+    assert board.error is not None
+    assert "Worker 1 has hung at step 4, computing" in str(unpickled(board.error))
+
+
+def test_nobody_is_blamed_where_all_wait(time: Time) -> None:
+    board = Board(2, hang_seconds=10)
+    for rank in range(2):
+        board.beat(rank, Position(3, 1, "summing gradients"), "")
+    time.now += 11
+    board.beat(0, Position(3, 1, "summing gradients"), "")
+    assert board.error is not None
+    assert "none is behind" in str(unpickled(board.error))
+
+
+def test_reading_the_data_at_the_start_may_take_longer(time: Time) -> None:
+    board = Board(2, hang_seconds=10)
+    board.beat(0, Position(), "")
+    time.now += 800
+    assert not board.beat(0, Position(), "").over
+    time.now += 200
+    assert board.beat(0, Position(), "").over
+
+
+def test_a_range_means_the_largest_number_that_divides_the_groups_and_has_room() -> None:
+    workers = Workers.parse("2:8")
+    assert workers == (2, 8)
+    assert [workers.choose(12, room) for room in (1, 2, 3, 5, 7, 100)] == [2, 2, 3, 4, 6, 6]
+    assert Workers.parse("4") == (4, 4)
+    assert not Workers.parse("4").elastic
+    with pytest.raises(ValueError, match="--workers 5:7 cannot share 4 normalisation groups a step evenly"):
+        Workers(5, 7).fitting(4)
+    with pytest.raises(ValueError, match="--workers 3 cannot share 4 normalisation groups a step evenly"):
+        Workers(3, 3).fitting(4)
+
+
+class WorkerHealthCheckFailedError(Exception):
+    """As Ray names the death of a worker."""
+
+
+class Failure(Exception):
+    def __init__(self, worker_failures: dict[int, BaseException]) -> None:
+        self.worker_failures = worker_failures
+
+
+def test_the_dead_are_named_with_their_last_words_and_the_bereaved_are_not(tmp_path: Any) -> None:
+    log = tmp_path / "worker.err"
+    log.write_text(":job_id:01000000\n:actor_name:RayTrainWorker\n\nFatal Python error: Segmentation fault\n")
+    present = {rank: Presence(40 + rank, "n", "10.0.0.5", str(log)) for rank in range(2)}
+    failure = Failure({0: RuntimeError("gloo: connection closed"), 1: WorkerHealthCheckFailedError()})
+    lost = bereaved(present, failure)
+    assert isinstance(lost, WorkersLost)
+    assert str(lost) == "Worker 1 (process 41 on 10.0.0.5) died"
+    assert lost.lines == ["  1 | Fatal Python error: Segmentation fault"]
+    assert "could not be reached" in str(bereaved(present, Failure({})))
