@@ -163,7 +163,7 @@ def test_a_pack_stopped_before_its_first_shard_leaves_nothing(recordings: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
-def interrupted(recordings: Path, output: Path) -> int:
+def interrupted(recordings: Path, output: Path, **options: Any) -> int:
     """Pack until a dozen shards are finished, and say how many there are."""
 
     def stop(done: int, total: int) -> None:
@@ -171,7 +171,7 @@ def interrupted(recordings: Path, output: Path) -> int:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack(NWUCLA(recordings), output, shard_bytes=SHARD, progress=stop)
+        pack(NWUCLA(recordings), output, shard_bytes=SHARD, progress=stop, **options)
     return len(list(Draft(output).shards.glob("*.tar")))
 
 
@@ -221,6 +221,16 @@ def test_broken_files_behind_the_finished_shards_are_reported(recordings: Path, 
     assert said.startswith("going on after 2")
     assert files(tmp_path / "out") == whole
     assert len(Manifest.read(tmp_path / "out").dropped) == 10
+
+
+def test_all_that_is_left_may_be_broken(recordings: Path, tmp_path: Path) -> None:
+    interrupted(recordings, tmp_path / "out", broken="drop")
+    last = max(Draft(tmp_path / "out").records.iterdir())
+    for event in range(json.loads(last.read_text().splitlines()[0])["stop"], 40):
+        (recordings / f"a01_s01_e{event:02}_v01.json").write_text("{}")
+    assert len(notices(recordings, tmp_path / "out", broken="drop")) == 1
+    assert files(tmp_path / "out") == fresh(recordings, tmp_path / "fresh", broken="drop")
+    assert len(Manifest.read(tmp_path / "out").dropped) >= 4
 
 
 @pytest.mark.parametrize(
