@@ -44,6 +44,9 @@ class Pairs:
     def __init__(self, groups: int = 4, size: int = 4, seed: int = 0) -> None:
         self.groups, self.size, self.seed = groups, size, seed
 
+    def keys(self, step: int, group: int) -> list[str]:
+        return [f"clip{step}-{group}-{clip}" for clip in range(self.size)]
+
     def group(self, step: int, group: int) -> Batch:
         seed = 10_000 * self.seed + 100 * step + group
         generator = torch.Generator().manual_seed(seed)
