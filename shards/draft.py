@@ -10,7 +10,6 @@ Beside `NAME` stands `.NAME.partial/` while a pack is at work::
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import json
@@ -99,8 +98,8 @@ class Draft:
 
     def finish(self, number: int, record: Record, entries: Iterable[Entry]) -> None:
         """Note that shard `number` of this draft is on the disk: from here on it survives."""
-        lines = [dataclasses.asdict(record), *map(dataclasses.asdict, entries)]
-        write_whole(self._record(number), "\n".join(json.dumps(line, separators=(",", ":")) for line in lines))
+        lines = (json.dumps(line, default=vars, separators=(",", ":")) for line in (record, *entries))
+        write_whole(self._record(number), "\n".join(lines))
 
     def entries(self, count: int) -> Iterator[Entry]:
         """The performances of the first `count` finished shards, one at a time."""

@@ -148,7 +148,7 @@ def description(entry: Entry) -> bytes:
 
     Types are the same in all samples, because Hugging Face's reader takes them from the first few: unknown is -1 or "".
     """
-    fields = dataclasses.asdict(entry)
+    fields = {**vars(entry), "views": [dict(vars(view)) for view in entry.views]}
     del fields["shard"]
     for view in fields["views"]:
         del view["offset"], view["bytes"]
