@@ -168,6 +168,8 @@ def densely(start: np.ndarray, length: np.ndarray, bodies: np.ndarray) -> np.nda
 
     Given are the first row, length and number of bodies of each recording, (B,); bodies follow one another.
     """
+    if bodies.max(initial=1) == 1:
+        return np.stack((start, length, np.arange(len(bodies))))
     owner = np.repeat(np.arange(len(bodies)), bodies)
     body = np.arange(len(owner)) - np.repeat(np.cumsum(bodies) - bodies, bodies)
     return np.stack((start[owner] + body * length[owner], length[owner], owner))

@@ -68,7 +68,7 @@ class Loader:
         positions, items = self._drawn(step, group)
         if isinstance(self.data, Stream) and isinstance(self.order, Windowed):
             need = self.order.need(step, group, self.data.ahead)
-            self.data.expect(group, np.concatenate(need))
+            self.data.expect(group, [*need.now.tolist(), *need.next.tolist()])
         views = [self._views(items, positions, draw) for draw in range(2 if self.pairs else 1)]
         return Batch(
             views=tuple(self.data.recordings(chosen) for chosen in views),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,17 +83,16 @@ class Members:
                 raise DataError(f"{path}: member {name} holds NaN or infinite joints; pack the recordings again")
 
 
-def gather(target: np.ndarray, source: np.ndarray, places: Iterable[tuple[int, int, int, int]], stride: int) -> None:
-    """Copy views of one shard, each from (T, M, V, C) to its bodies one after the other.
+def gather(target: np.ndarray, source: np.ndarray, places: np.ndarray, stride: int) -> None:
+    """Copy views of one shard into `target`, one behind the other, each from (T, M, V, C) to body after body.
 
-    A place is (first byte in `target`, first byte in `source`, bytes, bodies); a frame of a body has `stride` bytes.
+    A place is (first byte, end, bodies); a frame of a body has `stride` bytes.
     """
-    for to, begin, size, bodies in places:
-        if bodies == 1:
-            target[to : to + size] = source[begin : begin + size]
-        else:
-            turned = source[begin : begin + size].reshape(-1, bodies, stride).swapaxes(0, 1)
-            target[to : to + size].reshape(turned.shape)[:] = turned
+    parts = [source[begin:end] for begin, end in places[:, :2].tolist()]
+    for several in np.flatnonzero(places[:, 2] > 1):
+        bodies = int(places[several, 2])
+        parts[several] = parts[several].reshape(-1, bodies, stride).swapaxes(0, 1).reshape(-1)
+    np.concatenate(parts, out=target)
 
 
 def finite(content: np.ndarray, dtype: np.dtype) -> bool:

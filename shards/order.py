@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class Plan:
     def groups(self) -> int:
         """Normalisation groups a step."""
         return self.batch // self.group
+
+
+Number = Any  # int, or an array of them
 
 
 class Order(Protocol):
@@ -88,12 +91,12 @@ class Windowed:
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         numbers = positions // len(self.shard)
+        if numbers.min() == numbers.max():
+            return self._in_epoch(int(numbers[0]), positions)
         items = np.empty(len(positions), dtype=np.int64)
         for number in np.unique(numbers):
-            here = positions[numbers == number]
-            epoch = self.epoch(int(number))
-            lane = here % self.plan.batch // self.plan.group
-            items[numbers == number] = epoch.items[epoch.start[lane] + self._rank(lane, here)]
+            here = numbers == number
+            items[here] = self._in_epoch(int(number), positions[here])
         return items
 
     def need(self, step: int, group: int, ahead: int) -> Need:
@@ -105,30 +108,35 @@ class Windowed:
         while True:  # a group that is longer than an epoch takes part in several
             epoch = self.epoch(number)
             runs = slice(*epoch.lanes[group : group + 2])
+            shards, starts = epoch.shards[runs], epoch.first[runs]
             begin, end = number * len(self.shard), (number + 1) * len(self.shard) - 1
-            low = self._rank(group, max(first, begin)) if first > begin else 0
-            high = self._rank(group, last) if last < end else len(self.shard)
-            used = (epoch.last[runs] >= low) & (epoch.first[runs] <= high)
-            now.append(epoch.shards[runs][used])
-            later = epoch.shards[runs][epoch.first[runs] > high][:ahead]
+            low = self._rank(group, first, begin) if first > begin else 0
+            high = self._rank(group, last, begin) if last < end else len(self.shard)
+            now.append(shards[(epoch.last[runs] >= low) & (starts <= high)])
             if last <= end:
                 break
             number += 1
+        later = shards[starts > high][:ahead]
         if len(later) < ahead:
             epoch = self.epoch(number + 1)
             following = epoch.shards[slice(*epoch.lanes[group : group + 2])][: ahead - len(later)]
             later = np.concatenate((later, following))
-        return Need(np.unique(np.concatenate(now)), later)
+        return Need(now[0] if len(now) == 1 else np.unique(np.concatenate(now)), later)
 
-    def _rank(self, lane: np.ndarray | int, position: np.ndarray | int) -> np.ndarray:
-        """How many clips of a group's come before a position in its epoch."""
-        begin = position // len(self.shard) * len(self.shard)
+    def _in_epoch(self, number: int, positions: np.ndarray) -> np.ndarray:
+        epoch = self.epoch(number)
+        lane = positions % self.plan.batch // self.plan.group
+        return epoch.items[epoch.start[lane] + self._rank(lane, positions, number * len(self.shard))]
+
+    def _rank(self, lane: Number, position: Number, begin: int) -> Number:
+        """How many clips of a group's come from `begin`, where an epoch begins, to before a position."""
         return self._before(lane, position) - self._before(lane, begin)
 
-    def _before(self, lane: np.ndarray | int, position: np.ndarray | int) -> np.ndarray:
+    def _before(self, lane: Number, position: Number) -> Number:
         """How many clips of a group's come before a position at all."""
-        steps, rest = np.divmod(position, self.plan.batch)
-        return steps * self.plan.group + np.clip(rest - lane * self.plan.group, 0, self.plan.group)
+        steps = position // self.plan.batch
+        rest = position - steps * self.plan.batch - lane * self.plan.group
+        return steps * self.plan.group + np.minimum(np.maximum(rest, 0), self.plan.group)
 
     def epoch(self, number: int) -> _Epoch:
         """The order of one epoch; the last two are kept."""

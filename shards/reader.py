@@ -70,7 +70,7 @@ class Resident(Catalogue):
         """These views in this order, their bodies packed densely; the frames are shared, not copied."""
         chosen = numpy(views)
         table = densely(self.view_start[chosen], self.view_length[chosen], self.view_bodies[chosen])
-        start, length, owner = torch.from_numpy(table).to(self.device)
+        start, length, owner = torch.from_numpy(table).to(self.device).unbind()
         return Recordings(frames=self.frames, start=start, length=length, owner=owner, size=len(chosen))
 
 
@@ -82,7 +82,7 @@ def _read(folder: Folder, members: Members, rows: np.ndarray, *, hashed: bool) -
     done = np.concatenate(([0], np.cumsum(sizes)))
     frames = np.empty((done[-1] // members.stride, *members.joint_shape), dtype=members.dtype)
     target = frames.reshape(-1).view(np.uint8)
-    places = np.stack((done[:-1], begins, sizes, table.bodies[rows]), axis=1)
+    places = np.stack((begins, ends, table.bodies[rows]), axis=1)
     shards, first = np.unique(table.shard[owner], return_index=True)
     border = dict(zip(shards.tolist(), itertools.pairwise([*first.tolist(), len(rows)]), strict=True))
 
@@ -92,6 +92,6 @@ def _read(folder: Folder, members: Members, rows: np.ndarray, *, hashed: bool) -
 
     with closing(Shelf(folder, manifest.shards, check, hashed=hashed)) as shelf:
         for place, (shard, here) in enumerate(border.items()):
-            shelf.announce(0, shards[place : place + THREADS])
-            gather(target, shelf.get(shard), places[slice(*here)].tolist(), members.stride)
+            shelf.announce(0, shards[place : place + THREADS].tolist())
+            gather(target[slice(*done[list(here)])], shelf.get(shard), places[slice(*here)], members.stride)
     return torch.from_numpy(frames)

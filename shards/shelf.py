@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
@@ -15,6 +17,7 @@ from shards.folder import Folder
 from shards.manifest import Shard
 
 THREADS = 4
+POPULATE = 22  # MADV_POPULATE_READ: read a map whole and enter its pages; since Linux 5.14, before that it does nothing
 LIMIT = 2 * 2**30  # bytes
 
 
@@ -48,7 +51,7 @@ class Shelf:
 
         What does not fit the limit is opened when it is asked for.
         """
-        wanted = tuple(map(int, shards))
+        wanted = tuple(shards)
         with self._lock:
             if self._announced.get(lane) == wanted:
                 return
@@ -109,9 +112,9 @@ class Shelf:
         return self._load(shard)
 
     def _mapped(self, shard: int, file: BinaryIO, now: tuple[int, ...]) -> np.ndarray:
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+        if sys.platform == "linux":  # mmap.madvise would hold up all threads
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(content.ctypes.data), ctypes.c_size_t(len(content)), POPULATE)
         if shard not in self._seen:
             self.check(shard, content)
             self._seen[shard] = now

@@ -9,10 +9,13 @@ normalisation group: those that mix, those that come next.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bonestrap.clips import Recordings
 from shards import catalogue
@@ -31,8 +34,7 @@ class Stream(Catalogue):
     shelf: Shelf
     members: Members
     ahead: int  # shards that are read before their turn, a group
-    view_begin: np.ndarray  # where the joints lie in the shard, bytes
-    view_size: np.ndarray  # bytes
+    view_place: np.ndarray  # (views, 3): first byte of the joints in the shard, their end, number of bodies
     view_shard: np.ndarray
 
     @classmethod
@@ -78,36 +80,44 @@ class Stream(Catalogue):
             shelf=shelf,
             ahead=ahead,
             members=members,
-            view_begin=begin,
-            view_size=end - begin,
+            view_place=np.stack((begin, end, columns["view_bodies"]), axis=1),
             view_shard=shard,
             **columns,
         )
 
-    def expect(self, group: int, shards: np.ndarray) -> None:
+    def expect(self, group: int, shards: Iterable[int]) -> None:
         """Say which shards a group of every step will be read from next; see `Shelf.announce`."""
         self.shelf.announce(group, shards)
 
     def recordings(self, views: Rows) -> Recordings:
         """These views in this order, their bodies packed densely, copied once from their shards."""
         chosen = numpy(views)
-        sizes, bodies = self.view_size[chosen], self.view_bodies[chosen]
-        starts, stride = np.cumsum(sizes) - sizes, self.members.stride
-        pinned = self.device.type == "cuda"  # so that the copy to the device does not hold up the host
-        shape = (int(sizes.sum()) // stride, *self.members.joint_shape)
-        frames = torch.empty(shape, dtype=self._dtype, pin_memory=pinned)
-        target = frames.numpy().reshape(-1).view(np.uint8)
-        places: dict[int, list[tuple[int, int, int, int]]] = {}
-        columns = (self.view_shard[chosen], starts, self.view_begin[chosen], sizes, bodies)
-        for shard, *place in zip(*(column.tolist() for column in columns), strict=True):
-            places.setdefault(shard, []).append(tuple(place))
-        for shard, here in places.items():
-            gather(target, self.shelf.get(shard), here, stride)
-        table = densely(starts // stride, self.view_length[chosen], bodies)
-        start, length, owner = torch.from_numpy(table).to(self.device)
+        stored = np.argsort(chosen, kind="stable")  # shard after shard, and each from its beginning to its end
+        rows, stride = chosen[stored], self.members.stride
+        places, shards = self.view_place[rows], self.view_shard[rows]
+        sizes = places[:, 1] - places[:, 0]
+        done = np.concatenate(([0], np.cumsum(sizes)))
+        frames, target = self._empty(int(done[-1]))
+        border = np.flatnonzero(shards[1:] != shards[:-1]) + 1
+        for first, end in itertools.pairwise((0, *border.tolist(), len(rows))):
+            part = target[done[first] : done[end]]
+            gather(part, self.shelf.get(int(shards[first])), places[first:end], stride)
+        begin = np.empty_like(chosen)
+        begin[stored] = done[:-1] // stride
+        table = densely(begin, self.view_length[chosen], self.view_bodies[chosen])
+        start, length, owner = torch.from_numpy(table).to(self.device).unbind()
         frames = frames.to(self.device, non_blocking=True)
         return Recordings(frames=frames, start=start, length=length, owner=owner, size=len(chosen))
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return {2: torch.float16, 4: torch.float32}[self.members.dtype.itemsize]
+    def _empty(self, size: int) -> tuple[Tensor, np.ndarray]:
+        """Room for `size` bytes of frames, (F, V, C), and the same as bytes.
+
+        NumPy's room comes in huge pages, which torch's does not: filling it costs half. For a GPU it is pinned, so that
+        the copy does not hold up the host.
+        """
+        pinned = self.device.type == "cuda"
+        room = (
+            torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else torch.from_numpy(np.empty(size, "u1"))
+        )
+        dtype = {2: torch.float16, 4: torch.float32}[self.members.dtype.itemsize]
+        return room.view(dtype).view(-1, *self.members.joint_shape), room.numpy()
