@@ -60,7 +60,7 @@ class ZeRO(DDP):
         for p in self.gradients.parameters:  # before DeepSpeed's own hooks, which take the gradient away
             p.register_post_accumulate_grad_hook(self.complete)
         for p in method.parameters():  # it flattens them all, and cannot send one in another layout
-            p.data = p.data.contiguous()
+            p.data = p.data.reshape(-1).view(p.shape)  # `contiguous` leaves the strides of dimensions of one
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state = optimizer.state_dict()["state"]
         optimizer.state.clear()
@@ -111,8 +111,9 @@ class ZeRO(DDP):
 
     def backward(self, loss: Tensor) -> None:
         """All but the last group go past DeepSpeed; with the last it takes the sums of this rank's groups."""
+        loss = loss * self.world  # it takes means over the ranks
         if self.last:
-            self.engine.backward(loss * self.world)  # it takes means over the ranks
+            self.engine.backward(loss)
             return
         parameters = self.gradients.parameters
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):

@@ -248,11 +248,33 @@ def test_kill_and_resume_on_two_ranks_bit_for_bit(tmp_path: Path, two_ranks: Ran
     assert losses(tmp_path / "run") == losses(tmp_path / "whole/run")
 
 
-def test_a_run_may_go_on_with_another_number_of_workers(tmp_path: Path, two_ranks: Ranks) -> None:
+def to_step_10(strategy: Strategy, folder: Path) -> dict[str, object]:
+    job = toy_job(folder / "run", steps=10)
+    return everything(job, train(job, strategy))
+
+
+def to_step_15(strategy: Strategy, folder: Path) -> dict[str, object]:
+    job = toy_job(folder / "run", steps=15)
+    return everything(job, train(job, strategy))
+
+
+def test_one_two_four_workers_and_back_in_the_middle_of_a_run(tmp_path: Path, two_ranks: Ranks) -> None:
     whole = train_toy(Single(), tmp_path / "whole")
-    train(toy_job(tmp_path / "run", steps=10), Single())
-    for two in two_ranks(train_toy, tmp_path):
-        torch.testing.assert_close(two["method"], whole["method"], rtol=0, atol=1e-4)
+    train(toy_job(tmp_path / "run", steps=5), Single())
+    two_ranks(to_step_10, tmp_path)
+    four_ranks = Ranks(4)
+    try:
+        saved = four_ranks(to_step_15, tmp_path)[0]
+    finally:
+        four_ranks.close()
+    again = toy_job(tmp_path / "run", steps=15, method=ToyMethod(seed=9))
+    train(again, Single())  # has nothing left to do but to load
+    same({"method": again.method.state_dict(), "optimizer": again.optimizer.state_dict()["state"]},
+         {"method": saved["method"], "optimizer": saved["optimizer"]["state"]})  # fmt: skip
+    found = train_toy(Single(), tmp_path)
+    torch.testing.assert_close(found["method"], whole["method"], rtol=0, atol=1e-5)
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "whole/run"), abs=1e-5)
+    assert len(losses(tmp_path / "run")) == 20
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
