@@ -73,6 +73,7 @@ def test_one_file_may_hold_many_clips(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["track_id", "idx", "person_id"])
 def test_tracks_tell_persons_apart(tmp_path: Path, field: str) -> None:
     a, b = person(0, 6), person(1, 6)
+    a[3:], b[3:] = b[3:].copy(), a[3:].copy()  # who is where says nothing
     entries = [detection(t, a[t], **{field: 7}) for t in range(6)]
     entries += [detection(t, b[t], **{field: 3}) for t in range(2, 5)]
     joints = read(write(tmp_path / "a.json", shuffled(entries)).parent)["a"]
@@ -86,8 +87,8 @@ def test_without_tracks_persons_are_followed_by_their_places(tmp_path: Path) -> 
     a, b, c = person(0, 9), person(1, 9, at=600), person(2, 9, at=1500)
     entries = []
     for t in range(9):
-        seen = [a[t]] * (t != 4) + [b[t]] + [c[t]] * (t > 5)
-        entries += [detection(t, joints) for joints in random.Random(t).sample(seen, len(seen))]
+        seen = [c[t]] * (t > 5) + [a[t]] * (t != 4) + [b[t]]
+        entries += [detection(t, joints) for joints in (seen if t % 2 == 0 else seen[::-1])]
     joints = read(write(tmp_path / "a.json", entries).parent)["a"]
     assert joints.shape == (9, 3, 17, 3)
     bodies = {tuple(body[8, 0]): body for body in joints.swapaxes(0, 1)}
@@ -95,11 +96,12 @@ def test_without_tracks_persons_are_followed_by_their_places(tmp_path: Path) -> 
     np.testing.assert_array_equal(found_b, b)
     np.testing.assert_array_equal(np.delete(found_a, 4, 0), np.delete(a, 4, 0))
     assert np.isnan(found_a[4]).all() and np.isnan(found_c[:6]).all()
+    np.testing.assert_array_equal(found_c[6:], c[6:])
 
 
 def test_a_joint_of_no_confidence_does_not_lead_the_tracker_astray(tmp_path: Path) -> None:
-    a, b = person(0, 5), person(1, 5, at=500)
-    a[2:, :9] = 0
+    a, b = person(0, 5, at=2000), person(1, 5, at=2300)
+    a[2:, :14] = 0
     entries = [detection(t, joints) for t in range(5) for joints in ((a[t], b[t]) if t % 2 else (b[t], a[t]))]
     joints = read(write(tmp_path / "a.json", entries).parent)["a"]
     np.testing.assert_array_equal(joints[:, joints[0, :, 0, 0] == a[0, 0, 0]], a[:, None])

@@ -50,7 +50,7 @@ def test_an_action_has_its_first_and_its_last_frame(tmp_path: Path) -> None:
 
 
 def test_views_of_one_action_belong_together(tmp_path: Path) -> None:
-    write(tmp_path, "0002-L", recording(90, 0), [(5, 1, 20), (5, 50, 70), (6, 25, 40)])
+    write(tmp_path, "0002-L", recording(90, 0), [(5, 1, 20), (5, 50, 70), (6, 25, 40), (7, 70, 85), (7, 80, 90)])
     write(tmp_path, "0002-M", recording(90, 1), [(5, 3, 22), (6, 24, 39)], separator=" ")
     write(tmp_path, "0002-R", recording(90, 2), [(5, 2, 19), (5, 52, 69), (6, 60, 75)])
     write(tmp_path, "0003-R", recording(90, 3), [(5, 1, 20)])
@@ -60,9 +60,11 @@ def test_views_of_one_action_belong_together(tmp_path: Path) -> None:
         "0002_a05_02": [(1, 21), (3, 18)],
         "0002_a06_01": [(1, 16), (2, 16)],
         "0002_a06_02": [(3, 16)],
+        "0002_a07_01": [(1, 16)],  # one view, twice: two actions, however they overlap
+        "0002_a07_02": [(1, 11)],
         "0003_a05_01": [(3, 20)],
     }
-    assert {performance.label for performance in found.values()} == {4, 5}
+    assert {performance.label for performance in found.values()} == {4, 5, 6}
 
 
 def test_the_official_lists_are_protocols(tmp_path: Path) -> None:

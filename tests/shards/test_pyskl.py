@@ -108,7 +108,11 @@ def test_nothing_but_data_is_built(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.pkl", {"annotations": [STRANGERS[stranger]]}, version)
-    with pytest.raises(DataError, match=r"a\.pkl: not a (pickle of plain data|readable pickle)"):
+    called = stranger in ("an array called by its class", "memory")  # the class is there as a name only
+    message = (
+        "not a readable pickle .*not callable" if called else "not a pickle of plain data, it (asks for|holds|builds)"
+    )
+    with pytest.raises(DataError, match=rf"a\.pkl: {message}"):
         unpickle(tmp_path / "a.pkl")
     assert [path.name for path in tmp_path.iterdir()] == ["a.pkl"]
 
