@@ -70,6 +70,7 @@ def progress(done, total):
         time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     workers = int(sys.argv[4])
     pack(NWUCLA(Path(sys.argv[1])), Path(sys.argv[2]), shard_bytes=6000, progress=progress,
          spread=Processes(workers, eager=True), notice=lambda text: print(text, file=sys.stderr, flush=True))
