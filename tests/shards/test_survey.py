@@ -22,10 +22,14 @@ from shards.survey import Survey, survey
 BONES = [(KINECT20.joints[child], KINECT20.joints[parent]) for child, parent in KINECT20.bones]
 
 
+FOOT, ANKLE = KINECT20.joints.index("left_foot"), KINECT20.joints.index("left_ankle")
+BODY = np.random.default_rng(99).normal(0, 0.3, (20, 3))
+BODY[FOOT] = BODY[ANKLE] + (0.08, 0, 0)
+
+
 def standing(frames: int, seed: int) -> np.ndarray:
     """(T, 1, 20, 3): a body of fixed bones whose joints jitter by millimetres."""
-    body = np.random.default_rng(99).normal(0, 0.3, (20, 3))
-    return (body + np.random.default_rng(seed).normal(0, 0.002, (frames, 1, 20, 3))).astype(np.float32)
+    return (BODY + np.random.default_rng(seed).normal(0, 0.002, (frames, 1, 20, 3))).astype(np.float32)
 
 
 def packed(people: Callable, folder: Path, change: Callable[[list], None] = lambda views: None) -> Survey:
@@ -67,8 +71,7 @@ def test_workers_see_the_same(people: Callable, tmp_path: Path) -> None:
 
 def test_usual_lengths_are_those_of_the_body(people: Callable, tmp_path: Path) -> None:
     found = packed(people, tmp_path)
-    body = np.random.default_rng(99).normal(0, 0.3, (20, 3))
-    expected = [np.linalg.norm(body[child] - body[parent]) for child, parent in KINECT20.bones]
+    expected = [np.linalg.norm(BODY[child] - BODY[parent]) for child, parent in KINECT20.bones]
     np.testing.assert_allclose(found.usual, expected, atol=0.002)
 
 
@@ -95,7 +98,8 @@ def test_a_short_bone_is_found_but_a_little_noise_is_none(people: Callable, tmp_
 
     def shrink(arrays: list[np.ndarray]) -> None:
         arrays[2][0, :, knee] = 0.8 * arrays[2][0, :, hip] + 0.2 * arrays[2][0, :, knee]
-        arrays[3][0, :, knee] += 0.05  # less than what a sensor errs by
+        for frame, length in ((0, 0.02), (1, 0.17)):  # a short bone that errs by less than a sensor does
+            arrays[3][frame, :, FOOT] = arrays[3][frame, :, ANKLE] + (length, 0, 0)
 
     found = packed(people, tmp_path, shrink)
     assert 2 in np.flatnonzero(found.looks.implausible) and 3 not in np.flatnonzero(found.looks.implausible)
@@ -129,7 +133,8 @@ def test_copies_are_found_across_everything(people: Callable, tmp_path: Path) ->
         arrays[9] = arrays[2].copy()  # of another performance, subject and class
         arrays[17] = arrays[2].copy()
         arrays[4] = arrays[3].copy()  # of the same performance
-        arrays[11][0, 0, 0, 0] += 1e-4
+        arrays[12] = arrays[2].copy()
+        arrays[12][-1, 0, 5, 0] += 1e-3  # nearly, and at the very end
 
     found = packed(people, tmp_path, copy)
     copies, table = Copies.of(found.looks.content), found.table
