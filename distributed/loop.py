@@ -107,6 +107,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")
         progress = Progress(strategy.screen, title=job.title, steps=job.steps)
         meter = Meter(groups, done)
+        paid = clock.device_seconds
         forward = strategy.wrap(method, optimizer, len(groups))
         method.train()
 
@@ -174,13 +175,14 @@ def train(job: Job, strategy: Strategy) -> Summary:
                 values, notice = meter.read(strategy, clock, method, loader.keys, last_good)
                 saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
-                values["device_hours"] = clock.device_seconds / 3600
+                paid = clock.device_seconds
+                values["device_hours"] = paid / 3600
                 progress.update(values)
                 if journal is not None:
                     journal.write(done, values)
             probed = probe(done) if probing else {}
             if saving:
-                state = State(done, clock.device_seconds, method.state_dict(), strategy.optimizer_state(optimizer))
+                state = State(done, paid, method.state_dict(), strategy.optimizer_state(optimizer))
                 if journal is not None:
                     journal.flush()
                     writer.put(state, probed.get(job.best))
@@ -195,7 +197,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             run=job.run,
             steps=done,
             metrics=latest(job.run) if strategy.first else {},
-            device_hours=clock.device_seconds / 3600,
+            device_hours=paid / 3600,  # as written down: what a later run adds to
             clips_per_second=meter.clips * strategy.world / clock.seconds if meter.clips else 0.0,
             data_wait=clock.waited / clock.seconds if meter.clips else 0.0,
         )
