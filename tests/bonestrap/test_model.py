@@ -101,7 +101,7 @@ def test_a_layout_of_ones_own_travels_with_the_model(tmp_path: Path) -> None:
     joints = 200 * recording(12, bodies=2, layout=mine)
     joints[3:9, 0, 4, :2] = np.nan
     assert torch.equal(two.predict(joints), one.predict(joints))
-    nearer = joints * np.float32([3, 3, 1]) + np.float32([40, -7, 0])
+    nearer = joints * np.array([3, 3, 1], np.float32) + np.array([40, -7, 0], np.float32)
     torch.testing.assert_close(two.predict(nearer), one.predict(joints), rtol=1e-3, atol=1e-4)
 
 

@@ -41,7 +41,7 @@ def test_the_encoder_of_a_model_goes_into_both_networks(tmp_path: Path) -> None:
         stage="pretrained", encoder="stgcn", config={"width": 0.06, "dropout": 0.1}, layout=LAYOUTS["kinect20"],
         clip=ClipConfig(frames=8), classes=(), lineage={},
     )  # fmt: skip
-    save(tmp_path / "model", Model(description, source.encoder, None))
+    save(tmp_path / "model", Model(description, source.encoder, None))  # type: ignore[arg-type]
     found = method(tmp_path)
     begin_from(found, tmp_path / "model")
     for network in (found.online, found.target):

@@ -33,7 +33,7 @@ def nothing(views: Views) -> np.ndarray:
 
 def facts(data: Resident) -> list[tuple]:
     """What is known of every view."""
-    return list(zip(*data.views, strict=True))
+    return list(zip(*tuple(data.views), strict=True))
 
 
 def first(folder: Path) -> Path:
