@@ -12,6 +12,7 @@ A joint's confidence, where the layout keeps it, is warped in time with its join
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,8 @@ CONSERVATIVE = AugmentConfig(resample=(0.7, 1.3), crop=True)
 # T1 of section 3.3 with the values of section 4.2.
 AGGRESSIVE = dataclasses.replace(CONSERVATIVE, smooth=0.5, shear=1.0, shift=True, drop=0.5)
 
+PART = 64  # bodies that a CPU works on at a time: what is made on the way stays in its cache
+
 
 class Draw(NamedTuple):
     """The random parameters of B clips, on the CPU: one row a clip."""
@@ -86,6 +89,19 @@ class Draw(NamedTuple):
     side: Tensor  # (B,) 0 keeps all joints, 1 drops the left limbs, 2 the right
 
 
+class Kinds(NamedTuple):
+    """What any clip of a draw needs, known without asking the device."""
+
+    smooth: bool
+    turn: bool  # shear, or a pose of its own
+    drop: bool
+
+    @classmethod
+    def of(cls, draw: Draw, *, own_pose: bool) -> Kinds:
+        sheared = bool((draw.shear != torch.eye(draw.shear.shape[1])).any())
+        return cls(bool(draw.smooth.any()), own_pose or sheared, bool(draw.side.any()))
+
+
 class Pipeline:
     """Recordings at their own lengths in, clips of T frames with joint, bone and confidence channels out."""
 
@@ -93,10 +109,19 @@ class Pipeline:
         self.clip = clip
         self.augment = augment
         self.layout = layout
-        self.parents = torch.tensor(layout.parents)
-        self.keep = torch.ones(3, len(layout.joints))  # row: side
-        self.keep[1, list(layout.left)] = 0
-        self.keep[2, list(layout.right)] = 0
+        joints, axes = len(layout.joints), layout.coordinates
+        keep = torch.ones(3, joints, layout.channels)
+        keep[1, list(layout.left)] = 0
+        keep[2, list(layout.right)] = 0
+        self.keep = keep.flatten(1)  # row: side
+        # Where a number of a parent stands among the V * C of the coordinates, and where a number of the result stands
+        # among coordinates, bones and confidences, which are computed one after the other.
+        place = torch.arange(joints * axes).view(joints, axes)
+        self.above = place[list(layout.parents)].flatten()
+        parts = [place, joints * axes + place]
+        if layout.confidence:
+            parts.append(2 * joints * axes + torch.arange(joints)[:, None])
+        self.order = torch.cat(parts, 1).flatten()
 
     def __call__(self, recordings: Recordings, generator: torch.Generator | None = None) -> Clips:
         return self.apply(recordings, self.sample(recordings.size, generator))
@@ -121,36 +146,47 @@ class Pipeline:
     @torch.no_grad()
     def apply(self, recordings: Recordings, draw: Draw) -> Clips:
         """Apply one draw: the same draw and recordings give the same clips. Always in float32."""
-        device = recordings.frames.device
-        with torch.autocast(device.type, enabled=False):
-            return self._apply(recordings, draw, device)
+        frames, start, length, owner, size = recordings
+        kinds = Kinds.of(draw, own_pose=self.clip.own_pose)
+        draw = Draw(*(field.to(frames.device)[owner] for field in draw))  # from clips to bodies
+        out = frames.new_empty(len(owner), self.clip.frames, self.keep.shape[1], dtype=torch.float32)
+        part = PART if frames.device.type == "cpu" else len(owner)
+        with torch.autocast(frames.device.type, enabled=False):
+            for first in range(0, len(owner), part):
+                here = slice(first, first + part)
+                rows = Rows.of(frames, start[here], length[here])
+                self._fill(out[here], rows, Draw(*(field[here] for field in draw)), kinds)
+        return Clips(out.unflatten(2, (len(self.layout.joints), -1)), owner, size)
 
-    def _apply(self, recordings: Recordings, draw: Draw, device: torch.device) -> Clips:
-        draw = Draw(*(field.to(device)[recordings.owner] for field in draw))  # from clips to bodies
-        x = dense(recordings)  # (N, S, V, C)
-        matrix = draw.shear
+    def _fill(self, out: Tensor, rows: Rows, draw: Draw, kinds: Kinds) -> None:
+        """Write the clips of some bodies, (N, T, V * channels)."""
+        axes, matrix = self.layout.coordinates, draw.shear
         if self.clip.own_pose:
             # Smoothing and warping commute with a rigid motion: it is applied to T frames and not to S.
-            motion, origin = pose.canonical_motion(self._own_frames(x, recordings.length), self.layout)
+            motion, origin = pose.canonical_motion(self._own_frames(rows), self.layout)
             matrix = matrix @ motion
-        x = smooth_some(x, draw.smooth, self.layout.coordinates)
-        position = self.warp(recordings.length, draw)
-        x = gather_frames(x, position, recordings.length)  # (N, T, V, C)
-        x, confidence = x[..., : self.layout.coordinates], x[..., self.layout.coordinates :]
+        if kinds.smooth:
+            smooth_some(rows, draw.smooth, axes)
+        x = interpolated(rows, self.warp(rows.length, draw))  # (N, T, V, C)
+        x, confidence = x[..., :axes], x[..., axes:]
         if self.clip.own_pose:
             x = x - origin[:, None, None]
-        x = torch.einsum("ntvc,ndc->ntvd", x, matrix)
-        bones = x - x[:, :, self.parents.to(device)]  # bones follow shear: it is linear
-        x = torch.cat([x, bones, confidence] if self.layout.confidence else [x, bones], dim=3)
-        x = x * self.keep.to(device)[draw.side][:, None, :, None]
-        return Clips(x, recordings.owner, recordings.size)
+        if kinds.turn:
+            x = torch.bmm(x.flatten(1, 2), matrix.transpose(1, 2)).view(x.shape)
+        x = x.flatten(2).flatten(0, 1)  # (N T, V C)
+        bones = x - x.index_select(1, self.above.to(x.device))  # they follow shear: it is linear
+        parts = [x, bones, confidence.flatten(2).flatten(0, 1)] if self.layout.confidence else [x, bones]
+        torch.index_select(torch.cat(parts, 1), 1, self.order.to(x.device), out=out.view(len(x), -1))
+        if kinds.drop:
+            out *= self.keep.to(out.device)[draw.side][:, None]
 
-    def _own_frames(self, x_NSVC: Tensor, length_N: Tensor) -> Tensor:
-        """Every body as a recording of its own, (N, S, 1, V, C)."""
+    def _own_frames(self, rows: Rows) -> Tensor:
+        """Every body as a recording of its own, (N, S, 1, V, C); past its end it holds its last frame."""
+        time = torch.arange(int(rows.length.max()), device=rows.start.device)
+        x = rows.frames[rows.start[:, None] + torch.minimum(time, rows.length[:, None] - 1)]
         if self.layout.coordinates == 2:  # the median torso must not count a held last frame again and again
-            held = torch.arange(x_NSVC.shape[1], device=x_NSVC.device) >= length_N[:, None]
-            x_NSVC = x_NSVC.masked_fill(held[:, :, None, None], torch.nan)
-        return x_NSVC[:, :, None]
+            x = x.masked_fill((time >= rows.length[:, None])[:, :, None, None], torch.nan)
+        return x[:, :, None]
 
     def warp(self, length: Tensor, draw: Draw) -> Tensor:
         """The fractional source frame (N, T) of every output frame: shift, then repetition, then crop, then rate.
@@ -169,23 +205,42 @@ class Pipeline:
         return (begin[:, None] + time % played[:, None]) * (draw.rate * stretch)[:, None]
 
 
-def dense(recordings: Recordings) -> Tensor:
-    """The bodies' frames as (N, S, V, C) float32, S the longest length; past its end a body holds its last frame."""
-    time = torch.arange(int(recordings.length.max()), device=recordings.frames.device)
-    rows = recordings.start[:, None] + torch.minimum(time, recordings.length[:, None] - 1)
-    return recordings.frames[rows].float()
+class Rows(NamedTuple):
+    """The frames of some bodies and nothing else, in float32. Body n owns length[n] rows from start[n] on."""
+
+    frames: Tensor  # (R, V, C)
+    start: Tensor  # (N,)
+    length: Tensor  # (N,)
+
+    @classmethod
+    def of(cls, frames_FVC: Tensor, start: Tensor, length: Tensor) -> Rows:
+        """Those of bodies that own rows of `frames_FVC`, one body after the other."""
+        end = length.cumsum(0)
+        first, total = end - length, int(end[-1])
+        row = torch.arange(total, device=length.device)
+        row += torch.repeat_interleave(start - first, length, output_size=total)
+        chosen = frames_FVC.flatten(1).index_select(0, row)
+        return cls(chosen.float().view(-1, *frames_FVC.shape[1:]), first, length)
 
 
-def gather_frames(x_NSVC: Tensor, position_NT: Tensor, length_N: Tensor) -> Tensor:
+def combined(frames_RVC: Tensor, rows_QK: Tensor, weights_QK: Tensor) -> Tensor:
+    """Sums of K weighted frames each, (Q, V, C), in one pass over memory."""
+    flat = frames_RVC.flatten(1)
+    return F.embedding_bag(rows_QK, flat, per_sample_weights=weights_QK, mode="sum").view(-1, *frames_RVC.shape[1:])
+
+
+def interpolated(rows: Rows, position_NT: Tensor) -> Tensor:
     """Linear interpolation at fractional frames, (N, T, V, C); positions past the last frame hold it."""
-    last = length_N[:, None] - 1
+    last = rows.length[:, None] - 1
     low = torch.minimum(position_NT.floor().long(), last)
     high = torch.minimum(low + 1, last)
-    body = torch.arange(len(x_NSVC), device=x_NSVC.device)[:, None]
-    fraction = (position_NT - low).clamp(0, 1)[:, :, None, None]
-    return torch.lerp(x_NSVC[body, low], x_NSVC[body, high], fraction)
+    fraction = (position_NT - low).clamp(0, 1)
+    ends = torch.stack((low, high), 2) + rows.start[:, None, None]
+    weights = torch.stack((1 - fraction, fraction), 2)
+    return combined(rows.frames, ends.flatten(0, 1), weights.flatten(0, 1)).unflatten(0, position_NT.shape)
 
 
+@functools.cache
 def savgol_kernel(window: int, order: int) -> Tensor:
     """The weights (window,) of the Savitzky-Golay filter: least-squares fit of a polynomial, read at its centre."""
     time = torch.arange(window, dtype=torch.float64) - window // 2
@@ -193,16 +248,16 @@ def savgol_kernel(window: int, order: int) -> Tensor:
     return torch.linalg.pinv(powers)[0].float()
 
 
-def smooth_some(x_NSVC: Tensor, chosen_N: Tensor, channels: int, window: int = 15, order: int = 2) -> Tensor:
-    """Savitzky-Golay filter the chosen bodies' first `channels` along time; the edges are replicated."""
-    if not bool(chosen_N.any()):
-        return x_NSVC
-    chosen = x_NSVC[chosen_N]
-    n, s, v, c = chosen.shape
-    half = window // 2
-    padded = F.pad(chosen.view(n, 1, s, v * c), (0, 0, half, half), mode="replicate")
-    kernel = savgol_kernel(window, order).to(padded.device).view(1, 1, window, 1)
-    smooth = F.conv2d(padded, kernel).view(n, s, v, c)
-    if channels < c:
-        smooth[..., channels:] = chosen[..., channels:]
-    return x_NSVC.index_put((chosen_N,), smooth)
+def smooth_some(rows: Rows, chosen_N: Tensor, channels: int, window: int = 15, order: int = 2) -> None:
+    """Savitzky-Golay filter the chosen bodies' first `channels` along time, in place; the edges are replicated."""
+    length, start = rows.length[chosen_N], rows.start[chosen_N]
+    total = int(length.sum())
+    body = torch.repeat_interleave(length, output_size=total)
+    row = torch.arange(total, device=body.device) + (start + length - length.cumsum(0))[body]
+    taps = row[:, None] + torch.arange(-(window // 2), window // 2 + 1, device=body.device)
+    taps.clamp_(start[body][:, None], (start + length - 1)[body][:, None])
+    kernel = savgol_kernel(window, order).to(body.device).expand(total, window).contiguous()
+    smooth = combined(rows.frames, taps, kernel)
+    if channels < smooth.shape[2]:
+        smooth[..., channels:] = rows.frames[row, :, channels:]
+    rows.frames.index_copy_(0, row, smooth)

@@ -12,6 +12,7 @@ from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+import bonestrap.augment
 from bonestrap.augment import (
     AGGRESSIVE,
     CONSERVATIVE,
@@ -20,6 +21,7 @@ from bonestrap.augment import (
     ClipConfig,
     Draw,
     Pipeline,
+    Rows,
     savgol_kernel,
     smooth_some,
 )
@@ -128,26 +130,42 @@ def test_a_call_is_a_sample_applied() -> None:
 # ---------------------------------------------------------------------- one by one
 
 
+def smoothed(bodies: list[Tensor], chosen: list[bool]) -> list[Tensor]:
+    """The bodies, each (S, V, C), after a filter of the chosen ones."""
+    length = torch.tensor([len(x) for x in bodies])
+    rows = Rows(torch.cat(bodies), length.cumsum(0) - length, length)
+    smooth_some(rows, torch.tensor(chosen), bodies[0].shape[2])
+    return list(rows.frames.split(length.tolist()))
+
+
 def test_savgol_against_scipy_with_replicated_edges() -> None:
     lengths = [1, 2, 7, 14, 15, 16, 80]
-    longest = max(lengths)
-    x = torch.randn(len(lengths), longest, 4, 3, generator=generator(0), dtype=torch.float64)
-    for n, length in enumerate(lengths):
-        x[n, length:] = x[n, length - 1]  # as recordings of several lengths are laid side by side
-    found = smooth_some(x.float(), torch.ones(len(lengths), dtype=torch.bool), 3)
-    expected = savgol_filter(x.numpy(), 15, 2, axis=1, mode="nearest")
-    for n, length in enumerate(lengths):
-        np.testing.assert_allclose(found[n, :length], expected[n, :length], atol=1e-5)
-    none = smooth_some(x.float(), torch.zeros(len(lengths), dtype=torch.bool), 3)
-    assert torch.equal(none, x.float())
+    bodies = [torch.randn(length, 4, 3, generator=generator(length)) for length in lengths]
+    chosen = [True, True, False, True, True, False, True]
+    found = smoothed(bodies, chosen)
+    for before, after, filtered in zip(bodies, found, chosen, strict=True):
+        expected = savgol_filter(before.double().numpy(), 15, 2, axis=0, mode="nearest") if filtered else before.numpy()
+        np.testing.assert_allclose(after, expected, atol=1e-5 if filtered else 0)
 
 
 def test_savgol_keeps_a_parabola() -> None:
     time = torch.arange(40.0)
-    x = (3 - 2 * time + 0.1 * time**2)[None, :, None, None].expand(1, 40, 15, 3).contiguous()
-    y = smooth_some(x, torch.tensor([True]), 3)
-    torch.testing.assert_close(y[:, 7:-7], x[:, 7:-7], rtol=1e-5, atol=1e-4)
+    x = (3 - 2 * time + 0.1 * time**2)[:, None, None].expand(40, 15, 3).contiguous()
+    (y,) = smoothed([x], [True])
+    torch.testing.assert_close(y[7:-7], x[7:-7], rtol=1e-5, atol=1e-4)
     assert savgol_kernel(15, 2).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_part_does_not_know_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU a batch is worked on in parts; their size changes nothing."""
+    source, results = recordings(BODIES, LENGTHS), []
+    for part in (1, 3, 1000):
+        monkeypatch.setattr(bonestrap.augment, "PART", part)
+        for own_pose in (False, True):
+            pipeline = Pipeline(SBU15, ClipConfig(frames=24, own_pose=own_pose), AGGRESSIVE)
+            results.append(pipeline(source, generator(5)).joints)
+    for a, b in zip(results, results[2:], strict=False):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
 def test_shear_is_the_matrix_of_equation_5() -> None:
