@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class BYOLConfig:
         default=0.99, metadata={"help": "initial lambda of Eq. 3; rises to 1 along a cosine"}
     )
     alpha: float = dataclasses.field(default=0.9, metadata={"help": "alpha of momentum batch normalisation, Eq. 4"})
+    statistics: Literal["online", "target"] = dataclasses.field(
+        default="online", metadata={"help": "whose batch statistics the target's follow: online as in Eq. 4, or its own"}
+    )
 
     def __post_init__(self) -> None:
         if not (0 <= self.momentum <= 1 and 0 <= self.alpha < 1):
@@ -79,7 +83,9 @@ class BYOL(Method):
         self.online = Projected(encoder, config)
         self.predictor = Head(config.projection, config.hidden, config.projection)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
-        self.register_buffer("moments", torch.zeros(moments_size(self.online_norms()), dtype=torch.float64))
+        for layer in batch_norms(self.target):
+            layer.notes_always = config.statistics == "target"
+        self.register_buffer("moments", torch.zeros(moments_size(self.noting_norms()), dtype=torch.float64))
         self.train()
 
     @property
@@ -88,6 +94,10 @@ class BYOL(Method):
 
     def online_norms(self) -> list[BatchNorm]:
         return batch_norms(self.online) + batch_norms(self.predictor)
+
+    def noting_norms(self) -> list[BatchNorm]:
+        own = batch_norms(self.target) if self.config.statistics == "target" else []
+        return self.online_norms() + own
 
     def train(self, mode: bool = True) -> BYOL:
         """The target always uses its moving statistics, whatever the mode."""
@@ -102,14 +112,16 @@ class BYOL(Method):
         with torch.no_grad():
             z1, z2 = self.target(v1), self.target(v2)
         q1, q2 = self.predictor(self.online(v1)), self.predictor(self.online(v2))
-        self.moments += take_moments(self.online_norms())
+        self.moments += take_moments(self.noting_norms())
         loss = (byol_distance(q1, z2) + byol_distance(q2, z1)).mean()  # Eq. 2: the sum of both directions
         return {"loss": loss}
 
     def after_step(self, step: int) -> None:
         """Move the target (Eq. 3) and the statistics of target and online networks (Eq. 4)."""
         ema(self.target, self.online, cosine_momentum(self.config.momentum, step, self.steps))
-        followers = [self.online_norms(), batch_norms(self.target)]
+        followers = [self.noting_norms()]
+        if self.config.statistics == "online" or step == 0:  # before the first step both networks are the same
+            followers.append(batch_norms(self.target))
         commit(self.moments, followers, warm_alpha(self.config.alpha, step))
         self.moments.zero_()
 

@@ -206,6 +206,39 @@ def test_statistics_are_the_moments_of_all_groups_and_views_in_every_layer() -> 
         assert not any(layer.seen for layer in method.modules() if isinstance(layer, BatchNorm))
 
 
+def test_the_target_can_follow_its_own_statistics() -> None:
+    """Those of all that its layers saw, after a first step in which it still is the online network."""
+    plain = byol(momentum=0.9)
+    config = BYOLConfig(hidden=32, projection=16, norm=True, momentum=0.9, statistics="target")
+    method = BYOL(plain.online.encoder, config, view1=plain.view1, view2=plain.view2, steps=50)
+    names = [name for name, layer in method.target.named_modules() if isinstance(layer, BatchNorm)]
+    networks = [dict(method.online.named_modules()), dict(method.target.named_modules())]
+    seen: dict[tuple[int, str], list[Tensor]] = {}
+    for which, network in enumerate(networks):
+        for name in names:
+            seen[which, name] = []
+            network[name].register_forward_hook(
+                lambda _, inputs, __, at=(which, name): seen[at].append(inputs[0].detach().clone())
+            )
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05)
+    expected: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for step in range(3):
+        one_step(method, optimizer, step)
+        alpha = step / (step + 1)
+        for name in names:
+            mean, var = pooled(seen[min(step, 1), name])
+            old_mean, old_var = expected.get(name, (mean, var))
+            mean, var = alpha * old_mean + (1 - alpha) * mean, alpha * old_var + (1 - alpha) * var
+            expected[name] = (mean, var)
+            layer = networks[1][name]
+            assert isinstance(layer, BatchNorm)
+            assert relative(layer, mean, var) < 1e-6, name
+        for inputs in seen.values():
+            assert len(inputs) == 4  # 2 groups x 2 views
+            inputs.clear()
+        assert not method.moments.any()
+
+
 # ---------------------------------------------------------------------- state
 
 
