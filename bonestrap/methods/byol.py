@@ -38,7 +38,7 @@ class BYOLConfig:
     )
     alpha: float = dataclasses.field(default=0.9, metadata={"help": "alpha of momentum batch normalisation, Eq. 4"})
     statistics: Literal["online", "target"] = dataclasses.field(
-        default="online", metadata={"help": "whose batch statistics the target's follow: online as in Eq. 4, or its own"}
+        default="online", metadata={"help": "whose batches the target's statistics follow: online (Eq. 4), or its own"}
     )
 
     def __post_init__(self) -> None:
