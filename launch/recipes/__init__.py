@@ -55,6 +55,10 @@ class Recipe:
     schedule: Schedule = Schedule()
 
 
+# For batches of some dozens and some thousands of steps; docs/results.md has what each of these is worth.
+SMALL = BYOLConfig(projection=128, norm=True, statistics="target")
+
+
 def ntu60() -> Recipe:
     """NTU-60 as document 001 trains it: ST-GCN 1x, 1600 epochs, batch 512 in groups of 128.
 
@@ -73,8 +77,8 @@ def nw_ucla() -> Recipe:
         protocol="cross-view",
         clip=ClipConfig(frames=16, fit=True),
         encoder=STGCNConfig(width=0.5),
-        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
-        schedule=Schedule(epochs=400, batch=64, group=64, learning_rate=0.05, predictor_rate=5.0),
+        method=SMALL,
+        schedule=Schedule(epochs=400, batch=64, group=64, learning_rate=0.03, predictor_rate=10.0),
     )
 
 
@@ -88,8 +92,8 @@ def own() -> Recipe:
         protocol="split",
         clip=ClipConfig(frames=32, fit=True),
         encoder=STGCNConfig(width=0.25),
-        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
-        schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.05, predictor_rate=5.0),
+        method=SMALL,
+        schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.03, predictor_rate=10.0),
     )
 
 
@@ -99,8 +103,8 @@ def demo() -> Recipe:
         protocol="cross-subject",
         clip=ClipConfig(frames=16, fit=True, own_pose=True),
         encoder=STGCNConfig(width=0.25),
-        method=BYOLConfig(projection=128, norm=True, momentum=0.95),
-        schedule=Schedule(epochs=240, batch=64, group=32, learning_rate=0.05, warmup=10, predictor_rate=5.0),
+        method=SMALL,
+        schedule=Schedule(epochs=200, batch=64, group=32, learning_rate=0.03, predictor_rate=10.0),
     )
 
 
