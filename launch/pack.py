@@ -34,7 +34,7 @@ from launch.bar import Bar
 from launch.cli import UserError, argument, option, required, start, start_choice
 from launch.formats import FORMATS, Format, Synthetic
 from shards.draft import refuse_used
-from shards.manifest import Manifest
+from shards.manifest import FILE, Manifest
 from shards.pack import DROPPED, pack
 from shards.parallel import Processes, Spread, cores
 from shards.sources.source import Source
@@ -50,6 +50,7 @@ class Options:
     output: Path = required("folder for the shards; must not exist, or be empty, unless --append is given")
     input: Path | None = option(None, "folder that holds the recordings")
     append: bool = option(False, "add the recordings to the shards in --output, which stay as they are")
+    existing: Literal["refuse", "keep"] = option("refuse", "keep: shards that are in --output already are the result")
     broken: Literal["stop", "drop"] = option("stop", "what a performance that cannot be read does: stop, or be dropped")
     dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by half a millimetre at 1 m")
     shard_mib: int = option(64, "size at which a shard is closed, MiB")
@@ -64,6 +65,9 @@ class Options:
 
 
 def main(name: str, options: Options, chosen: Format) -> None:
+    if options.existing == "keep" and not options.append and (options.output / FILE).is_file():
+        summarise(Manifest.load(options.output), options.output)
+        return
     if not options.append:
         refuse_used(options.output)  # before minutes of work, not after
     if options.input is not None:

@@ -1,0 +1,35 @@
+"""What MLflow runs to serve a model: raw joints in, class probabilities out, or features where no class was taught.
+
+`launch/register.py` stores a copy of this file beside the weights, and MLflow executes the copy where the model is
+loaded; nothing is pickled. Requests are float arrays (B, T, M, V, C) as recorded; absent bodies and joints, and the
+frames that shorter recordings of a batch lack, are null (NaN).
+
+Legend: B recordings, C coordinates, M bodies, T frames, V joints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def serve() -> None:
+    """Tell MLflow, which is loading this file, what predicts."""
+    import numpy as np
+    from mlflow.models import set_model
+    from mlflow.pyfunc import PythonModel
+
+    import bonestrap
+
+    class Served(PythonModel):
+        def load_context(self, context: Any) -> None:
+            self.model = bonestrap.load(context.artifacts["model"])
+
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            recordings = list(np.asarray(model_input, dtype=np.float32))
+            answer = self.model.predict if self.model.classes else self.model.embed
+            return answer(recordings).numpy()
+
+    set_model(Served())
+
+
+serve()
