@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos lint format clean
+.PHONY: help demo test chaos cluster lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: lint ## lint, then the whole test suite
 
 chaos: $(VENV)/.for-test ## kill workers, machines, disks and servers under a run, and see it go on: half an hour
 	$(BIN)/python -m pytest -m chaos -s tests/distributed
+
+cluster: $(VENV)/.for-test ## submit jobs to two Ray nodes with MLflow and S3, and serve a model: minutes
+	$(BIN)/python -m pytest -m cluster tests/distributed
 
 lint: $(VENV)/.for-test ## style, types, and which package may import which
 	$(BIN)/ruff check
