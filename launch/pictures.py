@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ PARTS = {
     "left_leg": "#56B4E9",
     "right_arm": "#D55E00",
     "right_leg": "#E69F00",
+    "left": "#0072B2",
+    "right": "#D55E00",
 }
 STAGES = {"scratch": "#E69F00", "teacher": "#0072B2", "student": "#009E73", "random": "#9A9A9A"}
 EYE = np.deg2rad(25.0)  # the viewer stands this far beside the person's front
@@ -187,7 +189,8 @@ def _limits(flat: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _pose(axes: Axes, bodies: np.ndarray, dropped: np.ndarray, layout: Layout) -> None:
     """Draw one frame, (M, V, 2): bones coloured by part, a dot for the head, bodies after the first fainter."""
-    part = {joint: name for name, members in layout.parts.items() for joint in members}
+    colours = part_colours(layout)
+    colour = {joint: colours[part] for part, members in layout.parts.items() for joint in members}
     for order, body in enumerate(bodies):
         fade = 1.0 if order == 0 else 0.45
         if "head" in layout.joints:
@@ -196,7 +199,7 @@ def _pose(axes: Axes, bodies: np.ndarray, dropped: np.ndarray, layout: Layout) -
             if dropped[child] or dropped[parent]:
                 continue
             axes.plot(
-                *body[[child, parent]].T, color=PARTS[part[child]], linewidth=2.0, alpha=fade, solid_capstyle="round",
+                *body[[child, parent]].T, color=colour[child], linewidth=2.0, alpha=fade, solid_capstyle="round",
                 clip_on=False,
             )  # fmt: skip
 
@@ -204,15 +207,24 @@ def _pose(axes: Axes, bodies: np.ndarray, dropped: np.ndarray, layout: Layout) -
 def _part_legend(figure: Figure, layout: Layout) -> None:
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], color=PARTS[part], linewidth=3, label=part.replace("_", " ")) for part in layout.parts]
+    colours = {part: colour for part, colour in part_colours(layout).items() if layout.parts[part]}
+    lines = [Line2D([], [], color=c, linewidth=3, label=part.replace("_", " ")) for part, c in colours.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9)
 
 
+def part_colours(layout: Layout) -> dict[str, str]:
+    """A colour for every part of a layout, whatever its parts are called: its own, or the next of the palette."""
+    return _colours(layout.parts, PARTS)
+
+
 def _stage_colours(rows: Sequence[Result]) -> dict[str, str]:
-    """A colour for every stage: its own, or the next of the palette."""
-    spare = [colour for colour in OKABE_ITO if colour not in STAGES.values()]
-    stages = list(dict.fromkeys(row.stage for row in rows))
-    return {stage: STAGES.get(stage, spare[index % len(spare)]) for index, stage in enumerate(stages)}
+    return _colours([row.stage for row in rows], STAGES)
+
+
+def _colours(names: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
+    """A colour for every name: its own, or the next of the palette that nobody owns."""
+    spare = itertools.cycle(colour for colour in OKABE_ITO if colour not in own.values())
+    return {name: own.get(name) or next(spare) for name in dict.fromkeys(names)}
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,21 @@ def test_dropped_limbs_are_left_out_of_augmented_views(tmp_path: Path) -> None:
     assert all(left <= colours for colours in shown[:4] + shown[8:])
     assert not any(left & colours for colours in shown[4:8])
     png(tmp_path / "views.png")
+
+
+@pytest.mark.parametrize("parts", [{"trunk": 15, "tail": 6, "fin": 4, "none": 0}, {"left": 10, "right": 15}])
+def test_parts_of_any_name_have_colours_of_their_own(tmp_path: Path, parts: dict[str, int]) -> None:
+    joints = iter(range(25))
+    layout = dataclasses.replace(NTU25, parts={name: tuple(islice(joints, size)) for name, size in parts.items()})
+    figure = pictures.skeleton_strip(tmp_path / "strip.png", {"kick": recording(4)}, layout, title="", poses=1)
+    lines = figure.axes[0].lines
+    shown = {name: pictures.part_colours(layout)[name] for name, size in parts.items() if size}
+    assert len(set(shown.values())) == len(shown)
+    for (child, _), line in zip(layout.bones, lines[1:], strict=True):  # the first one is the head
+        assert line.get_color() == next(colour for name, colour in shown.items() if child in layout.parts[name])
+    assert all(colour == pictures.PARTS[name] for name, colour in shown.items() if name in pictures.PARTS)
+    (legend,) = figure.legends
+    assert {line.get_label(): line.get_color() for line in legend.get_lines()} == shown
 
 
 def test_an_embedding_map_keeps_clusters_apart(tmp_path: Path) -> None:
