@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import math
 import signal
 import sys
@@ -38,6 +39,7 @@ from shards.manifest import Manifest
 from shards.splits import Protocol
 
 Chosen = TypeVar("Chosen", bound="Options")
+Result = TypeVar("Result")
 
 DIGEST = 36  # characters that MLflow keeps of a data set's digest
 PROBED = 1000  # recordings a part of a probe
@@ -239,7 +241,7 @@ def execute(
         )
     try:
         with claimed(options.run, about, made):
-            summary = cluster.run(functools.partial(worker, options, tracking), crew)
+            summary = cluster.run(functools.partial(by_name(worker), options, tracking), crew)
     except Left as left:
         print(left, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
@@ -252,6 +254,20 @@ def execute(
         said += f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
     print(said)
     return summary
+
+
+def by_name(worker: Callable[..., Result]) -> Callable[..., Result]:
+    """The same function as its module's, where it belongs to the script that was started.
+
+    A script's own functions travel to the workers by value, with every module that they seem to mention: for any
+    `.classes` in one that uses torch, cloudpickle takes `torch.classes` along, which cannot travel.
+    """
+    if isinstance(worker, functools.partial):
+        return functools.partial(by_name(worker.func), *worker.args, **worker.keywords)
+    if worker.__module__ != "__main__":
+        return worker
+    module = importlib.import_module(f"launch.{Path(worker.__code__.co_filename).stem}")
+    return getattr(module, worker.__name__)
 
 
 def counted(tracking: Tracking | None, *modules: torch.nn.Module | None) -> Tracking | None:
