@@ -136,6 +136,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Iterator[La
             "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow",
             "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{mlflow_port}",
             "MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
     )  # fmt: skip
 
@@ -174,7 +175,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Iterator[La
 def pretrain(lab: Lab) -> list[str]:
     return [
         *("launch/pretrain.py", "demo", "--data", str(lab.folder / "shards"), "--run", str(lab.folder / "pretrained")),
-        *("--workers", "2", "--storage", str(lab.folder / "ray"), "--schedule.epochs", "20", *LITTLE),
+        *("--workers", "2", "--storage", str(lab.folder / "ray"), "--schedule.epochs", "90", *LITTLE),
     ]
 
 
@@ -198,14 +199,14 @@ def test_who_has_no_token_submits_nothing(lab: Lab) -> None:
         env=bare | {"HOME": str(lab.folder)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode != 0
-    assert "401" in refused.stdout + refused.stderr or "Unauthenticated" in refused.stdout + refused.stderr
+    assert "token authentication is enabled" in refused.stderr
 
 
 def test_a_stopped_job_goes_on_when_it_is_submitted_again(lab: Lab, pretrain: list[str]) -> None:
     run = lab.folder / "pretrained"
-    job = lab.submit("python", *pretrain)
-    waits_for(lambda: steps(run) >= 6)
-    (name,) = set(re.findall(r"raysubmit_\w+", lab_jobs(lab)))
+    name = "to-be-stopped"
+    job = lab.submit("python", *pretrain, form=("--submission-id", name, "--working-dir", ".", "--"))
+    waits_for(lambda: steps(run) >= 4)
     subprocess.run([str(BIN / "ray"), "job", "stop", "--address", lab.dashboard, name], env=lab.environment, check=True)
     shown = job.communicate()[0]
     assert job.returncode != 0
@@ -222,14 +223,6 @@ def test_a_stopped_job_goes_on_when_it_is_submitted_again(lab: Lab, pretrain: li
     assert "Starting 2 workers on CPUs" in again  # the log was followed
     assert "pretrained model" in again and "succeeded" in again
     assert (run / "model" / "model.json").is_file()
-
-
-def lab_jobs(lab: Lab) -> str:
-    done = subprocess.run(
-        [str(BIN / "ray"), "job", "list", "--address", lab.dashboard],
-        env=lab.environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout + done.stderr
 
 
 def test_mlflow_has_every_line(lab: Lab) -> None:
