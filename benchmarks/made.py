@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def _table(count: int, each: int, size: int, frames: int, placed: StoredView) ->
     one = index.table([Entry(key="", label=0, subject=1, setup=None, replication=None, views=(placed,))])
     keys = np.full((count, 1 + DIGITS), ord("p"), dtype=np.uint8)
     keys[:, 1:] = numbers[:, None] // POWERS % 10 + ord("0")
-    same = {name: np.repeat(getattr(one, name), count) for name in _columns(one)}
+    same: dict[str, Any] = {name: np.repeat(getattr(one, name), count) for name in _columns(one)}
     return Table(
         **{
             **same,
