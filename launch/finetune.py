@@ -49,7 +49,7 @@ class Options(stage.Options):
     batch: int = option(32, "recordings a step")
     group: int | None = option(None, "recordings normalised together, from scratch; none takes the whole batch")
     learning_rate: float = option(0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine")
-    # Section 4.4 has 1e-3 and a third; on held-out subjects of NW-UCLA and of the demo these do 3 to 11 points better.
+    # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
     encoder_rate: float = option(0.01, "the pretrained encoder's share of the learning rate once it moves")
     frozen: float = option(0.1, "share of the steps during which the pretrained encoder is frozen")
     weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch")
