@@ -8,7 +8,8 @@
 
 Legend: B recordings, C numbers a joint, D features, M bodies, N bodies of all recordings, T frames, V joints.
 
-A model directory holds `model.safetensors` and `model.json`; a run directory holds one under `model/`.
+A model directory holds `model.safetensors` and `model.json`, and `model.onnx` once `bonestrap.deploy` has written it;
+a run directory holds one under `model/`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
 
 FORMAT = 2
+ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
 ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
 
@@ -158,6 +160,7 @@ def save(directory: Path, model: Model) -> None:
     directory.mkdir(exist_ok=True)
     # The description goes first and comes last: without it there is no model, so weights never meet another's.
     (directory / "model.json").unlink(missing_ok=True)
+    (directory / ONNX_FILE).unlink(missing_ok=True)  # of the model that was here before
     for name in ("model.safetensors", "model.json"):
         with (aside / name).open("rb") as file:
             os.fsync(file.fileno())

@@ -86,8 +86,7 @@ def interpolate(joints: Tensor, layout: Layout) -> Tensor:
     or last. A joint that is never seen lies on the nearest joint, counted in bones, that is. A body without any joint
     in a frame is absent there and stays NaN.
     """
-    places, rest = joints[..., : layout.coordinates], joints[..., layout.coordinates :]
-    known = torch.isfinite(places).all(-1)  # (T, M, V)
+    known = torch.isfinite(joints[..., : layout.coordinates]).all(-1)  # (T, M, V)
     if known.all():
         return joints
     frames = torch.arange(len(joints), device=joints.device)[:, None, None].expand_as(known)
@@ -95,15 +94,21 @@ def interpolate(joints: Tensor, layout: Layout) -> Tensor:
     after = torch.where(known, frames, len(joints)).flip(0).cummin(0).values.flip(0)
     low = torch.where(before < 0, after, before).clamp(max=len(joints) - 1)
     high = torch.where(after == len(joints), before, after).clamp(min=0)
+    return interpolated(joints, known, low, high, layout)
+
+
+def interpolated(joints: Tensor, known: Tensor, low: Tensor, high: Tensor, layout: Layout) -> Tensor:
+    """`interpolate` where the frames between which a joint lies, `low` and `high` (T, M, V), have been found."""
+    places, rest = joints[..., : layout.coordinates], joints[..., layout.coordinates :]
+    frames = torch.arange(joints.shape[0], device=joints.device)[:, None, None]
     weight = (frames - low).to(places.dtype) / (high - low).clamp(min=1)
-    shape = (*known.shape, layout.coordinates)
     filled = torch.lerp(
-        places.gather(0, low[..., None].expand(shape)),
-        places.gather(0, high[..., None].expand(shape)),
+        places.gather(0, low[..., None].expand(places.shape)),
+        places.gather(0, high[..., None].expand(places.shape)),
         weight[..., None],
     )
     nearest = _nearest_seen(known.any(0), layout)  # (M, V)
-    filled = filled.gather(2, nearest[None, ..., None].expand(shape))
+    filled = filled.gather(2, nearest[None, ..., None].expand(places.shape))
     out = torch.where(known.any(-1)[..., None, None], filled, torch.nan)
     return torch.cat((out, rest), -1) if layout.confidence else out
 
@@ -118,8 +123,11 @@ def _nearest_seen(seen: Tensor, layout: Layout) -> Tensor:
 
 def _torso(joints: Tensor, layout: Layout) -> Tensor:
     """The median length (...) of the main body's spine; one where it has none."""
-    length = _between(joints[..., 0, :, : layout.coordinates], layout.spine).norm(dim=-1).nanmedian(-1).values
-    return torch.where(length > SHORTEST, length, torch.ones_like(length))
+    length = _between(joints[..., 0, :, : layout.coordinates], layout.spine).norm(dim=-1)
+    known = torch.isfinite(length)
+    middle = (known.sum(-1, keepdim=True) - 1).clamp(min=0) // 2  # of two in the middle, the shorter
+    length = torch.where(known, length, torch.inf).sort(-1).values.gather(-1, middle).squeeze(-1)
+    return torch.where((length > SHORTEST) & length.isfinite(), length, torch.ones_like(length))
 
 
 def _rotation(body: Tensor, oriented: Tensor, layout: Layout) -> Tensor:

@@ -136,6 +136,7 @@ class STGCN(Encoder):
     def __init__(self, config: STGCNConfig, layout: Layout, channels: int):
         super().__init__()
         self.config = config
+        self.joints = len(layout.joints)
         partitions = torch.from_numpy(layout.partitions())
         self.norm = BatchNorm(len(layout.joints) * channels)
         blocks, inputs = [], channels

@@ -1,0 +1,249 @@
+"""A classifier as one function of raw joints in plain operations, and as an ONNX file for machines without PyTorch.
+
+Legend: C numbers a joint, or channels, D features, K spatial partitions, M bodies, N bodies that are there, S frames of
+a recording, T frames of a clip, V joints.
+
+`Deployed` computes what `Model.predict` does of one recording. Its operations are those that ONNX has, so that frames
+which hold nobody are skipped by index instead of being cut out, and its network is folded for inference: every batch
+normalisation lies in the weights of a convolution.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bonestrap import pose
+from bonestrap.augment import Draw
+from bonestrap.encoders.stgcn import STGCN, Block
+from bonestrap.layout import Layout
+from bonestrap.model import ONNX_FILE, Model, ModelError
+from bonestrap.momentum import BatchNorm
+
+OPSET = 18
+
+
+class Deployed(nn.Module):
+    """Raw joints (S, M, V, C) of one recording, NaN where a body or a joint is missing, to probabilities (classes,).
+
+    Raises ModelError for a model without classes, and for an encoder other than ST-GCN.
+    """
+
+    def __init__(self, model: Model):
+        super().__init__()
+        if model.head is None:
+            raise ModelError(f"a {model.description.stage} model has features but no classes; fine-tune it first")
+        if not isinstance(model.encoder, STGCN):
+            raise ModelError(f"an encoder of the kind {model.description.encoder} cannot be exported; choose stgcn")
+        self.layout = model.layout
+        self.pipeline = model.pipeline
+        self.network = Folded(model.encoder)
+        self.head = model.head
+
+    def forward(self, joints_SMVC: Tensor) -> Tensor:
+        features = self.network(self.clip(joints_SMVC))
+        return self.head(features.mean(0)).softmax(0)
+
+    def clip(self, joints_SMVC: Tensor) -> Tensor:
+        """The bodies that are there, in the canonical pose, as the channels that the network sees: (N, C, T, V)."""
+        joints = completed(joints_SMVC, self.layout)
+        seen = torch.isfinite(joints).all(-1).all(-1)  # (S, M)
+        there = seen.any(0).nonzero().squeeze(1)
+        seen, joints = seen.index_select(1, there), joints.index_select(1, there)
+        joints = hold(joints, seen)
+        somebody = seen.any(1)  # the other frames count for nothing
+        joints = torch.where(somebody[:, None, None, None], joints, torch.nan)
+        joints = pose.canonical(joints, self.layout)
+        if self.pipeline.clip.own_pose:
+            joints = pose.canonical(joints.transpose(0, 1).unsqueeze(2), self.layout).squeeze(2).transpose(0, 1)
+        x = self.resampled(joints, somebody)  # (T, N, V, C)
+        places, confidence = x[..., : self.layout.coordinates], x[..., self.layout.coordinates :]
+        return torch.cat((places, pose.bones(places, self.layout), confidence), -1).permute(1, 3, 0, 2)
+
+    def resampled(self, joints_SNVC: Tensor, kept_S: Tensor) -> Tensor:
+        """The frames that are kept as a clip, (T, N, V, C), as the pipeline makes it without augmentation."""
+        count, frame = numbered(kept_S)
+        length = count[-1:]
+        nothing = torch.zeros(1)
+        draw = Draw(rate=nothing + 1, offset=nothing, begin=nothing + 0.5, smooth=nothing, shear=nothing, side=nothing)
+        position = self.pipeline.warp(length, draw)[0]
+        low = torch.minimum(position.floor().long(), length - 1)
+        high = torch.minimum(low + 1, length - 1)
+        share = (position - low).clamp(0, 1)[:, None, None, None]
+        early, late = (joints_SNVC.index_select(0, frame.gather(0, row + 1)) for row in (low, high))
+        return (1 - share) * early + share * late
+
+
+def numbered(known: Tensor) -> tuple[Tensor, Tensor]:
+    """How many frames up to each are `known` (S, ...), and the frame of the k-th known one, k from 1: (S + 1, ...).
+
+    Row 0 of the second means nothing. A running maximum says the same, but ONNX has none.
+    """
+    count = known.long().cumsum(0)
+    frames = torch.arange(known.shape[0]).view(-1, *[1] * (known.ndim - 1)).expand(known.shape)
+    rows = F.pad(torch.zeros_like(count), (0, 0) * (known.ndim - 1) + (0, 1))
+    return count, rows.scatter(0, torch.where(known, count, 0), frames)
+
+
+def completed(joints_SMVC: Tensor, layout: Layout) -> Tensor:
+    """What `pose.interpolate` does."""
+    places = joints_SMVC[..., : layout.coordinates]
+    known = torch.isfinite(places).all(-1)
+    count, frame = numbered(known)
+    last = count[-1:].clamp(min=1)
+    before = frame.gather(0, count.clamp(min=1))
+    after = frame.gather(0, torch.minimum((count + (~known).long()).clamp(min=1), last))
+    return pose.interpolated(joints_SMVC, known, before, after, layout)
+
+
+def hold(joints_SNVC: Tensor, seen_SN: Tensor) -> Tensor:
+    """Every body in every frame as it was last seen, or first seen where it was not there yet."""
+    count, frame = numbered(seen_SN)
+    source = frame.gather(0, count.clamp(min=1))
+    return joints_SNVC.gather(0, source[:, :, None, None].expand(joints_SNVC.shape))
+
+
+class Folded(nn.Module):
+    """ST-GCN for inference, (N, C, T, V) to (N, D), without batch normalisation."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, encoder: STGCN):
+        super().__init__()
+        scale, shift = (
+            part.view(encoder.joints, -1).t()[:, None].float().contiguous() for part in affine(encoder.norm)
+        )
+        self.register_buffer("scale", scale)  # (C, 1, V): its own for every joint's every number
+        self.register_buffer("shift", shift)
+        self.blocks = nn.Sequential(*(FoldedBlock(block) for block in encoder.blocks if isinstance(block, Block)))
+
+    def forward(self, x_NCTV: Tensor) -> Tensor:
+        return self.blocks(x_NCTV * self.scale + self.shift).mean((2, 3))
+
+
+class FoldedBlock(nn.Module):
+    """One block. The neighbours of a joint are put side by side along the joints, (N, C, T, V * K), and a convolution
+    whose kernel and stride are K sums the partitions: activations are never transposed.
+    """
+
+    graph: Tensor
+    bias: Tensor
+
+    def __init__(self, block: Block):
+        super().__init__()
+        source = block.spatial
+        outputs = len(source.weight)
+        graph = (source.partitions * source.importance).detach().double()  # (K, V, V), receiver before sender
+        k, v, _ = graph.shape
+        self.register_buffer("graph", graph.permute(2, 1, 0).reshape(v, v * k).float())
+        scale, shift = affine(block.norm1)
+        weight = source.weight.detach().double().view(outputs, k, -1).transpose(1, 2)[:, :, None]  # (C', C, 1, K)
+        self.spatial = nn.Conv2d(weight.shape[1], outputs, (1, k), stride=(1, k), bias=False)
+        fill(self.spatial.weight, weight * scale[:, None, None, None])
+        bias = torch.einsum("kv,ko->ov", graph.sum(2), source.bias.detach().double())
+        self.register_buffer("bias", (bias * scale[:, None] + shift[:, None])[:, None].float())  # (C', 1, V)
+        self.temporal = folded(block.temporal, block.norm2)
+        self.shortcut: nn.Module | None = None
+        if isinstance(block.shortcut, nn.Sequential):
+            convolution, norm = block.shortcut
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNorm)
+            self.shortcut = folded(convolution, norm, stride=(block.stride, 1))
+        self.residual = block.residual
+
+    def forward(self, x_NCTV: Tensor) -> Tensor:
+        y = F.relu(self.spatial(x_NCTV @ self.graph) + self.bias)
+        y = self.temporal(y)
+        if self.residual:
+            y = y + (x_NCTV if self.shortcut is None else self.shortcut(x_NCTV))
+        return F.relu(y)
+
+
+def affine(norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    """The factor and the summand of every channel that a layer of batch normalisation is in evaluation, in float64."""
+    scale = norm.weight.detach().double() / (norm.var.double() + norm.eps).sqrt()
+    return scale, norm.bias.detach().double() - norm.mean.double() * scale
+
+
+def folded(source: nn.Conv2d, norm: BatchNorm, stride: tuple[int, int] | None = None) -> nn.Conv2d:
+    """A convolution and the normalisation after it as one convolution."""
+    height, width = source.kernel_size
+    rows, columns = (int(size) for size in source.padding)
+    convolution = nn.Conv2d(
+        source.in_channels,
+        source.out_channels,
+        (height, width),
+        stride=stride or (source.stride[0], source.stride[1]),
+        padding=(rows, columns),
+    )
+    scale, shift = affine(norm)
+    assert source.bias is not None and convolution.bias is not None
+    fill(convolution.weight, source.weight.detach().double() * scale[:, None, None, None])
+    fill(convolution.bias, source.bias.detach().double() * scale + shift)
+    return convolution
+
+
+def fill(parameter: Tensor, values: Tensor) -> None:
+    with torch.no_grad():
+        parameter.copy_(values)
+
+
+def export(model: Model, directory: Path) -> Path:
+    """Write `model.onnx` beside the model's own files, whole or not at all, and return where it lies.
+
+    One input, `joints` (frames, bodies, V, C) float32 with NaN where a body is absent, any number of frames and bodies;
+    one output, `probabilities` (classes,). The file's metadata hold the classes and the layout as JSON. Raises
+    ModelError for a model without classes, and ImportError where the packages `onnx` and `onnxscript` are missing.
+    """
+    import onnx
+    import onnxscript  # noqa: F401  # before any work: the exporter would miss it only at the end
+
+    example = torch.randn(20, 2, len(model.layout.joints), model.layout.axes)
+    sizes = {0: torch.export.Dim("frames", min=1), 1: torch.export.Dim("bodies", min=1)}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), quiet("torch.onnx"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Deployed(model.cpu()).eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["joints"],
+            output_names=["probabilities"],
+            dynamic_shapes=(sizes,),
+            verbose=False,
+        )
+    assert program is not None
+    made = program.model_proto
+    about = {"classes": json.dumps(model.classes), "layout": json.dumps(model.layout.to_json())}
+    onnx.helper.set_model_props(made, about)
+    onnx.checker.check_model(made, full_check=True)
+    file = directory / ONNX_FILE
+    aside = file.with_name(file.name + ".partial")
+    with aside.open("wb") as stream:
+        stream.write(made.SerializeToString())
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(aside, file)
+    return file
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Without a logger's remarks below an error."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,156 @@
+"""What is exported says what `Model.predict` says: in PyTorch for every kind of recording, and in ONNX Runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bonestrap import deploy
+from bonestrap.augment import ClipConfig
+from bonestrap.layout import Layout
+from bonestrap.layouts import COCO17, KINECT20
+from bonestrap.model import Description, Model, build_encoder, save
+from bonestrap.protocols.floor import calibrate
+from launch import cli
+from launch.export import Options, main
+
+CLASSES = ("wave", "drop", "throw")
+SCORED = dataclasses.replace(COCO17, name="scored", confidence=True)
+PARTIAL = 0.2  # share of joints that a detector loses
+
+
+def model(layout: Layout, clip: ClipConfig, classes: tuple[str, ...] = CLASSES) -> Model:
+    """A random network whose features follow the statistics of random recordings, and a head that tells them apart."""
+    torch.manual_seed(0)
+    config = {"width": 0.125, "dropout": 0.0}
+    encoder = build_encoder("stgcn", config, layout)
+    description = Description(
+        stage="student", encoder="stgcn", config=config, layout=layout, clip=clip, classes=classes, lineage={}
+    )
+    one = Model(description, encoder, nn.Linear(encoder.features, len(classes)) if classes else None).eval()
+    known = [walk(30, 1, seed, layout) for seed in range(8)]
+    calibrate(encoder, one.pipeline, [one.prepare(known)])
+    if one.head is not None:
+        features = one.embed(known)
+        with torch.no_grad():
+            one.head.weight.div_(features.std(0).norm() / 12)
+            one.head.bias.copy_(-one.head.weight @ features.mean(0))
+    return one
+
+
+def walk(frames: int, bodies: int, seed: int, layout: Layout) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    shape = (bodies, len(layout.joints), layout.axes)
+    moves = generator.normal(0, 0.03, (frames, *shape)).cumsum(0)
+    return (generator.normal(0.5, 0.4, shape) + moves).astype(np.float32)
+
+
+def recordings(layout: Layout) -> Iterator[np.ndarray]:
+    """Of all lengths and numbers of bodies: whole ones, with missing joints, with empty frames and late bodies."""
+    for seed, (frames, bodies) in enumerate([(1, 1), (2, 2), (9, 1), (16, 2), (17, 3), (40, 1), (75, 2)]):
+        whole = walk(frames, bodies, seed, layout)
+        yield whole
+        gaps = whole.copy()
+        gaps[np.random.default_rng(seed).random(gaps.shape[:3]) < PARTIAL, : layout.coordinates] = np.nan
+        yield gaps
+        if frames > 8:
+            late = gaps.copy()
+            late[:2] = late[5:7] = np.nan
+            late[:4, 0] = late[-2:, -1] = np.nan
+            late[:, -1, 3, : layout.coordinates] = np.nan
+            yield np.concatenate([np.full_like(late[:, :1], np.nan), late], 1)
+
+
+def seen(model: Model) -> list[tuple[np.ndarray, torch.Tensor]]:
+    """Recordings with what the model predicts of them; those in which it finds nobody are left out."""
+    found = []
+    for joints in recordings(model.layout):
+        if np.isfinite(joints[..., : model.layout.coordinates]).all(-1).any():
+            found.append((joints, model.predict(joints)))
+    assert torch.stack([probabilities for _, probabilities in found]).std(0).min() > 0.05
+    return found
+
+
+KINDS = {
+    "cropped or repeated": (KINECT20, ClipConfig(frames=16)),
+    "stretched, each body in its own pose": (KINECT20, ClipConfig(frames=24, fit=True, own_pose=True)),
+    "planar": (COCO17, ClipConfig(frames=16, own_pose=True)),
+    "planar with confidence": (SCORED, ClipConfig(frames=16, fit=True)),
+}
+
+
+@pytest.mark.parametrize(("layout", "clip"), KINDS.values(), ids=KINDS)
+def test_plain_operations_say_what_the_model_says(layout: Layout, clip: ClipConfig) -> None:
+    one = model(layout, clip)
+    deployed = deploy.Deployed(one).eval()
+    with torch.no_grad():
+        for joints, expected in seen(one):
+            torch.testing.assert_close(deployed(torch.from_numpy(joints)), expected, rtol=0, atol=5e-5)
+
+
+def test_the_kth_known_frame() -> None:
+    known = torch.tensor([False, True, True, False, True])
+    count, frame = deploy.numbered(known)
+    assert count.tolist() == [0, 1, 2, 2, 3]
+    assert frame[1:4].tolist() == [1, 2, 4]
+
+
+def test_onnx_runtime_says_what_the_model_says(tmp_path: Path, recordings_root: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="install the extra onnx")
+    pytest.importorskip("onnxscript", reason="install the extra onnx")
+    one = model(KINECT20, ClipConfig(frames=24, fit=True, own_pose=True))
+    save(tmp_path / "model", one)
+    main(Options(model=tmp_path))
+    session = runtime.InferenceSession(tmp_path / "model" / "model.onnx", providers=["CPUExecutionProvider"])
+    for joints, expected in seen(one):
+        (found,) = session.run(None, {"joints": joints})
+        np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4)
+    for file in sorted((recordings_root / "nw_ucla" / "all_sqe").glob("*.json"))[::97]:
+        real = np.array(json.loads(file.read_text())["skeletons"], np.float32)[:, None]
+        (found,) = session.run(None, {"joints": real})
+        np.testing.assert_allclose(found, one.predict(real).numpy(), rtol=0, atol=1e-4)
+    about = session.get_modelmeta().custom_metadata_map
+    assert tuple(json.loads(about["classes"])) == CLASSES
+    assert Layout.from_json(json.loads(about["layout"])) == KINECT20
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "model.json",
+        "model.onnx",
+        "model.safetensors",
+    ]
+    save(tmp_path / "model", one)  # perhaps another one: a file of the old weights must not stay beside it
+    assert not (tmp_path / "model" / "model.onnx").exists()
+
+
+def without_classes(folder: Path, _: pytest.MonkeyPatch) -> None:
+    save(folder, model(KINECT20, ClipConfig(frames=16), classes=()))
+
+
+def without_the_packages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(folder, model(KINECT20, ClipConfig(frames=16)))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (without_classes, "has features but no classes; fine-tune it first"),
+        (without_the_packages, r"exporting needs onnx, which is not installed: pip install -e '\.\[onnx\]'"),
+    ],
+)
+def test_what_cannot_be_exported(
+    made: Callable[[Path, pytest.MonkeyPatch], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if made is without_classes and importlib.util.find_spec("onnxscript") is None:
+        pytest.skip("install the extra onnx")
+    made(tmp_path / "model", monkeypatch)
+    with pytest.raises(cli.UserError, match=said):
+        main(Options(model=tmp_path / "model"))
