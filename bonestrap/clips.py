@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -34,8 +33,8 @@ class Clips(NamedTuple):
     def mean_over_bodies(self, features: Tensor) -> Tensor:
         """Average the bodies' features (N, D) into one row a clip, (B, D), over the bodies that are there."""
         total = features.new_zeros(self.size, features.shape[1]).index_add_(0, self.owner, features)
-        count = torch.bincount(self.owner, minlength=self.size).clamp_(min=1)
-        return total / count[:, None].to(features.dtype)
+        ones = features.new_ones(len(self.owner))  # summed, as `bincount` waits for the device
+        return total / features.new_zeros(self.size).index_add_(0, self.owner, ones).clamp_(min=1)[:, None]
 
 
 class Batch(NamedTuple):

@@ -130,7 +130,8 @@ def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: flo
     sizes = [layer.mean.numel() for layer in networks[0]]
     channels = sum(sizes)
     sums, squares, counts = moments.split([channels, channels, len(sizes)])
-    count = counts.repeat_interleave(torch.tensor(sizes, device=counts.device))
+    # Not `repeat_interleave`, which takes its sizes from the device and waits for them.
+    count = torch.cat([count.expand(size) for count, size in zip(counts.split(1), sizes, strict=True)])
     mean = sums / count
     var = (squares / count - mean.square()).clamp_(min=0)
     pooled_means = [m.float() for m in mean.split(sizes)]
