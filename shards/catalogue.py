@@ -136,24 +136,35 @@ def _check_places(manifest: Manifest, table: Table, name: str) -> None:
 def selected(table: Table, select: Select | None) -> dict[str, Any]:
     """The columns of a Catalogue of the views that `select` accepts; none where it accepts none."""
     owner = table.performance
-    rows = np.arange(len(owner)) if select is None else np.flatnonzero(select(table.views))
+    if select is None:
+        return _columns(table, np.arange(len(owner)), None, owner, table.first_view)
+    rows = np.flatnonzero(select(table.views))
     performances, renumbered = np.unique(owner[rows], return_inverse=True)
+    return _columns(table, rows, performances, renumbered, first_views(renumbered))
+
+
+def _columns(
+    table: Table, rows: np.ndarray, performances: np.ndarray | None, owner: np.ndarray, first: np.ndarray
+) -> dict[str, Any]:
+    """The columns of these views, which belong to these performances; of None, which is all, without a copy."""
+    views = slice(None) if performances is None else rows
+    chosen = slice(None) if performances is None else performances
     return {
         "view_row": rows,
-        "view_length": table.frames[rows].astype(np.int64),
-        "view_bodies": table.bodies[rows].astype(np.int64),
-        "view_camera": table.camera[rows],
-        "view_copy": table.copy_of[rows] >= 0,
-        "view_split": table.split[rows],
-        "view_performance": renumbered,
-        "view_origin": table.origin.take(rows),
-        "performance_key": table.key.take(performances),
-        "performance_label": table.label[performances].astype(np.int64),
-        "performance_subject": table.subject[performances],
-        "performance_setup": table.setup[performances],
-        "performance_replication": table.replication[performances],
-        "performance_shard": table.shard[performances],
-        "performance_first_view": first_views(renumbered),
+        "view_length": table.frames[views].astype(np.int64),
+        "view_bodies": table.bodies[views].astype(np.int64),
+        "view_camera": table.camera[views],
+        "view_copy": table.copy_of[views] >= 0,
+        "view_split": table.split[views],
+        "view_performance": owner,
+        "view_origin": table.origin if performances is None else table.origin.take(rows),
+        "performance_key": table.key if performances is None else table.key.take(performances),
+        "performance_label": table.label[chosen].astype(np.int64),
+        "performance_subject": table.subject[chosen],
+        "performance_setup": table.setup[chosen],
+        "performance_replication": table.replication[chosen],
+        "performance_shard": table.shard[chosen],
+        "performance_first_view": first,
         "split_sets": table.split_sets,
     }
 

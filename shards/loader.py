@@ -8,6 +8,7 @@ build any group.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +19,8 @@ from shards.errors import DataError
 from shards.order import Plan, Shuffled, Windowed, mix, uniform
 from shards.reader import Resident
 from shards.stream import Stream
+
+SEEDS = 64  # steps whose seeds are hashed at once
 
 __all__ = ["Loader", "Plan", "balanced_subset"]
 
@@ -73,7 +76,7 @@ class Loader:
         return Batch(
             views=tuple(self.data.recordings(chosen) for chosen in views),
             labels=self.data.labels(views[0]) if self.labels else None,
-            seed=int(mix(self.plan.seed, np.array([step]), group)[0] >> np.uint64(1)),
+            seed=_seeds(self.plan.seed, group, step // SEEDS)[step % SEEDS],
         )
 
     def _order(self) -> Shuffled | Windowed:
@@ -88,7 +91,9 @@ class Loader:
         """The group's places in the order of all batches, and the items there."""
         first = step * self.plan.batch + group * self.plan.group
         positions = np.arange(first, first + self.plan.group)
-        return positions, self.items[self.order.at(positions)]
+        order = self.order
+        items = order.group(step, group) if isinstance(order, Windowed) else order.at(positions)
+        return positions, self.items[items]
 
     def _views(self, items: np.ndarray, positions: np.ndarray, draw: int) -> np.ndarray:
         if self.unit == "view":
@@ -96,6 +101,13 @@ class Loader:
         first = self.data.performance_first_view[items]
         count = self.data.performance_first_view[items + 1] - first
         return first + (uniform(self.plan.seed, positions, 1 + draw) * count).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=1024)
+def _seeds(seed: int, group: int, block: int) -> list[int]:
+    """The seeds of a group in `SEEDS` steps: 63 bits of the hash of (seed, step, group)."""
+    steps = np.arange(SEEDS) + block * SEEDS
+    return (mix(seed, steps, group) >> np.uint64(1)).tolist()
 
 
 def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:

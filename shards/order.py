@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,9 +35,6 @@ class Plan:
     def groups(self) -> int:
         """Normalisation groups a step."""
         return self.batch // self.group
-
-
-Number = Any  # int, or an array of them
 
 
 class Order(Protocol):
@@ -99,21 +96,27 @@ class Windowed:
             items[here] = self._in_epoch(int(number), positions[here])
         return items
 
+    def group(self, step: int, group: int) -> np.ndarray:
+        """The items of group `group` of step `step`: mostly one slice."""
+        first = step * self.plan.batch + group * self.plan.group
+        epoch = self.epoch(first // len(self.shard))
+        begin = step * self.plan.group - int(epoch.before[group]) + int(epoch.start[group])
+        if begin + self.plan.group <= epoch.start[group + 1]:
+            return epoch.items[begin : begin + self.plan.group]
+        return self.at(np.arange(first, first + self.plan.group))
+
     def need(self, step: int, group: int, ahead: int) -> Need:
         """The shards of group `group` of step `step`, and up to `ahead` that its part needs after them, in order."""
-        first = step * self.plan.batch + group * self.plan.group
-        last = first + self.plan.group - 1
+        number = (step * self.plan.batch + group * self.plan.group) // len(self.shard)
         now: list[np.ndarray] = []
-        number = first // len(self.shard)
         while True:  # a group that is longer than an epoch takes part in several
             epoch = self.epoch(number)
             runs = slice(*epoch.lanes[group : group + 2])
             shards, starts = epoch.shards[runs], epoch.first[runs]
-            begin, end = number * len(self.shard), (number + 1) * len(self.shard) - 1
-            low = self._rank(group, first, begin) if first > begin else 0
-            high = self._rank(group, last, begin) if last < end else len(self.shard)
+            low = step * self.plan.group - epoch.before[group]
+            high = low + self.plan.group - 1
             now.append(shards[(epoch.last[runs] >= low) & (starts <= high)])
-            if last <= end:
+            if high < epoch.start[group + 1] - epoch.start[group]:
                 break
             number += 1
         later = shards[starts > high][:ahead]
@@ -126,13 +129,9 @@ class Windowed:
     def _in_epoch(self, number: int, positions: np.ndarray) -> np.ndarray:
         epoch = self.epoch(number)
         lane = positions % self.plan.batch // self.plan.group
-        return epoch.items[epoch.start[lane] + self._rank(lane, positions, number * len(self.shard))]
+        return epoch.items[epoch.start[lane] + self._before(lane, positions) - epoch.before[lane]]
 
-    def _rank(self, lane: Number, position: Number, begin: int) -> Number:
-        """How many clips of a group's come from `begin`, where an epoch begins, to before a position."""
-        return self._before(lane, position) - self._before(lane, begin)
-
-    def _before(self, lane: Number, position: Number) -> Number:
+    def _before(self, lane: np.ndarray, position: np.ndarray | int) -> np.ndarray:
         """How many clips of a group's come before a position at all."""
         steps = position // self.plan.batch
         rest = position - steps * self.plan.batch - lane * self.plan.group
@@ -147,7 +146,8 @@ class Windowed:
 
     def _order(self, number: int) -> _Epoch:
         count, groups, stream = len(self.shard), np.arange(self.plan.groups), STREAMS + 3 * number
-        sizes = self._before(groups, (number + 1) * count) - self._before(groups, number * count)
+        before = self._before(groups, number * count)
+        sizes = self._before(groups, (number + 1) * count) - before
         lane = np.repeat(groups, sizes)
         shards = int(self.shard[-1]) + 1
         place = np.argsort(np.argsort(mix(self.plan.seed, np.arange(shards), stream)))[self.shard]
@@ -168,12 +168,13 @@ class Windowed:
         first, last = np.empty((2, len(begins)), dtype=np.int64)
         last[run] = rank
         first[run[::-1]] = rank[::-1]
-        return _Epoch(line[final], start, self.shard[line[begins]], lanes, first, last)
+        return _Epoch(line[final], start, before, self.shard[line[begins]], lanes, first, last)
 
 
 class _Epoch(NamedTuple):
     items: np.ndarray  # part after part
     start: np.ndarray  # (groups + 1,): where each part begins in `items`
+    before: np.ndarray  # (groups,): clips of each group in earlier epochs
     shards: np.ndarray  # (R,): the shard of each run, part after part, in the order of the line
     lanes: np.ndarray  # (groups + 1,): where each part begins in `shards`
     first: np.ndarray  # (R,): the first clip of its part that comes from the run

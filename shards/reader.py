@@ -93,5 +93,5 @@ def _read(folder: Folder, members: Members, rows: np.ndarray, *, hashed: bool) -
     with closing(Shelf(folder, manifest.shards, check, hashed=hashed)) as shelf:
         for place, (shard, here) in enumerate(border.items()):
             shelf.announce(0, shards[place : place + THREADS].tolist())
-            gather(target[slice(*done[list(here)])], shelf.get(shard), places[slice(*here)], members.stride)
+            gather(target[slice(*done[list(here)])], shelf.get(shard), places[slice(*here)].tolist(), members.stride)
     return torch.from_numpy(frames)

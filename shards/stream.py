@@ -9,7 +9,6 @@ normalisation group: those that mix, those that come next.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,8 +33,7 @@ class Stream(Catalogue):
     shelf: Shelf
     members: Members
     ahead: int  # shards that are read before their turn, a group
-    view_place: np.ndarray  # (views, 3): first byte of the joints in the shard, their end, number of bodies
-    view_shard: np.ndarray
+    view_place: np.ndarray  # (views, 5): first byte of the joints in their shard, their end, bodies, frames, shard
 
     @classmethod
     def open(
@@ -80,8 +78,7 @@ class Stream(Catalogue):
             shelf=shelf,
             ahead=ahead,
             members=members,
-            view_place=np.stack((begin, end, columns["view_bodies"]), axis=1),
-            view_shard=shard,
+            view_place=np.stack((begin, end, columns["view_bodies"], columns["view_length"], shard), axis=1),
             **columns,
         )
 
@@ -91,21 +88,20 @@ class Stream(Catalogue):
 
     def recordings(self, views: Rows) -> Recordings:
         """These views in this order, their bodies packed densely, copied once from their shards."""
-        chosen = numpy(views)
+        chosen, stride = numpy(views), self.members.stride
         stored = np.argsort(chosen, kind="stable")  # shard after shard, and each from its beginning to its end
-        rows, stride = chosen[stored], self.members.stride
-        places, shards = self.view_place[rows], self.view_shard[rows]
-        sizes = places[:, 1] - places[:, 0]
-        done = np.concatenate(([0], np.cumsum(sizes)))
-        frames, target = self._empty(int(done[-1]))
-        border = np.flatnonzero(shards[1:] != shards[:-1]) + 1
-        for first, end in itertools.pairwise((0, *border.tolist(), len(rows))):
-            part = target[done[first] : done[end]]
-            gather(part, self.shelf.get(int(shards[first])), places[first:end], stride)
-        begin = np.empty_like(chosen)
-        begin[stored] = done[:-1] // stride
-        table = densely(begin, self.view_length[chosen], self.view_bodies[chosen])
-        start, length, owner = torch.from_numpy(table).to(self.device).unbind()
+        wanted = self.view_place[chosen]
+        places = wanted[stored]
+        ends, shards = np.cumsum(places[:, 1] - places[:, 0]), places[:, 4]
+        frames, target = self._empty(int(ends[-1]))
+        border = [*np.flatnonzero(np.diff(shards)).tolist(), len(places) - 1]
+        copies, first, done = places[:, :3].tolist(), 0, 0
+        for shard, last, end in zip(shards[border].tolist(), border, ends[border].tolist(), strict=True):
+            gather(target[done:end], self.shelf.get(shard), copies[first : last + 1], stride)
+            first, done = last + 1, end
+        begin = np.zeros(len(chosen), dtype=np.int64)
+        begin[stored[1:]] = ends[:-1] // stride
+        start, length, owner = torch.from_numpy(densely(begin, wanted[:, 3], wanted[:, 2])).to(self.device).unbind()
         frames = frames.to(self.device, non_blocking=True)
         return Recordings(frames=frames, start=start, length=length, owner=owner, size=len(chosen))
 

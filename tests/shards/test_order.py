@@ -69,6 +69,16 @@ def test_any_place_is_found_without_the_way_there() -> None:
         np.testing.assert_array_equal(windowed().at(np.array([place])), whole[[place]])
 
 
+@pytest.mark.parametrize("sizes", [SIZES, (2, 1), (1,), (40, 40)])
+@pytest.mark.parametrize(("batch", "group", "window"), [(12, 3, 2), (8, 8, 1), (300, 50, 99), (5, 1, 5), (76, 19, 2)])
+def test_a_group_is_its_places_also_across_epochs(batch: int, group: int, window: int, sizes: tuple[int, ...]) -> None:
+    order, walked = windowed(batch, group, window, sizes=sizes), windowed(batch, group, window, sizes=sizes)
+    for step in (*range(40), 10**6):
+        for lane in range(order.plan.groups):
+            places = step * batch + lane * group + np.arange(group)
+            np.testing.assert_array_equal(order.group(step, lane), walked.at(places))
+
+
 def shard_of(order: Windowed, items: np.ndarray) -> list[int]:
     return order.shard[items].tolist()
 
