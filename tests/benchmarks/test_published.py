@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.published import PublishedSTGCN
 from benchmarks.step import multiply_adds, padded
@@ -51,3 +52,11 @@ def test_the_published_network_computes_the_same_features() -> None:
 
 def test_the_published_cost_is_counted() -> None:
     assert abs(multiply_adds(1.0, 150) / 4.1e9 - 1) < 0.03
+
+
+def test_what_is_counted_is_what_torch_counts() -> None:
+    encoder = STGCN(STGCNConfig(width=0.25), NTU25, 6).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encoder(Clips(torch.randn(2, 24, 25, 6), torch.zeros(2, dtype=torch.int64), 1))
+    counted = counter.get_total_flops() / 2  # the sum of biases over partitions, once a layer, among them
+    assert abs(counted / (2 * multiply_adds(0.25, 24)) - 1) < 0.005

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""The share of a training step that is spent waiting for its recordings, which are resident.
+
+Shards of random recordings are made, loaded whole, and trained on by the training loop's own parts: the loader gives a
+batch, then one BYOL step of augmentation, forward, backward, optimizer and target. Waiting is what the loader takes
+until the batch lies on the device.
+
+Examples:
+  python -m benchmarks.input
+  python -m benchmarks.input --width 1 --frames 150 --batch 128 --steps 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.made import make
+from benchmarks.rates import table
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
+from bonestrap.clips import Batch
+from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.layouts import NTU25
+from bonestrap.methods.byol import BYOL, BYOLConfig
+from shards.loader import Loader, Plan
+from shards.reader import Resident
+
+
+class Spent(NamedTuple):
+    """Seconds of all steps together."""
+
+    waiting: float
+    step: float  # the waiting included
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=float, nargs="+", default=[0.25, 1.0], help="encoder widths")
+    parser.add_argument("--frames", type=int, default=48, help="frames of a clip")
+    parser.add_argument("--length", type=int, default=83, help="frames of a recording; NTU-60's mean is 83")
+    parser.add_argument("--batch", type=int, default=16, help="clips, one normalisation group")
+    parser.add_argument("--recordings", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=10, help="for each width")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        shards = Path(folder) / "shards"
+        make(shards, options.recordings, frames=options.length)
+        data = Resident.load(shards, device=device)
+    loader = Loader(
+        data,
+        Plan(batch=options.batch, group=options.batch, seed=0),
+        unit="performance",
+        pairs=True,
+        labels=False,
+    )
+    rows = []
+    for width in options.width:
+        spent = measure(loader, width, options.frames, options.steps, device)
+        each = [f"{seconds / options.steps * 1e3:.2f}" for seconds in spent]
+        rows.append((str(width), *each, f"{spent.waiting / spent.step:.2%}"))
+    print(
+        f"{options.recordings} resident recordings, batches of {options.batch}, torch {torch.__version__}, {device}\n"
+    )
+    print(table(("width", "ms waiting", "ms a step", "share"), rows))
+
+
+def measure(loader: Loader, width: float, frames: int, steps: int, device: torch.device) -> Spent:
+    """Train for some steps, after two that are not counted."""
+    torch.manual_seed(0)
+    clip = ClipConfig(frames=frames)
+    views = [Pipeline(NTU25, clip, augment) for augment in (AGGRESSIVE, CONSERVATIVE)]
+    encoder = STGCN(STGCNConfig(width=width), NTU25, NTU25.channels)
+    method = BYOL(encoder, BYOLConfig(), view1=views[0], view2=views[1], steps=1000).to(device)
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
+    half = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+
+    def learn(batch: Batch, step: int) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = method(batch, step)["loss"]
+        loss.backward()
+        optimizer.step()
+        method.after_step(step)
+
+    waiting = total = 0.0
+    for step in range(steps + 2):
+        began = now(device)
+        batch = loader.group(step, 0)
+        arrived = now(device)
+        learn(batch, step)
+        if step >= 2:
+            waiting += arrived - began
+            total += now(device) - began
+    return Spent(waiting, total)
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()
