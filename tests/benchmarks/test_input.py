@@ -22,3 +22,15 @@ def test_readers_are_compared(tmp_path: Path) -> None:
         (line,) = (line for line in out.splitlines() if line.startswith(reader))
         assert line.endswith("not installed") or float(line.split()[-1]) > 0
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_growth_is_told_for_every_size(tmp_path: Path) -> None:
+    small, large = run("growth", "--performances", "200", "2000", "--folder", str(tmp_path)).splitlines()[-2:]
+    assert (small.split()[0], large.split()[0]) == ("200", "2,000")
+    assert float(large.split()[1]) > 5 * float(small.split()[1]), "the index grows with the performances"
+
+
+def test_processes_pack_the_same(tmp_path: Path) -> None:
+    one, two = run("pack", "--people", "1", "--folder", str(tmp_path)).splitlines()[-2:]
+    assert (one.split()[0], two.split()[0]) == ("1", "2") and one.split()[-1] == two.split()[-1]
+    assert float(one.split()[1]) > 0
