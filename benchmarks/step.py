@@ -108,7 +108,7 @@ def growth(width: float, frames: int, batch: int, seconds: float, device: torch.
         work[what] = operations(w, views)
     times = by_turns(variants, seconds, device)
     first = "as above"
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (what, f"{spent * 1e3:.1f}", f"{spent / times[first]:.2f}", f"{work[what] / work[first]:.2f}")
         for what, spent in times.items()
     ]

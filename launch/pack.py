@@ -66,7 +66,7 @@ class Options:
 
 def main(name: str, options: Options, chosen: Format) -> None:
     if options.existing == "keep" and not options.append and (options.output / FILE).is_file():
-        summarise(Manifest.load(options.output), options.output)
+        summarise(Manifest.read(options.output), options.output)
         return
     if not options.append:
         refuse_used(options.output)  # before minutes of work, not after

@@ -119,7 +119,7 @@ def test_mlflow_knows_its_arguments() -> None:
                 if container["name"] == "mlflow":
                     program, *words = container["args"]
                     assert program == "mlflow"
-                    server = command.get_command(None, words[0])  # type: ignore[arg-type]
+                    server = command.get_command(None, words[0])
                     context = server.make_context("server", list(words[1:]))
                     assert (context.params["host"], context.params["port"]) == ("0.0.0.0", 5000)
 

@@ -42,7 +42,7 @@ def asked(tree: ast.AST) -> Iterator[str]:
             name = node.slice
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "os.getenv"):
             name = node.args[0]
-        if isinstance(name, ast.Constant):
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
             yield name.value
 
 

@@ -132,6 +132,19 @@ def test_recordings_are_appended(recordings: Path, tmp_path: Path, capsys: pytes
     assert "performance a02_s03_e00 is in these shards already" in message
 
 
+def test_shards_that_are_there_are_kept_on_request(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "shards"
+    words = ("nw-ucla", "--input", recordings, "--output", output, "--existing", "keep")
+    run(*words)
+    first, times = capsys.readouterr().out, [path.stat().st_mtime_ns for path in sorted(output.iterdir())]
+    run(*words)
+    assert capsys.readouterr().out == first
+    assert [path.stat().st_mtime_ns for path in sorted(output.iterdir())] == times
+    assert "empty" in refused(capsys, *words[:-2])
+
+
 def test_workers_on_ray_change_nothing(recordings: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     run("nw-ucla", "--input", recordings, "--output", tmp_path / "a", "--workers", 1)
