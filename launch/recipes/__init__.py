@@ -93,7 +93,7 @@ def own() -> Recipe:
         clip=ClipConfig(frames=32, fit=True),
         encoder=STGCNConfig(width=0.25),
         method=SMALL,
-        schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.015, predictor_rate=10.0),
+        schedule=Schedule(epochs=200, batch=64, group=64, learning_rate=0.02, warmup=60, predictor_rate=10.0),
     )
 
 
@@ -104,7 +104,7 @@ def demo() -> Recipe:
         clip=ClipConfig(frames=16, fit=True, own_pose=True),
         encoder=STGCNConfig(width=0.25),
         method=SMALL,
-        schedule=Schedule(epochs=200, batch=64, group=32, learning_rate=0.015, predictor_rate=10.0),
+        schedule=Schedule(epochs=200, batch=64, group=32, learning_rate=0.02, warmup=60, predictor_rate=10.0),
     )
 
 
