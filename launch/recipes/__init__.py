@@ -70,8 +70,8 @@ def ntu60() -> Recipe:
 def nw_ucla() -> Recipe:
     """NW-UCLA, 20 joints, three cameras: a laptop's data set.
 
-    Linear accuracy 60 to 63 % on cross-view after less than half an hour on one quiet CPU core; docs/results.md has the
-    rest. With --protocol cross-subject, give --schedule.epochs 700 for about as many steps.
+    Linear accuracy 58 % on cross-view, after half an hour on one CPU core with programs beside it; docs/results.md has
+    the rest. With --protocol cross-subject, give --schedule.epochs 700 for about as many steps.
     """
     return Recipe(
         protocol="cross-view",
