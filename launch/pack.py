@@ -62,10 +62,12 @@ class Options:
             raise ValueError("shard_mib must be at least 1")
         if self.workers is not None and self.workers < 1:
             raise ValueError("workers must be at least 1")
+        if self.append and self.existing == "keep":
+            raise ValueError("--append adds to what is there and --existing keep leaves it: give one of them")
 
 
 def main(name: str, options: Options, chosen: Format) -> None:
-    if options.existing == "keep" and not options.append and (options.output / FILE).is_file():
+    if options.existing == "keep" and (options.output / FILE).is_file():
         summarise(Manifest.read(options.output), options.output)
         return
     if not options.append:

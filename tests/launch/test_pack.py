@@ -143,6 +143,7 @@ def test_shards_that_are_there_are_kept_on_request(
     assert capsys.readouterr().out == first
     assert [path.stat().st_mtime_ns for path in sorted(output.iterdir())] == times
     assert "empty" in refused(capsys, *words[:-2])
+    assert "one of them" in refused(capsys, *words, "--append")
 
 
 def test_workers_on_ray_change_nothing(recordings: Path, tmp_path: Path) -> None:
