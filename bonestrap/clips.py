@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,14 @@ class Clips(NamedTuple):
     joints: Tensor  # (N, T, V, C) float32
     owner: Tensor  # (N,) int64, ascending
     size: int  # B
+
+    def followed_by(self, other: Clips) -> Clips:
+        """These clips, then the other's, as one set."""
+        return Clips(
+            torch.cat((self.joints, other.joints)),
+            torch.cat((self.owner, other.owner + self.size)),
+            self.size + other.size,
+        )
 
     def mean_over_bodies(self, features: Tensor) -> Tensor:
         """Average the bodies' features (N, D) into one row a clip, (B, D), over the bodies that are there."""

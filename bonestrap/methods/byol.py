@@ -110,7 +110,8 @@ class BYOL(Method):
         v1 = self.view1(batch.views[0], generator)
         v2 = self.view2(batch.views[1], generator)
         with torch.no_grad():
-            z1, z2 = self.target(v1), self.target(v2)
+            # Moving statistics do not tell views apart: both in one pass are the same, and half the kernels.
+            z1, z2 = self.target(v1.followed_by(v2)).split((v1.size, v2.size))
         q1, q2 = self.predictor(self.online(v1)), self.predictor(self.online(v2))
         self.moments += take_moments(self.noting_norms())
         loss = (byol_distance(q1, z2) + byol_distance(q2, z1)).mean()  # Eq. 2: the sum of both directions

@@ -53,7 +53,7 @@ CASES = {
 def test_loss_is_the_sum_of_both_directions(case: tuple[list, list, list, list, float]) -> None:
     q1, q2, z1, z2, expected = case
     method = byol()
-    method.online, method.predictor, method.target = Says(q1, q2), nn.Identity(), Says(z1, z2)  # type: ignore[assignment]
+    method.online, method.predictor, method.target = Says(q1, q2), nn.Identity(), Says(z1 + z2)  # type: ignore[assignment]
     loss = method(Pairs(size=2).group(0, 0), 0)["loss"]
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
@@ -233,8 +233,8 @@ def test_the_target_can_follow_its_own_statistics() -> None:
             layer = networks[1][name]
             assert isinstance(layer, BatchNorm)
             assert relative(layer, mean, var) < 1e-6, name
-        for inputs in seen.values():
-            assert len(inputs) == 4  # 2 groups x 2 views
+        for (which, _), inputs in seen.items():
+            assert len(inputs) == (4, 2)[which]  # 2 groups x 2 views, of which the target takes both at once
             inputs.clear()
         assert not method.moments.any()
 
