@@ -46,6 +46,14 @@ def revise(dossier: Dossier, grounds: Grounds | None, evaluation: str, failures:
     _write(file, _text(dossier, list(sections.items())))
 
 
+def text(dossier: Dossier, grounds: Grounds | None) -> str:
+    """The card as it stands beside the model; of a model without one, what it would say."""
+    file = dossier.folder / "model" / FILE
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    return _text(dossier, [*facts(dossier, grounds, _weights(dossier)), (RESULTS, results(dossier))])
+
+
 def facts(dossier: Dossier, grounds: Grounds | None, weights: str) -> list[Section]:
     """What is known before anything is measured; without `grounds`, nothing is said of the recordings."""
     return [

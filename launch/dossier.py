@@ -19,7 +19,7 @@ from distributed import tracking
 from launch.cli import UserError
 
 EVALUATION = "evaluation.json"
-PREFERRED = ("test", "linear", "knn")  # of several evaluations the first that there is stands for the model
+PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
 MACHINE = "evaluated_on"  # the journal's word for the hardware of an evaluation
 
 
@@ -106,14 +106,14 @@ class Dossier:
     @property
     def shown(self) -> Evaluation:
         """The evaluation that stands for the model. UserError where there is none."""
-        for name in PREFERRED:
+        wanted = ("test",) if self.classifies else PROBES
+        for name in wanted:
             for found in self.evaluations:
                 if found.name == name:
                     return found
-        what = "test" if self.classifies else "linear"
         raise UserError(
             f"{self.folder} has not been evaluated on test recordings: "
-            f"python launch/evaluate.py {what} --model {self.folder} --data SHARDS"
+            f"python launch/evaluate.py {wanted[0]} --model {self.folder} --data SHARDS"
         )
 
     @cached_property
@@ -164,7 +164,7 @@ def read(folder: Path) -> Dossier:
     told = _json(run / "run.json")
     found = _json(run / EVALUATION) if (run / EVALUATION).exists() else {}
     try:
-        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if name in PREFERRED)
+        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if name in ("test", *PROBES))
         result, info = told["result"], told["info"]
     except (AttributeError, KeyError, StopIteration, TypeError) as error:
         raise UserError(f"{run} holds a run.json or {EVALUATION} without {error}: evaluate it again") from None

@@ -278,6 +278,9 @@ if (stage) {
   choose(0);
 }
 
+// Paper shows all figures, as they stand now.
+addEventListener("beforeprint", () => figures.forEach((figure) => figure.draw()));
+
 function tick(now) {
   const passed = Math.min((now - clock.last) / 1000, 0.1);
   clock.last = now;
