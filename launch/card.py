@@ -146,8 +146,8 @@ def _labels(dossier: Dossier) -> str:
     if share is None:
         return "none"
     if labelled is not None:
-        return f"{share:.4g} of the training recordings, class-balanced: {labelled:,}"
-    return f"none of its own; its teacher had {share:.4g} of the training recordings'"
+        return f"{100 * share:.4g}% of the training recordings, class-balanced: {labelled:,}"
+    return f"none of its own; its teacher had {100 * share:.4g}% of the training recordings'"
 
 
 def _lineage(dossier: Dossier) -> list[str]:

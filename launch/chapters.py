@@ -79,29 +79,40 @@ def _raw(dossiers: Sequence[Dossier]) -> list[Floor]:
     for d in dossiers:
         if floor := d.shown.floors.get("raw joints"):
             share = d.lineage.get("labels")
-            labels = f"{share:.4g} of the labels" if d.classifies and share is not None else "all labels"
+            labels = f"{100 * share:.3g}% of labels" if d.classifies and share is not None else "all labels"
             found[labels, 100 * floor.accuracy] = f"raw joints, {labels}: {floor.accuracy:.1%}"
     return [Floor(name=name, y=y) for (_, y), name in found.items()]
 
 
 def table(dossiers: Sequence[Dossier]) -> str:
-    """All models with all that is known of them, the most accurate first."""
+    """All models with all that is known of them, the most accurate first, encoders after those that know classes."""
     head = (
-        "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % interval", "evaluated by",
-        "latency (ms a clip)", "device-hours", "of all its lineage", "seed", "data", "commit",
+        "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % interval",
+        "latency (ms a clip)", "device-hours", "of all its lineage", "evaluated by", "seed", "data", "commit",
     )  # fmt: skip
     rows = []
-    for number, d in sorted(enumerate(dossiers), key=lambda pair: -pair[1].shown.model.accuracy):
+    for number, d in sorted(
+        enumerate(dossiers), key=lambda pair: (not pair[1].classifies, -pair[1].shown.model.accuracy)
+    ):
         measured, share = d.shown.model, d.lineage.get("labels")
         missed = f'<br><span class="badge fault">not above {" and ".join(d.shown.missed)}</span>'
         name = f'<i class="dot" style="--c:{colour(number)}"></i><b>{escape(d.name)}</b>'
         cells = (
-            name + (missed if d.shown.missed else ""), escape(d.description.stage),
-            f"{d.description.config['width']:g}", f"{d.parameters:,}", "–" if share is None else f"{share:.4%}",
-            f"{measured.accuracy:.1%}", f"{measured.low:.1%} to {measured.high:.1%}", verdicts.evaluated(d.shown),
-            verdicts.latency(d), verdicts.hours(d.costs[-1].hours), verdicts.hours(d.hours), str(d.result["seed"]),
-            f"<code>{d.lineage['digest'][:8]}</code>", f"<code>{escape(_short(d.info['commit']))}</code>",
-        )  # fmt: skip
+            name + (missed if d.shown.missed else ""),
+            escape(d.description.stage),
+            f"{d.description.config['width']:g}",
+            f"{d.parameters:,}",
+            "–" if share is None else f"{100 * share:.4g}%",
+            f"{measured.accuracy:.1%}",
+            f"{measured.low:.1%} to {measured.high:.1%}",
+            verdicts.latency(d),
+            verdicts.hours(d.costs[-1].hours),
+            verdicts.hours(d.hours),
+            verdicts.evaluated(d.shown),
+            str(d.result["seed"]),
+            f"<code>{d.lineage['digest'][:8]}</code>",
+            f"<code>{escape(_short(d.info['commit']))}</code>",
+        )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     titles = "".join(f"<th>{name}</th>" for name in head)
     body = f'<div class="card scroll"><table class="models"><tr>{titles}</tr>{"".join(rows)}</table></div>'
@@ -153,8 +164,9 @@ def by_class(dossiers: Sequence[Dossier], trials: Trials) -> str:
         )
         figures = " ".join(f'<span style="--c:{colour(n)}">{100 * shares[n][c]:.0f}</span>' for n, _, _ in known)
         rows.append(
-            f'<div class="class"><span class="name">{escape(classes[c])}</span><span class="tracks">{bars}</span>'
-            f'<span class="shares">{figures}</span><span class="count">of {counts[c]:,}</span></div>'
+            f'<div class="class"><span class="name">{escape(classes[c])} <small>of {counts[c]:,}</small></span>'
+            f'<span class="tracks">{bars}</span>'
+            f'<span class="shares">{figures}</span></div>'
         )
     best = max(known, key=lambda one: one[2].trace())
     key = "".join(f'<span><i style="background:{colour(n)}"></i>{escape(name)}</span>' for n, name, _ in known)
@@ -215,11 +227,10 @@ def maps(dossiers: Sequence[Dossier], trials: Trials) -> str:
         body = '<div class="card">Not drawn: t-SNE needs scikit-learn, which was not installed.</div>'
         return _section("maps", "How recordings lie", verdicts.neighbours(names, shares, len(classes)), body)
     cards = "".join(
-        f'<div class="card"><h3>{escape(name)}</h3>{cloud}<p class="key">nearest is of the same class: {share:.1%}</p></div>'
+        f'<div class="card"><h3>{escape(name)}</h3>{cloud}<p class="key">nearest is of its class: {share:.1%}</p></div>'
         for name, cloud, share in zip(names, drawn, shares, strict=True)
     )
-    shown = [name for label, name in enumerate(classes) if (truth == label).any()]
-    body = f'{plots.marks()}<div class="grid three">{cards}</div>{plots.names(classes if shown else ())}'
+    body = f'{plots.marks()}<div class="grid three">{cards}</div>{plots.names(classes)}'
     body += f'<p class="key">t-SNE of {len(rows):,} test recordings; distances on the plane have no unit.</p>'
     return _section("maps", "How recordings lie", verdicts.neighbours(names, shares, len(classes)), body)
 
@@ -246,7 +257,8 @@ def curves(dossiers: Sequence[Dossier]) -> str:
             f'<div class="card"><h3>{escape(d.name)}</h3><p class="key">{escape(verdicts.curves(d))}</p>'
             f'<div class="grid two">{"".join(drawn)}</div></div>'
         )
-    lead = f"{dossiers[-1].name}: {verdicts.curves(dossiers[-1])}."
+    best = max(verdicts.recognisers(dossiers) or dossiers, key=lambda one: one.shown.model.accuracy)
+    lead = f"{best.name}: {verdicts.curves(best)}."
     return _section("curves", "How they learned", lead, f'<div class="grid">{"".join(cards)}</div>')
 
 

@@ -90,7 +90,8 @@ def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.preprocessing import normalize
 
     perplexity = min(30.0, max(2.0, (len(features) - 1) / 4))
-    return TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(normalize(features))
+    tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+    return tsne.fit_transform(normalize(features))
 
 
 def confusion_matrix(

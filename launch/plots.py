@@ -81,26 +81,25 @@ class Floor:
 def scatter(points: Sequence[Point], floors: Sequence[Floor], x: Axis, y: Axis, *, under: str = "") -> str:
     """Named points with their intervals over dashed floors, and over what lies `under` them."""
     out = [under]
-    out += [
-        f'<i class="floor" style="bottom:{y.at(floor.y):.2f}%"></i>'
-        f'<span class="label floor" style="bottom:{y.at(floor.y):.2f}%">{escape(floor.name)}</span>'
-        for floor in floors
-    ]
-    # Labels stand to the right of a point in the left part of the plot, and to the left of one in the right part.
-    for right in (False, True):
-        side = [point for point in points if (x.at(point.x) <= 55) == right]
-        heights = spread([y.at(point.y) for point in side], gap=GAP)
-        for point, height in zip(side, heights, strict=True):
-            left, bottom, tall = x.at(point.x), y.at(point.low), y.at(point.high) - y.at(point.low)
-            colour = f"--c:{point.colour}"
-            place = f"left:{left:.2f}%" if right else f"right:{100 - left:.2f}%"
-            hollow = " hollow" if point.hollow else ""
-            out.append(
-                f'<i class="range" style="left:{left:.2f}%;bottom:{bottom:.2f}%;height:{tall:.2f}%;{colour}"></i>'
-                f'<b class="point{hollow}" style="left:{left:.2f}%;bottom:{y.at(point.y):.2f}%;{colour}" '
-                f'title="{escape(point.said)}"></b>'
-                f'<span class="label" style="{place};bottom:{height:.2f}%;{colour}">{escape(point.name)}</span>'
-            )
+    heights = spread([y.at(floor.y) for floor in floors], gap=2 * GAP)
+    for floor, height in zip(floors, heights, strict=True):
+        out.append(
+            f'<i class="floor" style="bottom:{y.at(floor.y):.2f}%"></i>'
+            f'<span class="label floor" style="bottom:{height:.2f}%">{escape(floor.name)}</span>'
+        )
+    heights = spread([y.at(point.y) for point in points], gap=GAP)
+    for point, height in zip(points, heights, strict=True):
+        left, bottom, tall = x.at(point.x), y.at(point.low), y.at(point.high) - y.at(point.low)
+        colour = f"--c:{point.colour}"
+        # A label stands to the right of a point in the left part of the plot, and to the left in the right part.
+        place = f"left:{left:.2f}%" if left <= 50 else f"right:{100 - left:.2f}%"
+        hollow = " hollow" if point.hollow else ""
+        out.append(
+            f'<i class="range" style="left:{left:.2f}%;bottom:{bottom:.2f}%;height:{tall:.2f}%;{colour}"></i>'
+            f'<b class="point{hollow}" style="left:{left:.2f}%;bottom:{y.at(point.y):.2f}%;{colour}" '
+            f'title="{escape(point.said)}"></b>'
+            f'<span class="label" style="{place};bottom:{height:.2f}%;{colour}">{escape(point.name)}</span>'
+        )
     return framed("".join(out), x, y)
 
 
@@ -123,7 +122,8 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis) -> str:
         out.append(f'<polyline points="{" ".join(places)}" style="stroke:{curve.colour}"/>')
     legend = "".join(f'<span><i style="background:{curve.colour}"></i>{escape(curve.name)}</span>' for curve in curves)
     drawn = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{"".join(out)}</svg>'
-    return framed(drawn, x, y, low=True) + (f'<p class="legend">{legend}</p>' if len(curves) > 1 else "")
+    below = f'<p class="legend">{legend}</p>' if len(curves) > 1 else ""
+    return f"<div>{framed(drawn, x, y, low=True)}{below}</div>"
 
 
 def framed(inner: str, x: Axis, y: Axis, *, low: bool = False) -> str:

@@ -136,7 +136,7 @@ def _top(dossiers: Sequence[Dossier], grounds: Grounds, protocol: str) -> str:
     sides = grounds.sides
     tiles = {
         "models": f"{len(dossiers)}",
-        "best accuracy": f"{max(one.shown.model.accuracy for one in dossiers):.1%}",
+        "best accuracy": f"{max(one.shown.model.accuracy for one in verdicts.recognisers(dossiers) or dossiers):.1%}",
         "classes": f"{len(grounds.manifest.classes)}",
         "training recordings": f"{sides.train:,}",
         "test recordings": f"{sides.test:,}",

@@ -15,16 +15,18 @@ from launch.dossier import Dossier
 from launch.reading import Reading
 from shards import splits
 
-SHOWN = 3  # recordings
+SHOWN = 3  # recordings, of different classes where there are
+TRIED = 24  # recordings from which they are taken
 
 
 def samples(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> list[dict[str, Any]]:
     """A scene for the page's script: each recording as stored, and beside it one draw of every pipeline."""
     split = splits.protocol(reading.manifest.name, protocol)
-    data = reading.sample(splits.labelled(split.train), SHOWN, "cpu")
+    data = reading.sample(splits.labelled(split.train), TRIED, "cpu")
     draws = pipelines(dossiers)
     out = []
-    for row in range(len(data)):
+    _, first = np.unique(data.labels(range(len(data))).numpy(), return_index=True)
+    for row in sorted(first.tolist())[:SHOWN]:
         recording = data.recordings([row])
         joints = recorded(recording)
         clips = [{"name": "as recorded", **encoded(joints, data.layout)}]

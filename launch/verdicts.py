@@ -23,21 +23,33 @@ def choice(dossiers: Sequence[Dossier]) -> str:
     best = max(rivals, key=lambda one: one.shown.model.accuracy)
     said = f"{best.name} is the most accurate" if len(rivals) > 1 else f"{best.name} is right in"
     said += f", {_figures(best)}" if len(rivals) > 1 else f" {_figures(best)}"
-    level = [
-        one for one in rivals if one.shown.model.high >= best.shown.model.accuracy and one.shown.name == _way(best)
-    ]
+    alike = [one for one in rivals if one.shown.name == best.shown.name]
+    level = [one for one in alike if one.shown.model.high >= best.shown.model.accuracy]
     smallest = min(level, key=lambda one: (one.parameters, one.latency_ms or 0.0))
     if smallest is not best and smallest.parameters < best.parameters:
         said += f"; {smallest.name} is the smallest whose interval reaches it, {_figures(smallest)}"
     elif len(rivals) > 1:
         said += "; no smaller one comes within its interval"
-    return f"{said}. {floors(rivals)}"
+    return f"{said}. {floors(dossiers)}"
 
 
 def floors(dossiers: Sequence[Dossier]) -> str:
     """Who does not clear the floors."""
-    missed = [f"{one.name} is not above {' and '.join(one.shown.missed)}" for one in dossiers if one.shown.missed]
-    return f"{'; '.join(missed)}." if missed else "All clear the floors: a random encoder and raw joints."
+    missed: dict[str, list[str]] = {}
+    for one in dossiers:
+        for floor in one.shown.missed:
+            how = "" if one.classifies else f" ({one.shown.name} probe)"
+            missed.setdefault(floor, []).append(one.name + how)
+    if not missed:
+        return "All clear the floors: a random encoder and raw joints."
+    return " ".join(
+        f"{spoken(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
+    )
+
+
+def spoken(names: Sequence[str]) -> str:
+    """A list as one says it: a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def table(dossiers: Sequence[Dossier]) -> str:
@@ -56,7 +68,7 @@ def cost(dossiers: Sequence[Dossier]) -> str:
     said = f"{most.name} took {hours(most.hours)} device-hours with all that it came from"
     early = sum(one.hours for one in most.costs if one.stage == "pretrained")
     if early and most.hours and len(most.costs) > 1:
-        said += f", {early / most.hours:.0%} of them for pretraining, which its siblings share"
+        said += f", {early / most.hours:.0%} of them for pretraining"
     return f"{said}."
 
 
@@ -124,10 +136,6 @@ def hours(value: float) -> str:
 
 def latency(dossier: Dossier) -> str:
     return "–" if dossier.latency_ms is None else f"{dossier.latency_ms:.2f}"
-
-
-def _way(dossier: Dossier) -> str:
-    return dossier.shown.name
 
 
 def _figures(dossier: Dossier) -> str:
