@@ -42,7 +42,7 @@ def document(
     title: str, *, top: str, body: str, foot: str, scene: dict[str, Any], styles: Sequence[str] = ("preview.css",)
 ) -> str:
     """A page that needs nothing but itself: style sheets, script and all that the script draws are in it."""
-    data = json.dumps(scene, separators=(",", ":")).replace("</", "<\\/")
+    data = json.dumps(scene, separators=(",", ":")).replace("<", "\\u003c")
     style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
     return f"""<!doctype html>
 <html lang="en">
