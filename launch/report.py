@@ -183,7 +183,7 @@ def conclude(
     if output:
         make(reading, [folder], None, output)
         keep(folder, output)
-        print(f"page: {output}")
+        print(f"page: {output}", file=sys.stderr)  # standard output is the evaluation's, which may be JSON
 
 
 def keep(run: Path, page: Path) -> None:
