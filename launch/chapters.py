@@ -188,7 +188,7 @@ def confusions(dossiers: Sequence[Dossier], trials: Trials) -> str:
     body = f'<div class="card"><h3>{escape(best[0])}</h3>{_confusion(best[1], classes)}</div>'
     for name, counts in others:
         said = escape(verdicts.confused(name, counts, classes))
-        body += f'<details><summary>{said}</summary><div class="card">{_confusion(counts, classes)}</div></details>'
+        body += _folded(said, f'<div class="card">{_confusion(counts, classes)}</div>')
     return _section("confusions", "What is taken for what", verdicts.confused(*best, classes), body)
 
 
@@ -284,9 +284,8 @@ def seen(dossiers: Sequence[Dossier], scene: Sequence[dict[str, Any]]) -> str:
 
 def cards(texts: Sequence[tuple[str, str]]) -> str:
     """The model cards, folded; a single one stands open."""
-    opened = " open" if len(texts) == 1 else ""
     body = "".join(
-        f'<details{opened}><summary>{escape(name)}</summary><div class="card text">{_markdown(text)}</div></details>'
+        _folded(escape(name), f'<div class="card text">{_markdown(text)}</div>', unfolded=len(texts) == 1)
         for name, text in texts
     )
     return _section("cards", "Model cards", "What each model was trained on, with which faults, and its limits.", body)
@@ -308,6 +307,11 @@ def _markdown(text: str) -> str:
         elif line:
             out.append(f"<p>{inner}</p>")
     return "".join([*out, "</ul>" if listed else ""])
+
+
+def _folded(title: str, body: str, *, unfolded: bool = False) -> str:
+    """What is shown on demand, and always on paper."""
+    return f'<details class="printed"{" open" if unfolded else ""}><summary>{title}</summary>{body}</details>'
 
 
 def _section(name: str, title: str, lead: str, body: str) -> str:

@@ -21,8 +21,9 @@ def choice(dossiers: Sequence[Dossier]) -> str:
     """Which model to take: the most accurate, the smallest that cannot be told from it, and who misses the floors."""
     rivals = recognisers(dossiers) or list(dossiers)
     best = max(rivals, key=lambda one: one.shown.model.accuracy)
-    said = f"{best.name} is the most accurate" if len(rivals) > 1 else f"{best.name} is right in"
-    said += f", {_figures(best)}" if len(rivals) > 1 else f" {_figures(best)}"
+    said = (
+        f"{best.name} is the most accurate, {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
+    )
     alike = [one for one in rivals if one.shown.name == best.shown.name]
     level = [one for one in alike if one.shown.model.high >= best.shown.model.accuracy]
     smallest = min(level, key=lambda one: (one.parameters, one.latency_ms or 0.0))
@@ -41,7 +42,7 @@ def floors(dossiers: Sequence[Dossier]) -> str:
             how = "" if one.classifies else f" ({one.shown.name} probe)"
             missed.setdefault(floor, []).append(one.name + how)
     if not missed:
-        return "All clear the floors: a random encoder and raw joints."
+        return f"{'It clears' if len(dossiers) == 1 else 'All clear'} the floors: a random encoder and raw joints."
     return " ".join(
         f"{spoken(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
     )
