@@ -22,7 +22,7 @@ from distributed.lease import alive
 from distributed.watch import Left
 
 __all__ = [
-    "Dataset", "Journal", "Tracking", "about", "add", "database", "default_uri", "describe", "latest", "read",
+    "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",
     "recording", "replay", "run_id", "spent",
 ]  # fmt: skip
 
@@ -107,6 +107,18 @@ def replay(run: Path) -> str:
     if not ended and not alive(run / "checkpoints"):
         delivery.end("killed", max((line["time"] for line in read(run)), default=time.time()))
     return delivery.id
+
+
+def attach(run: Path, file: Path, *, tag: str) -> str:
+    """Keep a file with a run in MLflow; its address there, which becomes the run's `tag`. Raises what MLflow raises."""
+    identifier = replay(run)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=about(run)["uri"])
+    client.log_artifact(identifier, str(file))
+    address = f"{client.get_run(identifier).info.artifact_uri}/{file.name}"
+    client.set_tag(identifier, tag, address)
+    return address
 
 
 if __name__ == "__main__":

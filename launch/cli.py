@@ -290,7 +290,8 @@ def _reader(kind: Any) -> tuple[Callable[[str], Any], str, int | str | None]:
 
 class _Tuple(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, None if values == [None] else tuple(values))
+        before = getattr(namespace, self.dest, ()) if self.nargs == "*" else ()  # --model A --model B is --model A B
+        setattr(namespace, self.dest, None if values == [None] else (*before, *values))
 
 
 def _convert(word: str, kind: Any, expected: str) -> Any:

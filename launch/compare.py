@@ -3,7 +3,7 @@
 
 A model's labels are those of its whole lineage: a student that learned from a teacher fine-tuned on 5 % of the labels
 has used 5 %. Accuracy is that of the test recordings, latency is for one clip on one CPU, device-hours are those of the
-run itself.
+run itself. Below the table stands where the page about a model lies, if one was kept.
 
 Examples:
   python launch/compare.py
@@ -73,6 +73,7 @@ class Row:
     lineage: tuple[str, ...]  # the models it came from, nearest first
     run_dir: str
     run_id: str
+    report: str  # address of the page about it; empty where none was kept
 
 
 def main(options: Options) -> None:
@@ -153,6 +154,7 @@ def row(run: Run, known: Mapping[str, Run]) -> Row:
         lineage=tuple(ancestor.name for ancestor in ancestors),
         run_dir=run.tags.get("bonestrap.run_dir", ""),
         run_id=run.id,
+        report=run.tags.get("bonestrap.report", ""),
     )
 
 
@@ -212,6 +214,12 @@ def table(rows: list[Row]) -> str:
             before = (row.data, row.protocol)
             lines += ["", f"data {row.data[:8] or '–'}, protocol {row.protocol or '–'}"]
         lines.append(line(cells))
+    reports: dict[str, list[str]] = {}
+    for row in rows:
+        if row.report:
+            reports.setdefault(row.report, []).append(row.model)
+    lines += ["", "reports"] if reports else []
+    lines += [f"{', '.join(models)}: {address}" for address, models in reports.items()]
     return "\n".join(lines)
 
 

@@ -92,6 +92,8 @@ def main(options: Options) -> None:
     command("compare.py", "--experiment", experiment)
     print(summary(runs, names))
     draw_accuracy(runs, names, pictures)
+    models = [word for name in (*names, "pretrained") for word in ("--model", runs / name)]
+    command("report.py", *models, "--data", data, "--output", runs / "report.html")
     print(f"\npictures: {pictures}")
     print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
 

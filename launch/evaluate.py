@@ -38,7 +38,7 @@ from bonestrap.protocols.knn import knn_predict
 from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic, select
 from bonestrap.protocols.scores import Scores, score
 from distributed import tracking
-from launch import stage
+from launch import report, stage
 from launch.cli import UserError, option, required, start_choice
 from launch.reading import Reading, Recorded
 from shards import splits
@@ -54,6 +54,7 @@ class Options(Reading):
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(0, "of the random encoder that is the floor")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
+    report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")
     json: bool = option(False, "print the result as JSON")
 
 
@@ -211,6 +212,8 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     predicted = {who: one.predict(rows[who]) for who, one in ready.items()}
     results = {who: score(predicted[who], truth, len(classes)) for who in ready}
     record(name, options, results, milliseconds)
+    if options.on == "test":
+        report.conclude(name, options, options.model, (predicted[next(iter(ready))], truth), options.report)
     if options.pictures:
         first = next(iter(ready))
         draw(name, options, classes, rows[first], predicted[first], truth)

@@ -127,7 +127,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     if not options.scratch:
         lineage["parents"] = [stage.parent(source, options.model)]
     made = dataclasses.replace(description, stage=kind(options), config=config, classes=classes, lineage=lineage)
-    stage.finish(strategy, options.run, Model(made, encoder, classifier.head))
+    stage.finish(strategy, options, Model(made, encoder, classifier.head))
     return summary
 
 

@@ -1,4 +1,4 @@
-"""The page of `launch/preview.py`: one HTML file with everything in it, readable without a network.
+"""Pages: one HTML file with everything in it, readable without a network, and what `launch/preview.py` puts there.
 
 Text, tables and charts are plain HTML and SVG; a script draws the recordings on canvases.
 """
@@ -6,6 +6,7 @@ Text, tables and charts are plain HTML and SVG; a script draws the recordings on
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,22 +29,36 @@ def page(report: Report, *, count: int, seed: int) -> str:
     scene = _scene(report, gallery, seed)
     pose = animation.joints_of(report.survey, gallery[:1])[gallery[0]][0, 0]
     parts = (_findings(report), moving(scene), augmented(scene), content(report), borders(report, scene))
-    data = json.dumps(scene, separators=(",", ":")).replace("</", "<\\/")
+    return document(
+        f"{report.survey.manifest.name}: recordings",
+        top=_top(report),
+        body="".join(parts) + health(report, pose),
+        foot=_foot(report),
+        scene=scene,
+    )
+
+
+def document(
+    title: str, *, top: str, body: str, foot: str, scene: dict[str, Any], styles: Sequence[str] = ("preview.css",)
+) -> str:
+    """A page that needs nothing but itself: style sheets, script and all that the script draws are in it."""
+    data = json.dumps(scene, separators=(",", ":")).replace("<", "\\u003c")
+    style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>{escape(report.survey.manifest.name)}: recordings</title>
+<title>{escape(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-{(ASSETS / "preview.css").read_text(encoding="utf-8")}</style>
+{style}</style>
 </head>
 <body>
-{_top(report)}
+{top}
 <main>
-{"".join(parts)}{health(report, pose)}
+{body}
 </main>
-{_foot(report)}
+{foot}
 <script id="data" type="application/json">{data}</script>
 <script>
 {(ASSETS / "preview.js").read_text(encoding="utf-8")}</script>
@@ -67,7 +82,7 @@ def _scene(report: Report, gallery: list[int], seed: int) -> dict[str, Any]:
 
     drawn = [row for row in gallery if len(joints[row]) >= FEW_FRAMES][:DRAWN]
     return {
-        "layout": _drawing(layout),
+        "layout": drawing(layout),
         "gallery": [
             {
                 "title": report.title(row),
@@ -94,7 +109,7 @@ def _scene(report: Report, gallery: list[int], seed: int) -> dict[str, Any]:
     }
 
 
-def _drawing(layout: Layout) -> dict[str, Any]:
+def drawing(layout: Layout) -> dict[str, Any]:
     """Bones with their colours, the head, and the joints that leave a trail: the ends of limbs."""
     part = {joint: name for name, members in layout.parts.items() for joint in members}
     kinds = [KINDS.index(_kind(part[joint])) for joint in range(len(layout.joints))]

@@ -70,11 +70,7 @@ def embedding_map(
     path: Path, features: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, title: str, seed: int = 0
 ) -> Figure:
     """Features (R, D) on a plane by t-SNE: similar recordings lie together. `labels` (R,) index `classes`."""
-    from sklearn.manifold import TSNE
-    from sklearn.preprocessing import normalize
-
-    perplexity = min(30.0, max(2.0, (len(features) - 1) / 4))
-    points = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(normalize(features))
+    points = plane(features, seed)
     figure = _figure(8.6, 6.6)
     axes = figure.subplots()
     for index, name in enumerate(classes):
@@ -86,6 +82,16 @@ def embedding_map(
     axes.set(xticks=[], yticks=[], title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, markerscale=1.4)
     return _save(figure, path)
+
+
+def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Features (R, D) on a plane by t-SNE, (R, 2): those of a small angle between them lie together."""
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import normalize
+
+    perplexity = min(30.0, max(2.0, (len(features) - 1) / 4))
+    tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+    return tsne.fit_transform(normalize(features))
 
 
 def confusion_matrix(
@@ -126,7 +132,7 @@ def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: st
         axes.scatter(counts, shares, s=90, c=colour, edgecolors="white", linewidths=1.2, label=stage, zorder=3)
     for count in sorted({count for count, *_ in sized}):  # labels beside the points of one size, none over another
         column = [(share, row.label) for other, share, row in sized if other == count]
-        for (share, label), height in zip(column, _spread([share for share, _ in column], gap=4.5), strict=True):
+        for (share, label), height in zip(column, spread([share for share, _ in column], gap=4.5), strict=True):
             axes.annotate(
                 label, (count, share), (1.12 * count, height), va="center", fontsize=9, color=INK, zorder=4,
                 arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6} if height != share else None,
@@ -137,7 +143,7 @@ def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: st
         axes.legend(loc="lower right", title="stage", frameon=False, fontsize=9)
     axes.set(ylim=(0, 104), xlabel="parameters (logarithmic)", ylabel="test accuracy (%)", title=title)
     floors = [row for row in rows if not row.parameters]
-    for row, height in zip(floors, _spread([100 * row.accuracy for row in floors], gap=4.0), strict=True):
+    for row, height in zip(floors, spread([100 * row.accuracy for row in floors], gap=4.0), strict=True):
         axes.text(
             0.01, height + 0.6, row.label, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=GREY
         )
@@ -227,7 +233,7 @@ def _colours(names: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
     return {name: own.get(name) or next(spare) for name in dict.fromkeys(names)}
 
 
-def _spread(heights: Sequence[float], gap: float) -> list[float]:
+def spread(heights: Sequence[float], gap: float) -> list[float]:
     """The heights moved up where two labels would be closer than `gap`."""
     out = list(heights)
     order = np.argsort(heights)

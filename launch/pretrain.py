@@ -114,7 +114,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
         classes=(),
         lineage=stage.lineage(data.manifest, recipe.protocol, options, summary),
     )
-    stage.finish(strategy, options.run, Model(description, encoder, None))
+    stage.finish(strategy, options, Model(description, encoder, None))
     return summary
 
 

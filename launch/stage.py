@@ -29,8 +29,10 @@ from distributed.probes import Probe, Sample
 from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
+from launch import card, dossier
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
+from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
 from shards.errors import DataError
@@ -290,10 +292,11 @@ def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     return out
 
 
-def finish(strategy: Strategy, run: Path, model: Model) -> None:
-    """Write the run's model, on the first rank."""
+def finish(strategy: Strategy, options: Options, model: Model) -> None:
+    """Write the run's model and its card, on the first rank."""
     if strategy.first:
-        models.save(run / "model", model)
+        models.save(options.run / "model", model)
+        card.ship(dossier.read(options.run), Grounds.of(options, protocol_of(model)))
 
 
 def check_group(batch: int, group: int | None) -> None:

@@ -278,6 +278,12 @@ if (stage) {
   choose(0);
 }
 
+// Paper shows all figures, as they stand now, and nothing on it can be unfolded.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details.printed").forEach((details) => (details.open = true));
+  figures.forEach((figure) => figure.draw());
+});
+
 function tick(now) {
   const passed = Math.min((now - clock.last) / 1000, 0.1);
   clock.last = now;

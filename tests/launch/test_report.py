@@ -1,0 +1,386 @@
+"""The page about models and the cards beside them: every figure is the one that was measured, and nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bonestrap
+from bonestrap.layouts import KINECT20
+from distributed import tracking
+from distributed.tracking import Tracking, describe
+from launch import card, cli, compare, distill, dossier, evaluate, finetune, pretrain, report
+from launch.cli import start, start_choice
+from launch.plots import Axis
+from launch.recipes import RECIPES
+from launch.trial import Trial, Trials
+from shards.manifest import Manifest, sha256
+from shards.pack import pack
+from shards.sources.source import Performance, Source, View
+
+PROTOCOL = "cross-view-published"
+COPIES = 6
+STAGES = ("pretrained", "teacher", "student")
+
+
+class Waving(Source):
+    """Two actions by ten people before three cameras; of the first performances camera 3 copies camera 2."""
+
+    name = "nw-ucla"
+    layout = KINECT20
+    classes = ("fast", "slow & <low>")  # a page has to escape this
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return 20
+
+    def key(self, number: int) -> str:
+        return f"p{number:02}"
+
+    def stamp(self, number: int) -> str:
+        return ""
+
+    def __getitem__(self, number: int) -> Performance:
+        rng = np.random.default_rng((self.seed, number))
+        seen = []
+        for _ in range(3):
+            steps = rng.normal(0, 0.02 * (1 + number % 2), (20, 1, len(self.layout.joints), 3)).cumsum(0)
+            seen.append((rng.normal(0, 0.4, steps.shape[1:]) + steps).astype(np.float32))
+        if number < COPIES:
+            seen[2] = seen[1]
+        views = [View(camera=n, joints=joints, origin=f"{number}.{n}") for n, joints in enumerate(seen, 1)]
+        return Performance(
+            key=self.key(number),
+            label=number % 2,
+            subject=1 + number // 2,
+            setup=None,
+            replication=0,
+            views=tuple(views),
+        )
+
+
+def evaluated(name: str, model: Path, data: Path, *words: str) -> None:
+    words = (name, "--model", str(model), "--data", str(data), *words)
+    start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
+
+
+def reported(runs: list[Path], data: Path, output: Path) -> str:
+    words = [word for run in runs for word in ("--model", str(run))]
+    start(report.main, report.Options, [*words, "--data", str(data), "--output", str(output)])
+    return output.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards, and three runs that have been evaluated."""
+    pytest.importorskip("webdataset")
+    home = tmp_path_factory.mktemp("report")
+    pack(Waving(), home / "shards")
+    pretrained, teacher, student = (str(home / name) for name in STAGES)
+    common = ["--data", str(home / "shards"), "--no-track", "--device", "cpu", "--precision", "fp32"]
+    small = ["--encoder.width", "0.05", "--clip.frames", "8", "--method.hidden", "16", "--method.projection", "8"]
+    short = ["--schedule.batch", "8", "--schedule.group", "8", "--schedule.epochs", "1", "--schedule.warmup", "0"]
+    words = ["demo", *common, "--run", pretrained, *small, *short, "--protocol", PROTOCOL]
+    start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, words)
+    few = ["--batch", "4", "--log-every", "1"]
+    words = ["--model", pretrained, *common, "--run", teacher, "--labels", "0.5", "--steps", "3", *few]
+    start(finetune.main, finetune.Options, words)
+    words = ["--teacher", teacher, *common, "--run", student, "--epochs", "0.5", *few]
+    start(distill.main, distill.Options, words)
+    evaluated("linear", home / "pretrained", home / "shards")
+    evaluated("test", home / "teacher", home / "shards")
+    evaluated("test", home / "student", home / "shards")
+    return home
+
+
+@pytest.fixture(scope="module")
+def page(home: Path) -> str:
+    pytest.importorskip("sklearn")
+    return reported([home / name for name in STAGES], home / "shards", home / "report.html")
+
+
+@pytest.fixture
+def copy(home: Path, tmp_path: Path) -> Path:
+    """The same, to be spoilt."""
+    return Path(shutil.copytree(home, tmp_path / "copy"))
+
+
+def scene(page: str) -> dict[str, Any]:
+    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page)
+    assert found
+    return json.loads(found[1])
+
+
+def of_json(run: Path, name: str) -> dict[str, Any]:
+    return json.loads((run / name).read_text())
+
+
+class Elements(HTMLParser):
+    """Fails where an element is closed that was not open, or where the page would load something."""
+
+    VOID = frozenset(("meta", "br"))
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.feed(page)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+                assert tag == "use" and str(value).startswith("#"), f"{tag} loads {value}"
+            assert not name.startswith("on")
+            assert "url(" not in str(value) and "//" not in str(value)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> while {self.open} are open"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text.setdefault(self.open[-1], []).append(data)
+
+
+def test_the_page_loads_nothing_and_is_whole(page: str) -> None:
+    elements = Elements(page)
+    assert not re.search(r"@import|url\(|https?://", page)
+    titles = [
+        "Which one to take", "In figures", "What it cost", "Class by class", "What is taken for what",
+        "How recordings lie", "How they learned", "What the networks saw", "Model cards",
+    ]  # fmt: skip
+    assert elements.text["h2"] == titles
+    assert "slow &amp; &lt;low&gt;" in page and "<low>" not in page
+    assert page.count('class="cloud"') == len(STAGES) and page.count("<polyline") >= 2 * len(STAGES)
+
+
+def test_every_figure_is_that_of_its_file(home: Path, page: str) -> None:
+    models = {one["name"]: one for one in scene(page)["models"]}
+    assert list(models) == list(STAGES)
+    for name, evaluation in zip(STAGES, ("linear", "test", "test"), strict=True):
+        told = of_json(home / name, "evaluation.json")[evaluation]
+        own, *floors = told
+        model = bonestrap.load(home / name)
+        shown = models[name]["evaluation"]
+        assert shown == {"name": evaluation, "model": told[own], "floors": {who: told[who] for who in floors}}
+        assert models[name]["parameters"] == sum(p.numel() for p in model.parameters())
+        latencies = [line["latency_ms"] for line in tracking.read(home / name) if "latency_ms" in line]
+        assert models[name]["latency_ms"] == latencies[-1]
+        assert sum(cost["hours"] for cost in models[name]["costs"]) == pytest.approx(lineage_hours(home / name))
+    rows = {row[0]: row for row in table_of(page)}
+    for name, model in models.items():
+        measured = model["evaluation"]["model"]
+        assert f"{measured['accuracy']:.1%}" in rows[name]
+        assert f"{measured['low']:.1%} to {measured['high']:.1%}" in rows[name]
+        assert {f"{model['parameters']:,}", f"{model['latency_ms']:.2f}"} <= set(rows[name])
+        assert of_json(home / name, "run.json")["info"]["commit"][:8] in " ".join(rows[name])
+        assert Manifest.read(home / "shards").digest[:8] in rows[name]
+
+
+def lineage_hours(run: Path) -> float:
+    total, lineage = 0.0, of_json(run, "model/model.json")["lineage"]
+    while lineage:
+        total += lineage["device_hours"]
+        lineage = lineage.get("parents", [{"lineage": None}])[0]["lineage"]
+    return total
+
+
+def table_of(page: str) -> Iterator[list[str]]:
+    """The cells of the table of models, as text."""
+    body = re.search(r'<table class="models">(.*?)</table>', page, re.DOTALL)
+    assert body
+    for row in re.findall(r"<tr>(.*?)</tr>", body[1])[1:]:
+        cells = [re.sub(r"<br>.*", "", cell) for cell in re.findall(r"<td>(.*?)</td>", row)]
+        yield [re.sub(r"<.*?>", "", cell) for cell in cells]
+
+
+def test_confusions_are_those_of_the_shipped_model(home: Path, page: str) -> None:
+    """Against the recordings as they were before packing, one by one through the model's own `predict`."""
+    model, source = bonestrap.load(home / "student"), Waving()
+    counts = np.zeros((2, 2), dtype=int)
+    for number in range(len(source)):
+        performance = source[number]
+        raw = np.asarray(performance.views[2].joints)
+        counts[performance.label, int(model.predict(raw).argmax())] += 1
+    shown = np.array({one["name"]: one for one in scene(page)["models"]}["student"]["confusion"])
+    assert shown.sum() == 20 and np.abs(shown - counts).sum() <= 2  # packing stores half precision
+    told = of_json(home / "student", "evaluation.json")["test"]["student"]
+    assert shown.trace() / shown.sum() == pytest.approx(told["accuracy"])
+
+
+def test_the_page_names_the_faults_of_the_recordings(page: str) -> None:
+    faults = [text for text in Elements(page).text["span"] if "recordings" in text]
+    assert any(f"{COPIES} of 60 recordings repeat another camera's" in text for text in faults)
+    assert any(f"{COPIES} of 20 test recordings (30.0%) are copies of training recordings" in text for text in faults)
+
+
+def test_a_neighbour_is_of_another_performance() -> None:
+    rng = np.random.default_rng(0)
+    owner = np.arange(30) // 2
+    x, truth = rng.normal(size=(15, 4))[owner] + rng.normal(0, 0.01, (30, 4)), owner % 3
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    right = 0
+    for row in range(30):
+        others = [other for other in range(30) if owner[other] != owner[row]]
+        right += truth[max(others, key=lambda other: unit[row] @ unit[other])] == truth[row]
+
+    class Owners:
+        view_performance = owner
+
+    trials = Trials(data=Owners(), truth=truth, each=(Trial(features=torch.from_numpy(x), table=None),))  # type: ignore[arg-type]
+    assert trials.neighbours(0) == pytest.approx(right / 30)
+
+
+def test_places_on_an_axis() -> None:
+    axis = Axis(title="parameters", low=10_000, high=1_000_000, log=True)
+    assert axis.at(100_000) == pytest.approx(50)
+    assert axis.ticks == pytest.approx([10_000, 30_000, 100_000, 300_000, 1_000_000])
+    plain = Axis(title="accuracy (%)", low=0, high=78)
+    assert plain.ticks == [0, 20, 40, 60] and plain.at(39) == pytest.approx(50)
+
+
+def test_an_option_of_many_words_may_be_repeated() -> None:
+    words = ["--model", "a", "--model", "b", "c", "--data", "d", "--output", "o.html"]
+    assert cli.parse(report.Options, words).model == (Path("a"), Path("b"), Path("c"))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_card_says_what_the_files_of_its_run_say(home: Path, name: str) -> None:
+    text = (home / name / "model" / card.FILE).read_text()
+    told, model = of_json(home / name, "run.json"), of_json(home / name, "model/model.json")
+    manifest = Manifest.read(home / "shards")
+    for fact in (told["info"]["command"], told["info"]["commit"], told["info"]["hardware"], manifest.digest, PROTOCOL):
+        assert fact in text
+    assert f"**seed**: {told['result']['seed']}," in text
+    assert f"SHA-256 `{sha256(home / name / 'model' / 'model.safetensors')}`" in text
+    assert f"**{name}** ({model['stage']}): {model['lineage']['steps']:,} steps" in text
+    assert f"**cost in all**: {lineage_hours(home / name):.4f} device-hours" in text
+    assert "**training recordings**: 40, of 60 in all, 10 subjects, 2 cameras" in text
+    assert text.count("**known fault**: ") == 2 and f"{COPIES} of 60 recordings repeat" in text
+    labels = {"pretrained": "none", "teacher": f"50% of the training recordings, class-balanced: {20}"}
+    assert f"**labels**: {labels.get(name, 'none of its own; its teacher had 50%')}" in text
+
+
+def test_an_evaluation_completes_the_card(home: Path) -> None:
+    text = (home / "teacher" / "model" / card.FILE).read_text()
+    told = of_json(home / "teacher", "evaluation.json")["test"]
+    line = next(line for line in text.splitlines() if line.startswith("- **test**"))
+    assert f"{told['teacher']['accuracy']:.1%} (95 %: {told['teacher']['low']:.1%}" in line
+    assert f"raw joints {told['raw joints']['accuracy']:.1%}" in line and card.UNTESTED not in text
+    fails = text.partition("## Where it fails: test")[2]
+    rights = [int(count) for count in re.findall(r"of (\d+) recordings right", fails)]
+    assert rights == [10, 10]
+    below = [who for who in ("random encoder", "raw joints") if told[who]["accuracy"] >= told["teacher"]["accuracy"]]
+    assert ("Not above" in line) == bool(below)
+
+
+def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
+    run = copy / "student"
+    file = run / "model" / card.FILE
+    card.ship(dossier.read(run), None)
+    assert "Where it fails: test" in file.read_text()  # the same weights
+    model = bonestrap.load(run)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    bonestrap.model.save(run / "model", model)
+    card.ship(dossier.read(run), None)
+    assert "Where it fails: test" not in file.read_text()
+    assert bonestrap.load(run).classes == Waving.classes
+
+
+def test_worst_classes_are_named_with_what_they_are_taken_for() -> None:
+    lines = card.failures([[8, 2, 0], [1, 4, 5], [0, 0, 0]], ("a", "b", "c"), "test")
+    assert lines[0].endswith("1 of 2 classes below 50 %:")
+    assert lines[1:] == [
+        "- b: 40.0% of 10 recordings right, 5 of them taken for c",
+        "- a: 80.0% of 10 recordings right, 2 of them taken for b",
+    ]
+
+
+def spoil(copy: Path, what: str) -> tuple[list[Path], Path]:
+    """Make a mistake, and say what the command is then given."""
+    student, data = copy / "student", copy / "shards"
+    if what == "no evaluation":
+        (student / "evaluation.json").unlink()
+    elif what == "other data set":
+        data = copy / "other"
+        pack(Waving(seed=1), data)
+    elif what == "no journal":
+        (student / "journal.jsonl").unlink()
+    elif what == "other evaluation":
+        told = of_json(student, "evaluation.json")
+        told["test"]["student"]["accuracy"] += 0.1
+        (student / "evaluation.json").write_text(json.dumps(told))
+    elif what == "torn evaluation":
+        (student / "evaluation.json").write_text('{"test": {"student": {"accuracy"')
+    elif what == "no run":
+        (student / "run.json").unlink()
+    elif what == "same name":
+        shutil.copytree(student, copy / "again" / "student")
+        return [student, copy / "again" / "student"], data
+    return [copy / "teacher", student], data
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("no evaluation", "has not been evaluated on test recordings: python launch/evaluate.py test"),
+        ("other data set", "give the shards it was trained on"),
+        ("no journal", "journal.jsonl is missing"),
+        ("other evaluation", "evaluate it again"),
+        ("torn evaluation", "cannot be read"),
+        ("no run", "run.json is missing"),
+        ("same name", "two models are called student"),
+    ],
+)
+def test_mistakes_are_one_sentence(copy: Path, capsys: pytest.CaptureFixture[str], what: str, message: str) -> None:
+    runs, data = spoil(copy, what)
+    (copy / "report.html").unlink(missing_ok=True)
+    with pytest.raises(SystemExit) as caught:
+        reported(runs, data, copy / "report.html")
+    said = capsys.readouterr().err.strip().splitlines()
+    assert caught.value.code == 2 and len(said) == 1 and message in said[0]
+    assert not (copy / "report.html").exists()
+
+
+def test_the_page_is_kept_with_its_run(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mlflow")
+    run, uri = copy / "student", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    describe(run, Tracking(experiment="e", name="student", tags={"bonestrap.stage": "student"}, uri=uri))
+    evaluated("test", run, copy / "shards", "--report", str(tmp_path / "page.html"))
+    capsys.readouterr()
+    start(compare.main, compare.Options, ["--tracking-uri", uri])
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    name, address = last.split(": ", 1)
+    kept = Path(address.removeprefix("file://"))
+    assert name == "student" and kept.read_bytes() == (tmp_path / "page.html").read_bytes()
+
+
+def test_an_evaluation_outlives_mlflow(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copy / "student"
+    before = (run / "evaluation.json").read_text()
+    (run / "evaluation.json").unlink()
+    describe(run, Tracking(experiment="e", name="student", uri="http://127.0.0.1:9"))
+    evaluated("test", run, copy / "shards", "--report", str(tmp_path / "page.html"))
+    assert json.loads((run / "evaluation.json").read_text()) == json.loads(before)
+    assert (tmp_path / "page.html").exists()
+    assert "MLflow has not taken the page" in capsys.readouterr().err
