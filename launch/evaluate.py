@@ -148,6 +148,7 @@ def contenders(chosen: Chosen, options: Options, model: Model, split: Split) -> 
                 y=y,
                 held_out=held_out[rows],
                 keys=train.views.key.take(rows.numpy()),
+                dataset=train.manifest.name,
                 classes=len(train.manifest.classes),
                 raw=who == "raw joints",
                 seed=options.seed,

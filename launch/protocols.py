@@ -39,7 +39,7 @@ class LinearProtocol:
     )
 
     def learn(self, known: Known) -> Judge:
-        return judged("linear", self.fitted(known).votes)
+        return judged("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
 
     def fitted(self, known: Known) -> Fitted:
         x, y, held_out, classes = known.x, known.y, known.held_out, known.classes
@@ -60,7 +60,7 @@ class TransferProtocol(LinearProtocol):
     """
 
     def learn(self, known: Known) -> Judge:
-        return judged("transfer", self.fitted(known).votes)
+        return judged(f"transfer to {known.dataset}", self.fitted(known).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,8 @@ class KnnProtocol:
         def votes(x: Tensor) -> Tensor:
             return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
 
-        return judged("knn", votes)
+        name = "knn" if self.k == 1 else f"knn {self.k}"
+        return judged(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class LongTailedProtocol:
         draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
         fitted = [_few(known, rows, linear.balanced_accuracy) for rows in draws]
         kept = [labels[rows] for rows in draws]
-        return lambda scored: Outcome({"long-tailed": _long_tail(fitted, kept, scored)})
+        return lambda scored: Outcome({f"long-tailed {self.imbalance:g}": _long_tail(fitted, kept, scored)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,7 +170,9 @@ class FewShotProtocol:
                 known.x, known.y, scored.x, scored.y, known.novel,
                 shots=self.shots, episodes=self.episodes, seed=known.seed,
             )  # fmt: skip
-            return Outcome({"few-shot": Episodes(*spread(found), len(known.novel), self.shots, self.episodes)})
+            return Outcome(
+                {f"few-shot {self.shots}": Episodes(*spread(found), len(known.novel), self.shots, self.episodes)}
+            )
 
         return judge
 
@@ -186,7 +189,10 @@ class RetrievalProtocol:
     def learn(self, known: Known) -> Judge:
         def judge(scored: Scored) -> Outcome:
             queries, gallery = _galleries(known, scored)
-            found = retrieve(queries, gallery if self.gallery == "train" else queries)
+            try:
+                found = retrieve(queries, gallery if self.gallery == "train" else queries)
+            except ValueError as error:
+                raise UserError(f"{error}; search another one with --gallery") from None
             return Outcome({f"retrieval in {self.gallery}": Search(found.precision, *found.recall, found.queries)})
 
         return judge
