@@ -146,6 +146,38 @@ def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: st
     return _save(figure, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """One row of `intervals`, in percent."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+    published: float | None = None
+
+
+def intervals(
+    path: Path, panels: Mapping[str, Sequence[Bar]], *, title: str, unit: str = "test accuracy (%)"
+) -> Figure:
+    """One panel a name, side by side: a dot and its 95 % interval a row, a hollow diamond if published."""
+    rows = max(map(len, panels.values()))
+    figure = _figure(3.2 + 3.4 * len(panels), 1.6 + 0.34 * rows)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, bars) in zip(grid, panels.items(), strict=True):
+        for place, bar in enumerate(bars):
+            axes.plot([bar.low, bar.high], [place, place], color=OKABE_ITO[0], linewidth=2, solid_capstyle="round")
+            axes.plot(bar.mean, place, "o", color=OKABE_ITO[0], markersize=6)
+            if bar.published is not None:
+                axes.plot(bar.published, place, "D", markerfacecolor="none", markeredgecolor=OKABE_ITO[3], markersize=6)
+        axes.set_yticks(range(len(bars)), [bar.label for bar in bars] if axes is grid[0] else [""] * len(bars))
+        axes.set(xlabel=unit, title=name, ylim=(len(bars) - 0.5, -0.5))
+        axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)
+        axes.set_axisbelow(True)
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    return _save(figure, path)
+
+
 def _strips(
     path: Path, rows: Mapping[str, np.ndarray], layout: Layout, *, title: str, poses: int, shared: bool
 ) -> Figure:
