@@ -80,16 +80,26 @@ def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
 
 
 def _tables(filled: Sequence[Line]) -> Iterator[str]:
-    for column in dict.fromkeys(line.column for line in filled):
+    for column, part in _columns(filled).items():
         yield f"## {column}\n"
         yield "| row | accuracy | deviation | 95 % | difference | to | published | published difference |"
         yield "|---|---|---|---|---|---|---|---|"
-        part = [line for line in filled if line.column == column]
-        for line in part:
-            yield _row(line)
-        for who in FLOORS:
-            yield f"| {who} | {100 * spread([line.floors[who] for line in part]).mean:.1f} | | | | | | |"
+        yield from map(_row, part)
+        for who, share in _floors(part).items():
+            yield f"| {who} | {100 * share:.1f} | | | | | | |"
         yield ""
+
+
+def _columns(filled: Sequence[Line]) -> dict[str, list[Line]]:
+    out: dict[str, list[Line]] = {}
+    for line in filled:
+        out.setdefault(line.column, []).append(line)
+    return out
+
+
+def _floors(part: Sequence[Line]) -> dict[str, float]:
+    """The floors of one column: means over its rows, whose random encoders may differ in width."""
+    return {who: spread([line.floors[who] for line in part]).mean for who in FLOORS}
 
 
 def _row(line: Line) -> str:
@@ -122,10 +132,13 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
     ]
     _replace(folder / f"{name}.json", json.dumps({"title": plan.title, **about, "rows": rows}, indent=2) + "\n")
     _replace(folder / f"{name}.md", text)
-    panels: dict[str, list[pictures.Bar]] = {}
-    for line in filled:
-        mean, _, low, high = (100 * value for value in line.accuracy)
-        panels.setdefault(line.column, []).append(pictures.Bar(line.row, mean, low, high, line.published))
+    panels = []
+    for column, part in _columns(filled).items():
+        bars = []
+        for line in part:
+            mean, _, low, high = (100 * value for value in line.accuracy)
+            bars.append(pictures.Interval(line.row, mean, low, high, line.published))
+        panels.append(pictures.Panel(column, bars, {who: 100 * share for who, share in _floors(part).items()}))
     pictures.intervals(folder / f"{name}.png", panels, title=plan.title)
     return text
 
