@@ -13,7 +13,7 @@ Examples:
   python launch/reproduce.py table-2 --data packed/ntu60 --runs runs/ntu60 --workers 4 --dry-run
   python launch/reproduce.py table-5 --data packed/nw-ucla --runs runs/widths --widths 0.125 0.25 --teacher 0.5
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
-  python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain "--clip.frames 12"
+  python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain '--clip.frames 12'
 """
 
 from __future__ import annotations
