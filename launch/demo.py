@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -31,12 +28,12 @@ import torch
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
 from bonestrap.model import load
-from launch.cli import UserError, option, start
+from launch.cli import option, start
+from launch.commands import Commands, say
 from launch.recipes import demo
 from shards import splits
 from shards.reader import Resident
 
-ROOT = Path(__file__).resolve().parents[1]
 LABELS = 0.05
 STUDENT = 0.125  # width
 
@@ -52,6 +49,8 @@ class Options:
 
 def main(options: Options) -> None:
     began = time.monotonic()
+    commands = Commands()
+    command = commands.run
     runs, seed = options.runs, ["--seed", str(options.seed)]
     data, pictures, experiment = runs / "shards", runs / "pictures", runs.name
     common = ["--data", data, "--experiment", experiment, *seed]
@@ -74,7 +73,7 @@ def main(options: Options) -> None:
     student = ["--encoder.width", STUDENT, "--epochs", 30, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
     with ThreadPoolExecutor(1) as beside:
         say(f"3. A teacher from {LABELS:.0%} of the labels; beside it, the same networks from scratch")
-        baselines = beside.submit(in_order, scratch, runs / "scratch.log")
+        baselines = beside.submit(commands.in_order, scratch, runs / "scratch.log")
         command("finetune.py", *few, "--run", runs / "teacher")
 
         say("4. A compact student from the teacher, on recordings without labels")
@@ -96,30 +95,6 @@ def main(options: Options) -> None:
     command("report.py", *models, "--data", data, "--output", runs / "report.html")
     print(f"\npictures: {pictures}")
     print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
-
-
-def say(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
-
-
-def command(script: str, *words: object, log: IO[str] | None = None) -> None:
-    """Run one of the commands as a person would, from the same folder. UserError where it fails.
-
-    Its output goes to `log`, or to the screen.
-    """
-    arguments = [str(word) for word in words]
-    print(f"$ python launch/{script} {shlex.join(arguments)}", flush=True)
-    whole = [sys.executable, str(ROOT / "launch" / script), *arguments]
-    done = subprocess.run(whole, check=False, stdout=log, stderr=log)
-    if done.returncode:
-        raise UserError(f"launch/{script} ended with exit code {done.returncode}: mend what it says and start again")
-
-
-def in_order(commands: Sequence[tuple[object, ...]], log: Path) -> None:
-    """Run commands one after the other with their output in a file."""
-    with log.open("a") as file:
-        for script, *words in commands:
-            command(str(script), *words, log=file)
 
 
 def summary(runs: Path, names: tuple[str, ...]) -> str:

@@ -152,6 +152,55 @@ def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: st
     return _save(figure, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """One row of `intervals`, in percent."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+    published: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One part of `intervals`: rows from the top down, and floors as lines through all of them."""
+
+    title: str
+    rows: Sequence[Interval]
+    floors: Mapping[str, float]
+
+
+def intervals(path: Path, panels: Sequence[Panel], *, title: str, across: int = 3) -> Figure:
+    """A dot and its 95 % interval a row, a hollow diamond where something is published; panels share their axis."""
+    across = min(across, len(panels))
+    down = -(-len(panels) // across)
+    figure = _figure(2.6 + 3.4 * across, down * (1.2 + 0.32 * max(len(panel.rows) for panel in panels)) + 0.7)
+    grid = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        for (who, share), style in zip(panel.floors.items(), (":", "--"), strict=False):
+            axes.axvline(share, color=FAINT, linestyle=style, linewidth=1.2, label=who)
+        for place, row in enumerate(panel.rows):
+            name = "mean and 95 % interval" if not place else None
+            axes.plot([row.low, row.high], [place, place], color=OKABE_ITO[0], linewidth=2, solid_capstyle="round")
+            axes.plot(row.mean, place, "o", color=OKABE_ITO[0], markersize=6, label=name)
+        known = [(row.published, place) for place, row in enumerate(panel.rows) if row.published is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), "D", mfc="none", mec=OKABE_ITO[3], markersize=6, label="published")
+        first = list(grid).index(axes) % across == 0
+        axes.set_yticks(range(len(panel.rows)), [row.label for row in panel.rows] if first else [])
+        axes.set(xlabel="test accuracy (%)", title=panel.title, ylim=(len(panel.rows) - 0.5, -0.5))
+        axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)
+        axes.set_axisbelow(True)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    return _save(figure, path)
+
+
 def _strips(
     path: Path, rows: Mapping[str, np.ndarray], layout: Layout, *, title: str, poses: int, shared: bool
 ) -> Figure:

@@ -2,12 +2,14 @@
 """Pretrain an encoder without labels: BYOL on pairs of views (document 001), on any number of workers.
 
 A recipe names the settings of a published or measured run; every one of them can be changed. Labels are never read by
-training. A kNN and a linear probe on held-out training subjects say whether anything is being learned: the BYOL loss
-does not. The same command goes on after a stop, with more or fewer workers if need be, and gives the same result.
+training, unless --classes asks for a part of the recordings by class. A kNN and a linear probe on held-out training
+subjects say whether anything is being learned: the BYOL loss does not. The same command goes on after a stop, with more
+or fewer workers if need be, and gives the same result.
 
 Examples:
   python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/pretrained
   python launch/pretrain.py ntu60 --data packed/ntu60 --run runs/ntu --workers 4 --encoder.width 2
+  python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/tail --classes.imbalance 20
   ray job submit --working-dir . -- python launch/pretrain.py ntu60 --data /mnt/ntu60 --run /mnt/run --workers 8
 """
 
@@ -18,6 +20,7 @@ import functools
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -37,7 +40,9 @@ from launch.cli import option, start_choice
 from launch.recipes import RECIPES, Recipe
 from launch.weights import begin_from
 from shards import splits
+from shards.composition import Composition
 from shards.loader import Loader
+from shards.manifest import Manifest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class Options(stage.Options):
     init_from: Path | None = option(
         None, "run or model directory whose weights a new run starts from, at step 0; to go on, repeat the command"
     )
+    classes: Composition = Composition()
 
     def absolute(self) -> Options:
         return dataclasses.replace(super().absolute(), init_from=self.init_from and self.init_from.resolve())
@@ -56,7 +62,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
     """One rank's part: data, method, optimizer, loop."""
     split = splits.protocol(options.manifest.name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
-    data = options.open(select, strategy.device)
+    data = options.classes.chosen(options.open(select, strategy.device), options.seed)
     plan = options.plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=options.seed)
     loader = Loader(data, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)
     steps = math.ceil(recipe.schedule.epochs * loader.epoch_length)
@@ -112,10 +118,18 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
         layout=data.layout,
         clip=recipe.clip,
         classes=(),
-        lineage=stage.lineage(data.manifest, recipe.protocol, options, summary),
+        lineage=stage.lineage(data.manifest, recipe.protocol, options, summary, **composed(options, data.manifest)),
     )
     stage.finish(strategy, options, Model(description, encoder, None))
     return summary
+
+
+def composed(options: Options, manifest: Manifest) -> dict[str, Any]:
+    """What the lineage says of a part of the recordings that was chosen by class; nothing of all."""
+    if options.classes.whole:
+        return {}
+    left_out = options.classes.without(manifest.name, len(manifest.classes))
+    return {"left_out": list(left_out), "imbalance": options.classes.imbalance}
 
 
 def main(name: str, options: Options, recipe: Recipe) -> None:
@@ -130,6 +144,7 @@ def main(name: str, options: Options, recipe: Recipe) -> None:
             "recipe": name,
             **dataclasses.asdict(recipe),
             **({"init_from": str(options.init_from)} if options.init_from else {}),
+            **({} if options.classes.whole else {"classes": dataclasses.asdict(options.classes)}),
         },
         parents=[options.init_from] if options.init_from else [],
     )

@@ -161,12 +161,12 @@ reading of the {len(tried.truth):,} test recordings made for this page, after ev
 
 
 def conclude(
-    evaluation: str, reading: Reading, model: Path, rows: tuple[torch.Tensor, torch.Tensor], output: Path | None
+    reading: Reading, model: Path, found: tuple[str, torch.Tensor, torch.Tensor] | None, output: Path | None
 ) -> None:
     """After an evaluation on test recordings: complete the model card, and write the page where one was asked for.
 
-    `rows` are the predicted and the true classes, (R,). The evaluation stands already: a card or an MLflow that cannot
-    be written is said on stderr and stops nothing.
+    `found` is the evaluation's name with the predicted and the true classes, (R,), where it predicts one a recording.
+    The evaluation stands already: a card or an MLflow that cannot be written is said on stderr and stops nothing.
     """
     folder = dossier.home(model)
     if folder is None:
@@ -175,9 +175,11 @@ def conclude(
     one, classes = dossier.read(folder), reading.manifest.classes
     own = one.lineage["digest"] == reading.manifest.digest
     grounds = Grounds.of(reading, one.lineage["protocol"]) if own else None
-    table = confusion(*rows, len(classes)).tolist()
     try:
-        card.revise(one, grounds, evaluation, card.failures(table, classes, reading.manifest.name))
+        if found:
+            evaluation, predicted, truth = found
+            table = confusion(predicted, truth, len(classes)).tolist()
+            card.revise(one, grounds, evaluation, card.failures(table, classes, reading.manifest.name))
     except OSError as error:
         print(f"the model card cannot be written ({error}); the result stands in evaluation.json", file=sys.stderr)
     if output:

@@ -72,9 +72,13 @@ class KernelRidge:
     dual: Tensor  # (R, classes)
     gamma: float
 
+    def votes(self, x: Tensor) -> Tensor:
+        """The regression's value for every class, (R, classes)."""
+        return _gaussian(x.double(), self.x, self.gamma) @ self.dual
+
     def predict(self, x: Tensor) -> Tensor:
         """The most likely class of each row, (R,)."""
-        return (_gaussian(x.double(), self.x, self.gamma) @ self.dual).argmax(1)
+        return self.votes(x).argmax(1)
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         return (self.predict(x) == y).float().mean().item()

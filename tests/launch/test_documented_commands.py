@@ -17,7 +17,7 @@ from launch import cli
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [file for file in sorted((ROOT / "launch").glob("*.py")) if file.stem != "cli"]
 SHOWN = [*SCRIPTS, ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PLACEHOLDER = re.compile(r"\.\.\.|[\[{<]|\bRECIPE\b")  # a usage, not a command
+PLACEHOLDER = re.compile(r"\.\.\.|[\[{<]|\b(RECIPE|PROTOCOL|TABLE)\b")  # a usage, not a command
 
 
 def shown() -> list[str]:

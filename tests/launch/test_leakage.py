@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from launch import distill, evaluate, finetune, pack, pretrain
 from launch.cli import start, start_choice
+from launch.judging import Judge, Known
 from launch.pretrain import Options
 from launch.recipes import RECIPES
 from shards import reader, splits
 from shards.index import Views
 from shards.reader import Resident
+from shards.splits import Protocol
 
+# Every protocol, with as little work as it can do.
+PROTOCOLS = {
+    "linear": [],
+    "knn": ["--k", "3", "--temperature", "0.1"],
+    "test": [],
+    "semi-supervised": ["--fractions", "0.2", "--seeds", "0", "1"],
+    "few-shot": ["--episodes", "3"],
+    "retrieval": [],
+    "transfer": ["--fit", "ridge"],
+    "long-tailed": ["--imbalance", "4", "--seeds", "0"],
+}
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "8"]
 
 
@@ -44,7 +59,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Views]:
 
 @pytest.mark.parametrize("protocol", ["cross-subject", "cross-view"])
 def test_training_and_selection_never_touch_a_test_view(
-    shards: Path, seen: list[Views], tmp_path: Path, protocol: str
+    shards: Path, seen: list[Views], tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = splits.protocol("synthetic", protocol)
     common = ["--data", str(shards), "--no-track", "--device", "cpu", "--precision", "fp32"]
@@ -73,23 +88,38 @@ def test_training_and_selection_never_touch_a_test_view(
 
     assert seen and not any(split.test(views).any() for views in seen)
 
-    for name, model in (("linear", pretrained), ("knn", pretrained), ("test", student)):
+    watch_learning(monkeypatch, seen, split)
+    for name, words in PROTOCOLS.items():
+        model = student if name == "test" else pretrained
         seen.clear()
-        words = [name, "--model", model, "--data", str(shards), "--on", "held-out"]
-        start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
+        evaluated = [name, "--model", model, "--data", str(shards), *words]
+        start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, [*evaluated, "--on", "held-out"])
         assert not any(split.test(views).any() for views in seen), f"{name} --on held-out has read the test recordings"
 
         seen.clear()
-        start_choice(
-            evaluate.main,
-            "protocol",
-            evaluate.PROTOCOLS,
-            evaluate.Options,
-            [name, "--model", model, "--data", str(shards)],
-        )
+        start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, evaluated)
         tested = [bool(test) for views in seen for test in split.test(views)]
         reads = Counter(
             (views.key[view], views.camera[view]) for views in seen for view in np.flatnonzero(split.test(views))
         )
-        assert reads and set(reads.values()) == {1}
+        assert reads and set(reads.values()) == {1}, name
         assert tested == sorted(tested), f"{name} reads a test recording before it has chosen everything"
+
+
+def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Protocol) -> None:
+    """Fail where a protocol learns, and so chooses, after a test recording has been read."""
+
+    def watched(learn: Callable[[Any, Known], Judge], name: str) -> Callable[[Any, Known], Judge]:
+        def before_the_test(self: Any, known: Known) -> Judge:
+            assert seen and not any(split.test(views).any() for views in seen), f"{name} learns with the test read"
+            return learn(self, known)
+
+        return before_the_test
+
+    protocols: dict[str, Any] = dict(evaluate.PROTOCOLS)
+    for name, protocol in protocols.items():
+        monkeypatch.setattr(protocol, "learn", watched(protocol.learn, name))
+
+
+def test_every_protocol_is_watched() -> None:
+    assert set(PROTOCOLS) == set(evaluate.PROTOCOLS)

@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from bonestrap.protocols.knn import knn_accuracy, knn_predict
+from bonestrap.protocols.knn import knn_accuracy, knn_predict, knn_votes
 
 
 def features(count: int, seed: int, width: int = 12, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -54,6 +54,21 @@ def test_a_tie_goes_to_the_more_similar_neighbours() -> None:
 def test_similarity_never_outvotes_a_neighbour() -> None:
     train_x = angles(0, 0, 170, 175, 178)
     assert knn_predict(train_x, torch.tensor([0, 0, 1, 1, 1]), angles(0), k=5).tolist() == [1]
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(5, 0.07), (20, 0.07), (20, 1.0), (50, 0.01)])
+def test_weighted_votes_against_scikit_learn(k: int, temperature: float) -> None:
+    (train_x, train_y), (test_x, _) = features(300, 0), features(200, 1)
+    unit = torch.nn.functional.normalize(train_x.double()), torch.nn.functional.normalize(test_x.double())
+    peer = KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp(-d / temperature)).fit(unit[0], train_y)
+    expected = peer.predict_proba(unit[1])
+    votes = knn_votes(train_x, train_y, test_x, 6, k, temperature)
+    np.testing.assert_allclose(votes.exp().log().nan_to_num(neginf=0)[:, :4], expected, atol=1e-5)
+    np.testing.assert_array_equal(votes.argmax(1), expected.argmax(1))
+    assert (votes[:, 4:] == -torch.inf).all()  # nobody voted for classes that do not occur
+    if k == 20:
+        plain = knn_predict(train_x, train_y, test_x, k)
+        assert (votes.argmax(1) != plain).any() == (temperature < 1)  # similarity counts where it is cold
 
 
 def test_k_is_at_most_the_number_of_training_rows() -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap.protocols.linear import Linear, logistic, ridge, select
+from bonestrap.protocols.linear import Linear, balanced_accuracy, logistic, ridge, select, sgd
 from tests.bonestrap.protocols.test_knn import features
 
 
@@ -53,6 +54,31 @@ def test_logistic_against_scikit_learn(strength: float) -> None:
     # At the weakest the minimum is flat.
     np.testing.assert_allclose(logits, expected, atol=2e-3 if strength > 1e-3 else 0.1)
     np.testing.assert_array_equal(found.predict(test_x), expected.argmax(1))
+
+
+def test_sgd_against_a_loop_of_its_own() -> None:
+    """Momentum, the two drops and the order of batches, in numpy; the first steps are large, so a slip shows."""
+    x, y = features(40, 0)
+    x, target = x.double() / 50, F.one_hot(y, 4).double()
+    generator = torch.Generator().manual_seed(3)
+    weight, bias = torch.zeros(4, 12).double(), torch.zeros(4).double()
+    speed = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for epoch in range(100):
+        rows = torch.randperm(40, generator=generator)
+        error = ((x[rows] @ weight.T + bias).softmax(1) - target[rows]) / 40
+        speed = [0.9 * v + g for v, g in zip(speed, (error.T @ x[rows], error.sum(0)), strict=True)]
+        rate = 30 * (1 if epoch < 60 else 0.1 if epoch < 80 else 0.01)
+        weight, bias = weight - rate * speed[0], bias - rate * speed[1]
+    found = sgd(x.float(), y, 4, seed=3)
+    torch.testing.assert_close(found.weight.double(), weight, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.bias.double(), bias, rtol=1e-3, atol=1e-3)
+
+
+def test_sgd_cuts_batches_of_256() -> None:
+    x, y = features(600, 0)
+    found = [sgd(x / 50, y, 4, seed) for seed in (0, 0, 1)]
+    assert torch.equal(found[0].weight, found[1].weight) and not torch.equal(found[0].weight, found[2].weight)
+    assert found[0].accuracy(x / 50, y) > logistic(x, y, 4, 1e-5).accuracy(x, y) - 0.05
 
 
 def test_a_class_without_rows_is_never_predicted() -> None:
@@ -99,6 +125,18 @@ def test_select_fits_outside_and_judges_inside_the_held_out_rows() -> None:
     assert fit.fitted[:4] == [(s, outside) for s in fit.accuracy_at]
     assert fit.fitted[4:] == [(10.0, rows[:, 0].tolist())]  # of equals the stronger, then refitted on all rows
     assert (strength, accuracy) == (10.0, 0.75)
+
+
+def test_select_by_balanced_accuracy_against_scikit_learn() -> None:
+    x, y = features(200, 0)
+    y[: len(y) // 2] = 0
+    held_out = torch.arange(200) % 2 == 0
+    _, strength, best = select(ridge, (1e-2, 1e2, 1e6), x, y, held_out, 4, balanced_accuracy)
+    expected = {
+        s: balanced_accuracy_score(y[held_out], ridge(x[~held_out], y[~held_out], 4, s).predict(x[held_out]))
+        for s in (1e-2, 1e2, 1e6)
+    }
+    assert best == pytest.approx(max(expected.values())) == pytest.approx(expected[strength])
 
 
 def test_select_is_a_function_of_its_arguments() -> None:

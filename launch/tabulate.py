@@ -1,0 +1,149 @@
+"""A filled table: means over seeds, intervals, differences with their sign, beside floors and published figures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bonestrap.protocols.scores import Spread, spread
+from launch.steps import Cell, Plan, Setup
+
+FLOORS = ("random encoder", "raw joints")
+
+
+class Line(NamedTuple):
+    """One row in one column; shares in 0..1, published figures in percent."""
+
+    row: str
+    column: str
+    accuracy: Spread  # of one seed the interval is Wilson's, of several Student's over seeds
+    runs: dict[int, float]  # by seed
+    against: str | None
+    difference: Spread | None  # paired by seed; None where there is nothing to compare with
+    published: float | None
+    published_difference: float | None
+    floors: dict[str, float]  # means
+
+    @property
+    def below(self) -> list[str]:
+        """The floors that it does not clear."""
+        return [who for who, share in self.floors.items() if self.accuracy.mean < share]
+
+
+def lines(plan: Plan, setup: Setup) -> list[Line]:
+    """One line for every row and column whose cells are all there, in the plan's order."""
+    groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    for cell in plan.cells:
+        groups.setdefault((cell.column, cell.row), {})[cell.seed] = found(cell, setup)
+    runs = {key: {seed: _first(each)["accuracy"] for seed, each in of.items()} for key, of in groups.items()}
+    return [_line(plan, key, runs, groups[key]) for key in groups]
+
+
+def found(cell: Cell, setup: Setup) -> dict[str, Any]:
+    """What the cell's evaluation says of each contender, the model first."""
+    last = cell.steps[-1]
+    return json.loads((setup.runs / last.run / "evaluation.json").read_text())[last.measures]
+
+
+def _first(values: Mapping[Any, Any]) -> Any:
+    return next(iter(values.values()))
+
+
+def _line(
+    plan: Plan,
+    key: tuple[str, str],
+    runs: Mapping[tuple[str, str], Mapping[int, float]],
+    figures: Mapping[int, Mapping[str, Any]],
+) -> Line:
+    column, row = key
+    accuracy = spread(list(runs[key].values()))
+    if len(figures) == 1:
+        only = _first(_first(figures))
+        accuracy = accuracy._replace(low=only["low"], high=only["high"])
+    against, difference = plan.against.get(row), None
+    if against is not None:
+        other = runs[column, against]
+        difference = spread([share - other[seed] for seed, share in runs[key].items()])
+    published = plan.published.get((row, column))
+    beside = plan.published.get((against or "", column))
+    gap = None if published is None or beside is None else published - beside
+    floors = {who: spread([each[who]["accuracy"] for each in figures.values()]).mean for who in FLOORS}
+    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors)
+
+
+def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
+    """A table for each column, percent."""
+    return f"# {plan.title}\n\n{about}\n\n" + "\n".join(_tables(filled))
+
+
+def _tables(filled: Sequence[Line]) -> Iterator[str]:
+    for column, part in _columns(filled).items():
+        yield f"## {column}\n"
+        yield "| row | accuracy | deviation | 95 % | difference | to | published | published difference |"
+        yield "|---|---|---|---|---|---|---|---|"
+        yield from map(_row, part)
+        for who, share in _floors(part).items():
+            yield f"| {who} | {100 * share:.1f} | | | | | | |"
+        yield ""
+
+
+def _columns(filled: Sequence[Line]) -> dict[str, list[Line]]:
+    out: dict[str, list[Line]] = {}
+    for line in filled:
+        out.setdefault(line.column, []).append(line)
+    return out
+
+
+def _floors(part: Sequence[Line]) -> dict[str, float]:
+    """The floors of one column: means over its rows, whose random encoders may differ in width."""
+    return {who: spread([line.floors[who] for line in part]).mean for who in FLOORS}
+
+
+def _row(line: Line) -> str:
+    name = line.row + (f" (**below {' and '.join(line.below)}**)" if line.below else "")
+    mean, deviation, low, high = (100 * value for value in line.accuracy)
+    cells = [name, f"{mean:.1f}", f"{deviation:.1f}" if len(line.runs) > 1 else "", f"{low:.1f} to {high:.1f}"]
+    if line.difference is None:
+        cells += ["", ""]
+    else:
+        gap, _, least, most = (100 * value for value in line.difference)
+        cells += [f"{gap:+.1f}" + (f" ({least:+.1f} to {most:+.1f})" if len(line.runs) > 1 else ""), line.against or ""]
+    cells.append("–" if line.published is None else f"{line.published:.1f}")
+    cells.append("" if line.published_difference is None else f"{line.published_difference:+.1f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Mapping[str, Any], said: str) -> str:
+    """The table as Markdown, JSON and a picture, each whole or not at all. Returns the Markdown."""
+    from launch import pictures
+
+    text = markdown(plan, filled, said)
+    rows = [
+        {
+            **line._asdict(),
+            "accuracy": line.accuracy._asdict(),
+            "difference": line.difference and line.difference._asdict(),
+            "below": line.below,
+        }
+        for line in filled
+    ]
+    _replace(folder / f"{name}.json", json.dumps({"title": plan.title, **about, "rows": rows}, indent=2) + "\n")
+    _replace(folder / f"{name}.md", text)
+    panels = []
+    for column, part in _columns(filled).items():
+        bars = []
+        for line in part:
+            mean, _, low, high = (100 * value for value in line.accuracy)
+            bars.append(pictures.Interval(line.row, mean, low, high, line.published))
+        panels.append(pictures.Panel(column, bars, {who: 100 * share for who, share in _floors(part).items()}))
+    pictures.intervals(folder / f"{name}.png", panels, title=plan.title)
+    return text
+
+
+def _replace(file: Path, text: str) -> None:
+    aside = file.with_name(file.name + ".partial")
+    aside.write_text(text)
+    os.replace(aside, file)

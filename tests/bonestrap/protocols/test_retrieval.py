@@ -1,0 +1,79 @@
+"""Retrieval and few-shot recognition against scikit-learn and plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import KNeighborsClassifier
+
+from bonestrap.protocols.few_shot import few_shot, novel_classes
+from bonestrap.protocols.retrieval import Gallery, retrieve
+from tests.bonestrap.protocols.test_knn import features
+
+
+def gallery(count: int, seed: int, performances: int) -> Gallery:
+    x, y = features(count, seed)
+    generator = torch.Generator().manual_seed(seed)
+    return Gallery(x, y, torch.randint(0, performances, (count,), generator=generator))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_against_scikit_learn(same: bool) -> None:
+    shelf = gallery(120, 0, 40)
+    queries = shelf if same else gallery(70, 1, 40)
+    similarity = cosine_similarity(queries.x.double(), shelf.x.double())
+    precision, recall = [], []
+    for row in range(len(queries.y)):
+        kept = (shelf.performance != queries.performance[row]).numpy()
+        right = (shelf.y[kept] == queries.y[row]).numpy()
+        precision.append(average_precision_score(right, similarity[row][kept]))
+        order = np.argsort(-similarity[row][kept])
+        recall.append([right[order[:depth]].any() for depth in (1, 5, 10)])
+    found = retrieve(queries, shelf)
+    assert found.precision == pytest.approx(np.mean(precision), rel=1e-6)
+    assert found.recall == pytest.approx(np.mean(recall, axis=0))
+    assert found.queries == len(queries.y)
+    again = retrieve(queries, shelf, block=7)
+    assert again.recall == found.recall and again.precision == pytest.approx(found.precision)
+
+
+def test_a_query_never_finds_its_own_performance() -> None:
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]])
+    alone = Gallery(x, torch.tensor([0, 0, 1]), torch.tensor([5, 5, 6]))
+    with pytest.raises(ValueError, match="no query"):
+        retrieve(alone, alone)
+    apart = alone._replace(performance=torch.tensor([5, 7, 6]))
+    assert retrieve(apart, apart) == (1.0, (1.0, 1.0, 1.0), 2)  # the third has nothing to find
+
+
+def test_few_shot_against_scikit_learn() -> None:
+    (pool_x, pool_y), (query_x, query_y) = features(200, 0), features(150, 1)
+    found = few_shot(pool_x, pool_y, query_x, query_y, [1, 3], shots=3, episodes=4, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    asked = (query_y == 1) | (query_y == 3)
+    for share in found:
+        rows = torch.cat([
+            (places := (pool_y == label).nonzero().squeeze(1))[torch.randperm(len(places), generator=generator)[:3]]
+            for label in (1, 3)
+        ])  # fmt: skip
+        peer = KNeighborsClassifier(1, metric="cosine").fit(pool_x[rows].double(), pool_y[rows])
+        assert share == pytest.approx(peer.score(query_x[asked].double(), query_y[asked]))
+    assert len(set(found)) > 1
+
+
+def test_few_shot_needs_exemplars_and_queries() -> None:
+    x, y = features(20, 0)
+    with pytest.raises(ValueError, match="shots must be at most"):
+        few_shot(x, y, x, y, [0, 1], shots=20, episodes=2, seed=0)
+    with pytest.raises(ValueError, match="no query"):
+        few_shot(x, y, x[y > 1], y[y > 1], [0, 1], shots=1, episodes=2, seed=0)
+
+
+def test_novel_classes_are_the_official_ones_or_half() -> None:
+    official = novel_classes("ntu120", 120)
+    assert len(official) == 20 and official[:3] == (0, 6, 12) and official[-1] == 114  # A001, A007, A013 ... A115
+    assert len(novel_classes("nw-ucla", 10)) == 5 and set(novel_classes("nw-ucla", 10)) < set(range(10))
+    assert novel_classes("nw-ucla", 10) == novel_classes("nw-ucla", 10)

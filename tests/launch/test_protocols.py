@@ -1,0 +1,188 @@
+"""Every evaluation protocol on small recordings: what it says, that it says so twice, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bonestrap
+from bonestrap.protocols.few_shot import novel_classes
+from launch import evaluate, pack, pretrain
+from launch.cli import start_choice
+from launch.recipes import RECIPES
+from shards.composition import Composition
+from shards.errors import DataError
+from shards.pack import pack as pack_source
+from shards.reader import Resident
+from tests.launch.test_workers_0 import Waving
+
+SMALL = "--encoder.width 0.05 --clip.frames 8 --schedule.batch 8 --schedule.group 8 --schedule.epochs 0.5"
+FLOORS = ["random encoder", "raw joints"]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("protocols") / "shards"
+    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    return folder
+
+
+def pretrained(shards: Path, run: Path, *words: str) -> Path:
+    common = ["--data", str(shards), "--run", str(run), "--no-track", "--device", "cpu", "--schedule.warmup", "0"]
+    words = ("demo", *common, *SMALL.split(), *words)
+    start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, list(words))
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrained(shards, tmp_path_factory.mktemp("model") / "pretrained")
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], model: Path, data: Path, *words: str) -> str:
+    capsys.readouterr()
+    given = [words[0], "--model", str(model), "--data", str(data), *words[1:]]
+    start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, given)
+    return capsys.readouterr().out
+
+
+COMMANDS = {
+    "linear": "linear",
+    "linear sgd": "linear --fit sgd",
+    "linear ridge": "linear --fit ridge",
+    "knn": "knn",
+    "knn 20 at 0.07": "knn --k 20 --temperature 0.07",
+    "semi-supervised 0.2": "semi-supervised --fractions 0.2 --seeds 0 1 2",
+    "few-shot 2": "few-shot --shots 2 --episodes 5",
+    "retrieval in train": "retrieval",
+    "retrieval in test": "retrieval --gallery test",
+    "transfer to synthetic": "transfer",
+    "long-tailed 8": "long-tailed --imbalance 8 --seeds 0 1",
+}
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_same_command_gives_the_same_figures(
+    shards: Path, model: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    said = [evaluated(capsys, model, shards, *COMMANDS[name].split(), "--json") for _ in range(2)]
+    assert said[0] == said[1]
+    found = json.loads(said[0])
+    assert list(found) == [name] and list(found[name]) == ["pretrained", *FLOORS]
+    assert json.loads((model / "evaluation.json").read_text())[name] == found[name]
+    for figures in found[name].values():
+        headline = next(figures[key] for key in ("precision", "accuracy") if key in figures)
+        assert 0 <= headline <= 1
+        if "classes" in figures:
+            rows = figures["classes"]
+            assert len(rows) == 16 and {row["class"] for row in rows} >= {"wave", "sit down"}
+            assert figures["balanced"] == pytest.approx(np.mean([row["recall"] for row in rows]))
+
+
+def test_figures_over_draws_are_those_of_the_draws(
+    shards: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def runs(*seeds: str) -> dict[str, Any]:
+        said = evaluated(capsys, model, shards, "semi-supervised", "--fractions", "0.3", "--json", "--seeds", *seeds)
+        return json.loads(said)["semi-supervised 0.3"]["raw joints"]
+
+    both = runs("1", "2")
+    assert both["runs"] == [*runs("1")["runs"], *runs("2")["runs"]]
+    assert (both["accuracy"], both["deviation"]) == pytest.approx((np.mean(both["runs"]), np.std(both["runs"], ddof=1)))
+
+
+def test_a_result_below_a_floor_says_so_and_classes_are_printed(
+    shards: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = evaluated(capsys, model, shards, "linear", "--classes")
+    (line,) = (line for line in said.splitlines() if line.startswith("  pretrained"))
+    assert "top-5" in line and "balanced" in line and "raw joints" in line.partition("below")[2]
+    assert [line.split()[1:] for line in said.splitlines() if "recall" in line] == [
+        ["recordings", "recall", "precision"]
+    ]
+    assert sum("%" in line for line in said.splitlines() if line.startswith(("  walk in place", "  shake hands"))) == 2
+
+
+def test_nothing_to_find_is_a_sentence(shards: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):  # one person is held out, who did everything once
+        evaluated(capsys, model, shards, "retrieval", "--gallery", "test", "--on", "held-out")
+    assert "no query has a recording of its class in the gallery" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- another data set, another layout
+
+
+@pytest.fixture(scope="module")
+def kinect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("webdataset")
+    folder = tmp_path_factory.mktemp("kinect") / "shards"
+    pack_source(Waving(), folder)
+    return folder
+
+
+def test_transfer_to_another_layout(model: Path, kinect: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model knows 25 joints, the recordings 20."""
+    said = evaluated(capsys, model, kinect, "transfer", "--protocol", "cross-subject", "--json")
+    found = json.loads(said)["transfer to nw-ucla"]
+    assert list(found) == ["pretrained", *FLOORS] and found["pretrained"]["recordings"] == 20
+    assert [row["class"] for row in found["pretrained"]["classes"]] == ["fast", "slow"]
+
+
+def test_another_layout_is_refused_by_the_others_and_named_where_joints_lack(
+    shards: Path, model: Path, kinect: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        evaluated(capsys, model, kinect, "linear", "--protocol", "cross-subject")
+    assert "holds layout kinect20 and the model was made for ntu25" in capsys.readouterr().err
+    described = model / "model" / "model.json"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes((model / "model" / "model.safetensors").read_bytes())
+    text = described.read_text().replace("left_thumb", "left_claw").replace('"name": "ntu25"', '"name": "claws"')
+    (other / "model.json").write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        evaluated(capsys, other, shards, "transfer")
+    said = capsys.readouterr().err
+    assert "layout ntu25 lacks left_claw of the model's layout claws" in said and said.count("\n") == 1
+
+
+# ---------------------------------------------------------------------- pretraining on a part
+
+
+def test_few_shot_asks_for_what_pretraining_left_out(
+    shards: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = pretrained(shards, tmp_path / "without", "--classes.leave-out", "novel")
+    left_out = bonestrap.load(without).description.lineage["left_out"]
+    assert len(left_out) == 8
+    said = evaluated(capsys, without, shards, "few-shot", "--episodes", "3")
+    assert "8 novel classes" in said and "was trained without these classes" in said
+    assert "has seen these classes" in evaluated(capsys, model, shards, "few-shot", "--episodes", "3")
+    with pytest.raises(SystemExit, match="2"):
+        evaluated(capsys, model, shards, "few-shot", "--shots", "500")
+    assert "training recordings: give --shots" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("imbalance", [1.0, 4.0])
+def test_a_part_is_whole_performances_of_the_stated_profile(shards: Path, imbalance: float) -> None:
+    data = Resident.load(shards)
+    part = Composition(leave_out="novel", imbalance=imbalance).chosen(data, seed=3)
+    counts = np.bincount(part.performance_label, minlength=16)
+    assert set(np.flatnonzero(counts)) == set(range(16)) - set(novel_classes("synthetic", 16))
+    assert counts.max() / counts[counts > 0].min() == pytest.approx(imbalance, rel=0.35)
+    views = dict(zip(data.performance_key, np.diff(data.performance_first_view).tolist(), strict=True))
+    kept = dict(zip(part.performance_key, np.diff(part.performance_first_view).tolist(), strict=True))
+    assert kept.items() <= views.items()
+    assert Composition().chosen(data, seed=3) is data
+
+
+def test_a_part_by_class_needs_classes(shards: Path) -> None:
+    data = Resident.load(shards)
+    data.performance_label[0] = -1
+    with pytest.raises(DataError, match="have no label to choose by"):
+        Composition(imbalance=2).chosen(data, seed=0)

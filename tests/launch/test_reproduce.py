@@ -1,0 +1,294 @@
+"""The tables: their commands are understood, they are filled, they go on after a kill, and they count right."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
+from launch import cli, pack, reproduce, tabulate
+from launch.cli import parse_choice, start_choice
+from launch.cost import STATED, v100_hours
+from launch.pretrain import Options as PretrainOptions
+from launch.reading import Reading
+from launch.recipes import RECIPES
+from launch.steps import Plan, Setup
+from launch.tables import ABLATION, TABLES, Table2, Table5
+from shards.pack import pack as pack_source
+from tests.launch.test_workers_0 import Waving
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same few recordings under the names of data sets."""
+    pytest.importorskip("webdataset")
+    folder = tmp_path_factory.mktemp("named")
+    for name in ("ntu60", "ntu120", "nw-ucla"):
+        source = Waving()
+        source.name = name
+        pack_source(source, folder / name)
+    return {path.name: path for path in folder.iterdir()}
+
+
+def reproduced(*words: str) -> None:
+    start_choice(reproduce.main, "table", TABLES, reproduce.Options, list(words))
+
+
+def understood(command: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the script itself makes of the words of a printed command."""
+    python, script, *words = shlex.split(command)
+    assert python == "python"
+    parsed: list[Any] = []
+
+    def start(main: object, options: type, argv: Sequence[str] | None = None) -> None:
+        parsed.append(cli.parse(options, words))
+
+    def start_choice(main: object, what: str, choices: Any, options: type, argv: Sequence[str] | None = None) -> None:
+        parsed.extend(cli.parse_choice(what, choices, options, words))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "start", start)
+        patched.setattr(cli, "start_choice", start_choice)
+        patched.setattr(sys, "path", list(sys.path))
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("table", "data", "cells", "cost"),
+    [
+        ("table-2", "ntu60", 10 * 2 * 3, "60 pretrain, 60 evaluate"),
+        ("table-2", "nw-ucla", 10 * 3, "30 pretrain, 30 evaluate"),
+        ("table-3", "ntu60", 3 * 3 * 2 * 3, "2 pretrain, 36 finetune, 54 evaluate, 18 distill"),
+        ("table-4", "ntu120", 3 * 3 * 2 * 3, "2 pretrain, 36 finetune, 54 evaluate, 18 distill"),
+        ("table-5", "ntu60", 7 * 3 * 3, "4 pretrain, 36 finetune, 63 evaluate, 27 distill"),
+        ("table-6", "ntu60", 2 * 3, "3 pretrain, 6 finetune, 6 evaluate"),
+    ],
+)
+def test_every_command_of_a_table_is_understood(
+    packed: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    data: str,
+    cells: int,
+    cost: str,
+) -> None:
+    more = ["--target", str(packed["ntu120"])] if table == "table-6" else []
+    common = ["--data", str(packed[data]), "--runs", str(tmp_path / "runs"), "--workers", "4", "--dry-run"]
+    reproduced(table, *common, *more)
+    said = capsys.readouterr().out
+    commands = [line for line in said.splitlines() if line.startswith("python ")]
+    assert f"{cells} cells, 0 of {len(commands)} commands are done" in said and cost in said
+    assert "V100-hours" in said and "published" in said
+    assert not (tmp_path / "runs").exists()
+    made: set[Path] = set()
+    for command in commands:
+        options = next(each for each in understood(command, monkeypatch) if hasattr(each, "data"))
+        needs = getattr(options, "model", None) or getattr(options, "teacher", None)
+        assert needs is None or needs in made, f"{command} needs what no command before it makes"
+        if hasattr(options, "run"):
+            assert options.run not in made and options.workers == "4"
+            made.add(options.run)
+
+
+def test_each_row_of_the_ablation_leaves_out_what_it_says() -> None:
+    def recipe(row: str) -> Any:
+        words = ["ntu60", "--data", "d", "--run", "r", *ABLATION[row][0]]
+        return parse_choice("recipe", RECIPES, PretrainOptions, words)[2]
+
+    full = RECIPES["ntu60"]()
+    assert (full.view1, full.view2, full.multiview) == (AGGRESSIVE, CONSERVATIVE, True)
+    still = dataclasses.replace(CONSERVATIVE, resample=(1.0, 1.0))
+    expected = {
+        "BYOL, only conservative augmentation": (CONSERVATIVE, CONSERVATIVE, False),
+        "BYOL, only aggressive augmentation": (AGGRESSIVE, AGGRESSIVE, False),
+        "no shear": (dataclasses.replace(AGGRESSIVE, shear=0), CONSERVATIVE, True),
+        "no low-pass filter": (dataclasses.replace(AGGRESSIVE, smooth=0), CONSERVATIVE, True),
+        "no temporal shift": (dataclasses.replace(AGGRESSIVE, shift=False), CONSERVATIVE, True),
+        "no resampling": (dataclasses.replace(AGGRESSIVE, resample=(1.0, 1.0)), still, True),
+        "no left/right drop": (dataclasses.replace(AGGRESSIVE, drop=0), CONSERVATIVE, True),
+        "no multi-viewpoint sampling": (AGGRESSIVE, CONSERVATIVE, False),
+        "no asymmetry, only aggressive": (AGGRESSIVE, AGGRESSIVE, True),
+        "full recipe": (AGGRESSIVE, CONSERVATIVE, True),
+    }
+    assert {row: (made.view1, made.view2, made.multiview) for row in ABLATION if (made := recipe(row))} == expected
+
+
+def setup(runs: Path, *, seeds: tuple[int, ...] = (0, 1, 2), protocols: tuple[str, ...] = ("cross-view",)) -> Setup:
+    return Setup(data="d", runs=runs, recipe="ntu60", protocols=protocols, seeds=seeds, epochs=None, common=())
+
+
+def test_cost_is_in_proportion_to_what_is_stated(packed: dict[str, Path]) -> None:
+    reading = Reading(data=str(packed["ntu60"]))
+    known = reading.manifest.performances / 2  # all 40 views are of cameras 1 and 2, and camera 2 trains
+    for width, stated in ((1.0, 16 * 4), (2.0, 23 * 8)):
+        step = setup(Path("runs")).pretraining("cross-view", 0, width)
+        words = [str(packed["ntu60"]) if word == "d" else word for word in step.words]
+        found = v100_hours([step._replace(words=tuple(words))], reading)
+        assert found == pytest.approx(stated * known / STATED.performances, rel=0.01)
+
+
+# ---------------------------------------------------------------------- the table
+
+
+def write_figures(plan: Plan, runs: Path, accuracy: dict[tuple[str, str, int], float]) -> None:
+    """As if all commands had run; raw joints reach 40 %, a random encoder 30 %."""
+    for cell in plan.cells:
+        run = runs / cell.steps[-1].run
+        run.mkdir(parents=True, exist_ok=True)
+        share = accuracy[cell.row, cell.column, cell.seed]
+        figures = {"model": share, "random encoder": 0.3, "raw joints": 0.4}
+        known = {who: {"accuracy": each, "low": each - 0.05, "high": each + 0.04} for who, each in figures.items()}
+        (run / "evaluation.json").write_text(json.dumps({cell.steps[-1].measures: known}))
+
+
+@pytest.mark.parametrize("table", [Table2(), Table5()])
+def test_means_intervals_and_paired_differences(tmp_path: Path, table: Table2 | Table5) -> None:
+    made = setup(tmp_path)
+    plan = table.plan(made)
+    rng = np.random.default_rng(0)
+    accuracy = {(cell.row, cell.column, cell.seed): rng.uniform(0.35, 0.9) for cell in plan.cells}
+    write_figures(plan, tmp_path, accuracy)
+    for line in tabulate.lines(plan, made):
+        shares = np.array([accuracy[line.row, line.column, seed] for seed in (0, 1, 2)])
+        assert line.accuracy[:2] == pytest.approx((shares.mean(), shares.std(ddof=1)))
+        interval = t.interval(0.95, 2, shares.mean(), shares.std(ddof=1) / 3**0.5)
+        assert line.accuracy[2:] == pytest.approx(interval, rel=1e-4, abs=1e-5)
+        assert line.below == [
+            who for who, floor in (("random encoder", 0.3), ("raw joints", 0.4)) if shares.mean() < floor
+        ]
+        assert (line.against is None) == (line.row in ("full recipe", "2x teacher") or line.row.endswith("alone"))
+        if line.against:
+            gaps = shares - [accuracy[line.against, line.column, seed] for seed in (0, 1, 2)]
+            assert line.difference and line.difference[:2] == pytest.approx((gaps.mean(), gaps.std(ddof=1)))
+
+
+def test_the_table_says_sign_interval_floor_and_what_was_published(tmp_path: Path) -> None:
+    made = setup(tmp_path)
+    plan = Table2().plan(made)
+    accuracy = {(c.row, c.column, c.seed): 0.62 if c.row == "full recipe" else 0.6 for c in plan.cells}
+    accuracy |= {("no shear", "cross-view", seed): 0.35 + seed / 100 for seed in range(3)}
+    accuracy |= {("no resampling", "cross-view", seed): 0.7 for seed in range(3)}
+    write_figures(plan, tmp_path, accuracy)
+    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"seeds": (0, 1, 2)}, "About.")
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    shear = rows["no shear (**below raw joints**)"]
+    assert "| 36.0 | 1.0 | 33.5 to 38.5 | -26.0 (-28.5 to -23.5) | full recipe | 81.1 | -10.1 |" in shear
+    assert "| 70.0 | 0.0 | 70.0 to 70.0 | +8.0 (+8.0 to +8.0) | full recipe | 90.6 | -0.6 |" in rows["no resampling"]
+    assert rows["raw joints"].startswith("| raw joints | 40.0 |")
+    assert (tmp_path / "table-2.md").read_text() == text and not list(tmp_path.glob("*.partial"))
+    said = json.loads((tmp_path / "table-2.json").read_text())
+    assert len(said["rows"]) == 10 and said["rows"][2]["difference"]["mean"] == pytest.approx(-0.26)
+    assert (tmp_path / "table-2.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_has_the_interval_of_its_recordings(tmp_path: Path) -> None:
+    made = setup(tmp_path, seeds=(4,))
+    plan = Table2().plan(made)
+    write_figures(plan, tmp_path, {(cell.row, cell.column, 4): 0.6 for cell in plan.cells})
+    line = tabulate.lines(plan, made)[0]
+    assert line.accuracy == pytest.approx((0.6, 0, 0.55, 0.64)) and line.runs == {4: 0.6}
+
+
+# ---------------------------------------------------------------------- from recordings to the table
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reproduce") / "shards"
+    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    return folder
+
+
+TINY = [
+    "--seeds", "0", "--epochs", "0.5", "--no-track", "--device", "cpu", "--threads", "1", "--width", "0.05",
+    "--pretrain", "--clip.frames 8 --schedule.batch 8 --schedule.group 8", "--finetune", "--steps 2 --batch 8",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_a_table_goes_on_after_a_kill(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed when the pretraining is done: it is not done again, nothing half-made is left, and the table is whole."""
+    runs = tmp_path / "runs"
+    words = ["table-6", "--data", str(shards), "--target", str(shards), "--runs", str(runs), *TINY]
+    pretrained = runs / "pretrained-full-cross-subject-0.05x-0" / "model" / "model.json"
+    with subprocess.Popen([sys.executable, str(ROOT / "launch" / "reproduce.py"), *words], env=os.environ) as first:
+        while not pretrained.exists() and first.poll() is None:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) == 130
+    assert not list(runs.glob("table-6.*")) and not list(runs.glob("*/evaluation.json"))
+    stamp = pretrained.stat().st_mtime_ns
+
+    reproduced(*words, "--jobs", "2")
+    said = capsys.readouterr().out
+    assert "1 of 5 commands are done" in said and "launch/pretrain.py" not in said
+    assert pretrained.stat().st_mtime_ns == stamp
+    filled = json.loads((runs / "table-6.json").read_text())
+    assert [row["row"] for row in filled["rows"]] == ["supervised alone", "pretrained, fine-tuned"]
+    for row in filled["rows"]:
+        measured = [json.loads(file.read_text())["test"] for file in runs.glob("*/evaluation.json")]
+        assert row["accuracy"]["mean"] in [next(iter(each.values()))["accuracy"] for each in measured]
+    assert filled["digest"] == json.loads((shards / "manifest.json").read_text())["digest"]
+    assert filled["device_hours"] >= 0 and (runs / "table-6.png").exists()
+
+    reproduced(*words)  # nothing is left to do
+    assert "$ python" not in capsys.readouterr().out
+    assert json.loads((runs / "table-6.json").read_text()) == filled
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["table-7"], "unknown table table-7; did you mean"),
+        (["table-2", "--seeds", "0", "0"], "--seeds must be one or more different numbers"),
+        (["table-2", "--recipe", "ntu6"], "--recipe must be one of ntu60"),
+        (["table-2", "--protocols", "cross-planet"], "has no protocol cross-planet"),
+        (["table-2", "--pretrain", "--schedule.bacth 2"], "did you mean --schedule.batch"),
+        (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is what a table sets"),
+        (["table-3", "--labels", "1.5"], "--labels must be above 0"),
+        (["table-6"], "--target must be given"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_runs(
+    packed: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        reproduced(*words, "--data", str(packed["nw-ucla"]), "--runs", str(tmp_path / "runs"))
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_command_that_fails_is_named_with_what_it_said(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = ["--data", str(shards), "--target", str(tmp_path / "nowhere"), "--runs", str(runs), *TINY]
+    with pytest.raises(SystemExit, match="2"):
+        reproduced("table-6", *words)
+    said = capsys.readouterr().err
+    assert "launch/finetune.py ended with exit code 2" in said and "nowhere" in said and str(runs / "logs") in said
+    assert said.count("\n") == 1 and not list(runs.glob("table-6.*"))
+    with pytest.raises(SystemExit, match="2"):  # what is there belongs to a shorter pretraining
+        reproduced("table-6", *words, "--epochs", "2")
+    assert "other settings (epochs)" in capsys.readouterr().err
