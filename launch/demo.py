@@ -66,9 +66,12 @@ def main(options: Options) -> None:
     command("evaluate.py", "linear", "--model", runs / "pretrained", "--data", data, "--pictures", pictures)
 
     few = ["--model", runs / "pretrained", *common, "--labels", LABELS, "--steps", 400, "--threads", 1]
+    test = ["--data", data, "--pictures", pictures]
     scratch = [
         ("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide"),
         ("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact"),
+        ("evaluate.py", "test", "--model", runs / "scratch-wide", *test),
+        ("evaluate.py", "test", "--model", runs / "scratch-compact", *test),
     ]
     student = ["--encoder.width", STUDENT, "--epochs", 30, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
     with ThreadPoolExecutor(1) as beside:
@@ -79,21 +82,20 @@ def main(options: Options) -> None:
         say("4. A compact student from the teacher, on recordings without labels")
         command("distill.py", "--teacher", runs / "teacher", *common, *student, "--run", runs / "student")
 
-        say(f"5. The networks from scratch, trained meanwhile ({runs / 'scratch.log'})")
+        say("5. Test: people that nothing was trained on")
+        command("evaluate.py", "test", "--model", runs / "teacher", *test)
+        command("evaluate.py", "test", "--model", runs / "student", *test)
+        print(f"the networks from scratch, trained and tested meanwhile: {runs / 'scratch.log'}")
         baselines.result()
 
-    say("6. Test: people that nothing was trained on")
+    say("6. The comparison")
     names = ("teacher", "student", "scratch-wide", "scratch-compact")
-    for name in names:
-        command("evaluate.py", "test", "--model", runs / name, "--data", data, "--pictures", pictures)
-
-    say(f"7. The comparison, after {(time.monotonic() - began) / 60:.1f} minutes")
-    command("compare.py", "--experiment", experiment)
-    print(summary(runs, names))
     draw_accuracy(runs, names, pictures)
     models = [word for name in (*names, "pretrained") for word in ("--model", runs / name)]
     command("report.py", *models, "--data", data, "--output", runs / "report.html")
-    print(f"\npictures: {pictures}")
+    command("compare.py", "--experiment", experiment)
+    print(summary(runs, names))
+    print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes; pictures: {pictures}")
     print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
 
 
