@@ -115,7 +115,9 @@ class Board:
         still = now - max(self.moved.values())
         at = [self.positions.get(rank, Position()) for rank in range(self.world)]
         behind = min(at)
-        patience = self.hang_seconds if behind.step >= 0 else max(self.hang_seconds, STARTING_SECONDS)
+        # Whoever is past the first step has waited for all: a rank whose beats tell of no step has stopped since.
+        begun = behind.step >= 0 or max(at).step > 0
+        patience = self.hang_seconds if begun else max(self.hang_seconds, STARTING_SECONDS)
         if still < patience:
             return ""
         ranks = [rank for rank in range(self.world) if at[rank] == behind]

@@ -66,6 +66,15 @@ def test_a_rank_that_is_heard_of_no_more_is_behind(time: Time) -> None:
     assert "Worker 1 has hung at step 4, computing" in str(unpickled(board.error))
 
 
+def test_a_rank_that_stopped_right_after_the_start_is_not_taken_for_one_that_reads_its_data(time: Time) -> None:
+    for reached, over in ((0, False), (5, True)):  # at step 0 the others may still be reading
+        board = Board(2, hang_seconds=10)
+        board.beat(1, Position(), "")
+        board.beat(0, Position(reached, 2, "summing gradients"), "")
+        time.now += 11
+        assert board.beat(0, Position(reached, 2, "summing gradients"), "").over == over
+
+
 def test_nobody_is_blamed_where_all_wait(time: Time) -> None:
     board = Board(2, hang_seconds=10)
     for rank in range(2):
