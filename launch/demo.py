@@ -61,13 +61,13 @@ def main(options: Options) -> None:
     draw_recordings(data, pictures)
 
     say("2. Pretraining: no labels, pairs of cameras and of augmentations")
-    workers = ["--workers", options.workers]
-    command("pretrain.py", "demo", *common, "--run", runs / "pretrained", *workers)
-    command("evaluate.py", "linear", "--model", runs / "pretrained", "--data", data, "--pictures", pictures)
+    often = ["--workers", options.workers, "--probe-every", 600]
+    command("pretrain.py", "demo", *common, "--run", runs / "pretrained", *often)
 
     few = ["--model", runs / "pretrained", *common, "--labels", LABELS, "--steps", 400, "--threads", 1]
     test = ["--data", data, "--pictures", pictures]
-    scratch = [
+    meanwhile = [
+        ("evaluate.py", "linear", "--model", runs / "pretrained", *test),
         ("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide"),
         ("finetune.py", *few, "--scratch", "--encoder.width", STUDENT, "--run", runs / "scratch-compact"),
         ("evaluate.py", "test", "--model", runs / "scratch-wide", *test),
@@ -76,7 +76,7 @@ def main(options: Options) -> None:
     student = ["--encoder.width", STUDENT, "--epochs", 30, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
     with ThreadPoolExecutor(1) as beside:
         say(f"3. A teacher from {LABELS:.0%} of the labels; beside it, the same networks from scratch")
-        baselines = beside.submit(commands.in_order, scratch, runs / "scratch.log")
+        others = beside.submit(commands.in_order, meanwhile, runs / "beside.log")
         command("finetune.py", *few, "--run", runs / "teacher")
 
         say("4. A compact student from the teacher, on recordings without labels")
@@ -85,8 +85,8 @@ def main(options: Options) -> None:
         say("5. Test: people that nothing was trained on")
         command("evaluate.py", "test", "--model", runs / "teacher", *test)
         command("evaluate.py", "test", "--model", runs / "student", *test)
-        print(f"the networks from scratch, trained and tested meanwhile: {runs / 'scratch.log'}")
-        baselines.result()
+        print(f"the encoder under a linear classifier, and the networks from scratch: {runs / 'beside.log'}")
+        others.result()
 
     say("6. The comparison")
     names = ("teacher", "student", "scratch-wide", "scratch-compact")
@@ -95,7 +95,7 @@ def main(options: Options) -> None:
     command("report.py", *models, "--data", data, "--output", runs / "report.html")
     command("compare.py", "--experiment", experiment)
     print(summary(runs, names))
-    print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes; pictures: {pictures}")
+    print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes; pictures: {pictures}, page: {runs / 'report.html'}")
     print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
 
 
