@@ -95,7 +95,8 @@ def main(options: Options) -> None:
     command("report.py", *models, "--data", data, "--output", runs / "report.html")
     command("compare.py", "--experiment", experiment)
     print(summary(runs, names))
-    print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes; pictures: {pictures}, page: {runs / 'report.html'}")
+    print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes")
+    print(f"page: {runs / 'report.html'}, pictures: {pictures}")
     print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
 
 
