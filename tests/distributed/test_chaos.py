@@ -110,7 +110,8 @@ def test_a_worker_that_is_killed(tmp_path: Path, fault: str, whole: Any) -> None
     assert f"Worker {fault[-3]} (process {(tmp_path / 'broken').read_text()} on " in said
     assert "starting again from the newest checkpoint (1 of 3)" in said
     assert "after 5 of 20 steps" in said  # killed in the eighth: two repeated, of an interval of five
-    assert not re.search(r"\braylet\b", said)  # nor the noise of Ray's own processes
+    ours = "\n".join(line for line in said.splitlines() if not fault.startswith("SEGV") or "  1 | " not in line)
+    assert "raylet" not in ours  # but among the frames of the crash, which are quoted
     if fault.startswith("SEGV"):
         assert "| Fatal Python error" in said or "| *** SIGSEGV" in said  # the log of the rank that failed
     identical(tmp_path, whole)
@@ -121,13 +122,16 @@ def test_the_driver_is_killed(tmp_path: Path, number: signal.Signals, whole: Any
     (tmp_path / "pace").write_text("0.3")
     first = Command(tmp_path)
     waits_for(lambda: done(tmp_path) >= 7)
+    (tmp_path / "pace").write_text("3")  # workers outlive a killed driver for seconds, and must not get to the end
     first.process.send_signal(number)
     first.process.wait()
-    (tmp_path / "pace").unlink()
     began = time.monotonic()
-    said = Command(tmp_path).ends()
+    again = Command(tmp_path)
+    waits_for(lambda: "Resuming" in again.said())
+    (tmp_path / "pace").write_text("0")
+    said = again.ends()
     print(f"driver {number.name}: the same command was done after {time.monotonic() - began:.0f} s")
-    assert re.search(r"after (5|[789]|1\d|20) of 20 steps", said)  # workers outlive a killed driver for seconds
+    assert re.search(r"after (5|[789]|1\d) of 20 steps", said)
     identical(tmp_path, whole)
 
 
@@ -146,15 +150,13 @@ def test_two_jobs_of_one_name(tmp_path: Path, whole: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["HANG", "STOP"])
 def test_a_hung_rank(tmp_path: Path, kind: str, whole: Any) -> None:
-    (tmp_path / "pace").write_text("0.3")
+    (tmp_path / "pace").write_text("3")  # a rank says where it is every second: this one has said that it waits
     command = Command(tmp_path, "--fault", f"{kind}:1:7", "--hang", "10")
     said = command.ends(1)
     print(f"{kind}: the error came {time.time() - (tmp_path / 'broken').stat().st_mtime:.0f} s after the hang began")
+    assert "Worker 1 has hung at step 8, waiting for data" in said
     if kind == "HANG":
-        assert "Worker 1 has hung at step 8, waiting for data" in said
         assert "time.sleep(3600)" in said  # where it stands
-    else:  # a process that was stopped says nothing: it is known to a second
-        assert re.search(r"Worker 1 has hung at step [45678], ", said), said
     (tmp_path / "pace").unlink()
     Command(tmp_path).ends()
     identical(tmp_path, whole)
