@@ -33,7 +33,7 @@ class Faulty(ToyLoader):
 
     def group(self, step: int, group: int) -> Batch:
         with_pace = self.folder / "pace"
-        time.sleep(float(with_pace.read_text()) / 2 if with_pace.exists() else 0)
+        time.sleep(float(with_pace.read_text() or 0) / 2 if with_pace.exists() else 0)
         mark = self.folder / "broken"
         if self.rank == int(self.which) and step == int(self.step) and not mark.exists():
             mark.write_text(str(os.getpid()))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from launch import distill, evaluate, finetune, pack, pretrain
+from launch import distill, evaluate, finetune, pretrain
 from launch.cli import start, start_choice
 from launch.judging import Judge, Known
 from launch.pretrain import Options
@@ -32,14 +32,6 @@ PROTOCOLS = {
     "long-tailed": ["--imbalance", "4", "--seeds", "0"],
 }
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "8"]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("leakage") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
-    return folder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import bonestrap
 from bonestrap.protocols.few_shot import novel_classes
-from launch import evaluate, pack, pretrain
+from launch import evaluate, pretrain
 from launch.cli import start_choice
 from launch.recipes import RECIPES
 from shards.composition import Composition
@@ -22,14 +22,6 @@ from tests.launch.test_workers_0 import Waving
 
 SMALL = "--encoder.width 0.05 --clip.frames 8 --schedule.batch 8 --schedule.group 8 --schedule.epochs 0.5"
 FLOORS = ["random encoder", "raw joints"]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("protocols") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
-    return folder
 
 
 def pretrained(shards: Path, run: Path, *words: str) -> Path:

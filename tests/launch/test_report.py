@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import bonestrap
-from bonestrap.layouts import KINECT20
 from distributed import tracking
 from distributed.tracking import Tracking, describe
 from launch import card, cli, compare, distill, dossier, evaluate, finetune, pretrain, report
@@ -25,31 +24,21 @@ from launch.recipes import RECIPES
 from launch.trial import Trial, Trials
 from shards.manifest import Manifest, sha256
 from shards.pack import pack
-from shards.sources.source import Performance, Source, View
+from shards.sources.source import Performance, View
+from tests.launch.test_workers_0 import Waving
 
 PROTOCOL = "cross-view-published"
 COPIES = 6
 STAGES = ("pretrained", "teacher", "student")
 
 
-class Waving(Source):
+class Copied(Waving):
     """Two actions by ten people before three cameras; of the first performances camera 3 copies camera 2."""
 
-    name = "nw-ucla"
-    layout = KINECT20
     classes = ("fast", "slow & <low>")  # a page has to escape this
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-
-    def __len__(self) -> int:
-        return 20
-
-    def key(self, number: int) -> str:
-        return f"p{number:02}"
-
-    def stamp(self, number: int) -> str:
-        return ""
 
     def __getitem__(self, number: int) -> Performance:
         rng = np.random.default_rng((self.seed, number))
@@ -86,7 +75,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards, and three runs that have been evaluated."""
     pytest.importorskip("webdataset")
     home = tmp_path_factory.mktemp("report")
-    pack(Waving(), home / "shards")
+    pack(Copied(), home / "shards")
     pretrained, teacher, student = (str(home / name) for name in STAGES)
     common = ["--data", str(home / "shards"), "--no-track", "--device", "cpu", "--precision", "fp32"]
     small = ["--encoder.width", "0.05", "--clip.frames", "8", "--method.hidden", "16", "--method.projection", "8"]
@@ -216,7 +205,7 @@ def table_of(page: str) -> Iterator[list[str]]:
 
 def test_confusions_are_those_of_the_shipped_model(home: Path, page: str) -> None:
     """Against the recordings as they were before packing, one by one through the model's own `predict`."""
-    model, source = bonestrap.load(home / "student"), Waving()
+    model, source = bonestrap.load(home / "student"), Copied()
     counts = np.zeros((2, 2), dtype=int)
     for number in range(len(source)):
         performance = source[number]
@@ -324,7 +313,7 @@ def spoil(copy: Path, what: str) -> tuple[list[Path], Path]:
         (student / "evaluation.json").unlink()
     elif what == "other data set":
         data = copy / "other"
-        pack(Waving(seed=1), data)
+        pack(Copied(seed=1), data)
     elif what == "no journal":
         (student / "journal.jsonl").unlink()
     elif what == "other evaluation":

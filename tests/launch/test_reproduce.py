@@ -20,7 +20,7 @@ import pytest
 from scipy.stats import t
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
-from launch import cli, pack, reproduce, tabulate
+from launch import cli, reproduce, tabulate
 from launch.cli import parse_choice, start_choice
 from launch.cost import STATED, v100_hours
 from launch.pretrain import Options as PretrainOptions
@@ -209,14 +209,6 @@ def test_one_seed_has_the_interval_of_its_recordings(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- from recordings to the table
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reproduce") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
-    return folder
 
 
 TINY = [
