@@ -294,7 +294,7 @@ def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
     bonestrap.model.save(run / "model", model)
     card.ship(dossier.read(run), None)
     assert "Where it fails: test" not in file.read_text()
-    assert bonestrap.load(run).classes == Waving.classes
+    assert bonestrap.load(run).classes == Copied.classes
 
 
 def test_worst_classes_are_named_with_what_they_are_taken_for() -> None:
