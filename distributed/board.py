@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from distributed.lease import Job
 from distributed.progress import Screen
 from distributed.watch import Notice
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.3
 STARTING_SECONDS = 900.0  # at least, before workers that are still reading their data count as hung
@@ -136,9 +138,22 @@ class Board:
 
 
 def new_board(world: int, hang_seconds: float) -> Any:
+    """A board on the machine of the command that asks, so that it is not lost with a worker's."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote(world, hang_seconds)
+
+
+def asked(answer: Any, otherwise: T) -> T:
+    """What the board answers, or `otherwise` where its process is no more."""
     import ray
 
-    return ray.remote(num_cpus=0)(Board).remote(world, hang_seconds)
+    try:
+        return ray.get(answer)
+    except ray.exceptions.RayError:
+        return otherwise
 
 
 class BoardScreen:

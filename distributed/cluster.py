@@ -26,6 +26,7 @@ from distributed.board import (
     BoardScreen,
     BoardWatch,
     Presence,
+    asked,
     carried,
     new_board,
     pickled,
@@ -144,9 +145,7 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
                     raise
                 screen.message("There is room for more workers.")
             except WorkersLost as death:
-                import ray
-
-                lost = 1 if ray.get(board.newest_saved.remote()) else lost + 1
+                lost = 1 if asked(board.newest_saved.remote(), 0) else lost + 1
                 said = "\n".join(["", *death.lines])
                 if lost > crew.restarts:
                     raise WorkersLost(f"{death}, {lost} times without a new checkpoint{said}", death.lines) from None
@@ -271,7 +270,6 @@ def ray_storage(storage: Path | None) -> Iterator[str]:
 
 def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, count: int, on_gpu: bool) -> T:
     """One run of Ray Train: the first worker's result. Raises what a worker raised, WorkersLost if a process died."""
-    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -294,10 +292,10 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
         try:
             return unpickled(trainer.fit().return_value)
         except TrainingFailedError as failure:
-            error = ray.get(board.first_error.remote())
+            error = asked(board.first_error.remote(), None)
             if error is not None:
                 raise unpickled(error) from None
-            raise bereaved(ray.get(board.presences.remote()), failure) from failure
+            raise bereaved(asked(board.presences.remote(), {}), failure) from failure
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+ANSWER_SECONDS = 5.0  # for a connection to a node
 TRIES = 3  # to start Ray on this machine
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
@@ -77,11 +80,22 @@ def import_path() -> dict[str, str]:
 
 
 def room(resource: str) -> int:
-    """How many workers with one `resource` each ("CPU", "GPU") the nodes hold that will stay."""
+    """How many workers with one `resource` each ("CPU", "GPU") the nodes hold that are there and will stay."""
     import ray
 
     leaving: set[str] = set()
     with suppress(AttributeError):  # not a public name of Ray's
         leaving = set(ray._private.state.state.get_draining_nodes())
-    nodes = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving)
-    return sum(int(node["Resources"].get(resource, 0)) for node in nodes)
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    with ThreadPoolExecutor(max(1, len(nodes))) as threads:
+        there = threads.map(answers, nodes)
+    return sum(int(node["Resources"].get(resource, 0)) for node, is_there in zip(nodes, there, strict=True) if is_there)
+
+
+def answers(node: dict[str, Any]) -> bool:
+    """Whether a node is still there: Ray counts a lost machine as alive for a quarter of a minute."""
+    try:
+        with socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), timeout=ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False

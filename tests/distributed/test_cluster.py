@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 
 from bonestrap.clips import Batch
 from distributed import cluster, connection
-from distributed.board import pickled, unpickled
+from distributed.board import asked, new_board, pickled, unpickled
 from distributed.cluster import Crew, Workers
 from distributed.loop import train
 from distributed.strategy import Single, Strategy
@@ -104,6 +106,28 @@ def test_an_exception_on_a_worker_is_raised_here_as_itself() -> None:
 class Unpicklable(Exception):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
+
+
+def test_a_board_that_is_gone_answers_nothing(ray: Any) -> None:
+    board = new_board(1, 10)
+    board.saved.remote(5)
+    assert asked(board.newest_saved.remote(), 0) == 5
+    ray.kill(board)
+    end = time.monotonic() + 30
+    while asked(board.newest_saved.remote(), 0):  # it may answer once more
+        assert time.monotonic() < end
+
+
+def test_a_machine_that_does_not_answer_has_no_room(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray takes a machine for alive until some time after its end."""
+    nodes = ray.nodes()
+    there = connection.room("CPU")
+    assert there == sum(node["Resources"].get("CPU", 0) for node in nodes)
+    with socket.socket() as taken:  # and then free: nothing listens there
+        taken.bind(("127.0.0.1", 0))
+        gone = {**nodes[0], "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": taken.getsockname()[1]}
+    monkeypatch.setattr(ray, "nodes", lambda: [*nodes, gone])
+    assert connection.room("CPU") == there
 
 
 def test_an_exception_that_cannot_travel_keeps_its_message() -> None:
