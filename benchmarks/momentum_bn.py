@@ -27,6 +27,7 @@ if __name__ == "__main__":  # started by path, Python looks in benchmarks/ first
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.ranks import Walks, byol, on_ranks
 from bonestrap.methods.byol import BYOL
@@ -35,30 +36,35 @@ from distributed.strategy import DDP
 
 
 class Synchronised(torch.autograd.Function):
-    """Batch normalisation with the moments of all ranks, and its gradient."""
+    """Batch normalisation with the moments of all ranks, and its gradient: PyTorch's kernels around two all-reduces."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        dims = [0, *range(2, x.ndim)]
-        count = x.new_full((1,), x.numel() // x.shape[1])
-        sums = torch.cat([x.sum(dims), x.square().sum(dims), count])
+        mean, var = torch.batch_norm_update_stats(x, None, None, 0.0)
+        count = x.numel() // x.shape[1]
+        sums = torch.cat([mean * count, (var + mean.square()) * count, mean.new_full((1,), count)])
         torch.distributed.all_reduce(sums)
-        mean, square = sums[:-1].chunk(2) / sums[-1]
-        invstd = (square - mean.square() + eps).rsqrt()
-        shape = (1, -1, *[1] * (x.ndim - 2))
-        normal = (x - mean.view(shape)) * invstd.view(shape)
-        ctx.save_for_backward(normal, weight, invstd, sums[-1])
-        return normal * weight.view(shape) + bias.view(shape)
+        mean, square = (sums[:-1] / sums[-1]).chunk(2)
+        var = square - mean.square()
+        ctx.save_for_backward(x, weight, mean, var, sums[-1])
+        ctx.eps = eps
+        return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        normal, weight, invstd, count = ctx.saved_tensors
-        dims, shape = [0, *range(2, dy.ndim)], (1, -1, *[1] * (dy.ndim - 2))
-        dw, db = (dy * normal).sum(dims), dy.sum(dims)
+        x, weight, mean, var, count = ctx.saved_tensors
+        # With the moments held fast: the rest of dx are two numbers a channel, of all ranks.
+        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
+        )
         sums = torch.cat([dw, db])
         torch.distributed.all_reduce(sums)
         of_normal, of_one = (sums / count).chunk(2)
-        dx = (dy - of_one.view(shape) - normal * of_normal.view(shape)) * (weight * invstd).view(shape)
+        invstd = (var + ctx.eps).rsqrt()
+        slope = of_normal * invstd
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        dx.addcmul_(x, (-weight * invstd * slope).view(shape))
+        dx.add_((weight * invstd * (slope * mean - of_one)).view(shape))
         return dx, dw, db, None
 
 
