@@ -222,7 +222,9 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     outcomes = {
         who: one.judge(Scored(rows[who], truth, scored.views.key)) for who, one in ready.items() if one.judge
     }  # fmt: skip
-    found = {key: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures}
+    own = stage.protocol_of(model)
+    under = "" if options.protocol in (None, own) else f" under {options.protocol}"  # beside the own one's, not over it
+    found = {key + under: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures}
     plain = results.as_json(found, classes)
     results.record(options.model, options.on, plain, {**results.metrics(options.on, found), "latency_ms": milliseconds})
     if options.pictures:

@@ -297,6 +297,18 @@ def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
     assert bonestrap.load(run).classes == Copied.classes
 
 
+def test_what_another_protocol_says_stands_beside_and_not_over(copy: Path) -> None:
+    """The two published ways to test NW-UCLA's third camera share what is trained on."""
+    file = copy / "student" / "evaluation.json"
+    before = json.loads(file.read_text())
+    evaluated("test", copy / "student", copy / "shards", "--protocol", "cross-view-nodup")
+    after = json.loads(file.read_text())
+    under = after.pop("test under cross-view-nodup")
+    assert after == before
+    recordings = [figures["student"]["recordings"] for figures in (under, before["test"])]
+    assert recordings == [20 - COPIES, 20]
+
+
 def test_worst_classes_are_named_with_what_they_are_taken_for() -> None:
     lines = card.failures([[8, 2, 0], [1, 4, 5], [0, 0, 0]], ("a", "b", "c"), "test")
     assert lines[0].endswith("1 of 2 classes below 50 %:")
