@@ -191,7 +191,7 @@ class Pipeline:
         turn = (matrix != torch.eye(self.layout.coordinates)).flatten(1).any(1)
         columns = rows.start, rows.length, *self.timing(length, draw), draw.smooth, turn, matrix, draw.side
         bodies = fused.Bodies(*(column.contiguous().numpy() for column in columns))
-        numbers = rows.frames.detach().flatten(1).numpy()
+        numbers = rows.frames.flatten(1).numpy()
         kernel(out.numpy(), numbers.view(np.uint16) if numbers.dtype == np.float16 else numbers, bodies, self.shared)
 
     def _batch(self, out: Tensor, recordings: Recordings, draw: Draw, kinds: Kinds) -> None:
