@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Two augmented views of resident recordings: batched, and by a feeder that goes clip by clip in NumPy.
+"""Two augmented views of resident recordings: fused, in torch, and by a feeder that goes clip by clip in NumPy.
 
-Both draw the same parameters and make the same clips (tests/benchmarks/test_feeder.py). Lengths and numbers of bodies
-are distributed as in NTU-60. One thread; rates are clips (both views of them) a CPU-second.
+All draw the same parameters and make the same clips (tests/benchmarks/test_feeder.py). Lengths and numbers of bodies
+are distributed as in NTU-60. Nothing is fused without numba. One thread; rates are clips (both views of them) a
+CPU-second.
 
 Examples:
   python -m benchmarks.augment
@@ -12,12 +13,14 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from unittest import mock
 
 import numpy as np
 import torch
 
 from benchmarks.feeder import Feeder, draws
 from benchmarks.rates import by_turns, table
+from bonestrap import fused
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.layouts import NTU25
@@ -43,7 +46,7 @@ def main() -> None:
 
 
 def race(frames: int, batch: int, seconds: float) -> dict[str, float]:
-    """Rates of both."""
+    """Rates of all."""
     single, packed = recordings(1024)
     clip = ClipConfig(frames=frames)
     pipelines = [Pipeline(NTU25, clip, augment) for augment in (AGGRESSIVE, CONSERVATIVE)]
@@ -63,7 +66,7 @@ def race(frames: int, batch: int, seconds: float) -> dict[str, float]:
             torch.from_numpy(np.concatenate(clips))
         return batch
 
-    def batched() -> int:
+    def ours() -> int:
         rows = chosen()
         bodies = np.concatenate([np.arange(first[row], first[row + 1]) for row in rows])
         owner = np.repeat(np.arange(batch), first[rows + 1] - first[rows])
@@ -72,7 +75,12 @@ def race(frames: int, batch: int, seconds: float) -> dict[str, float]:
             pipeline(part, torch.Generator().manual_seed(seed))
         return batch
 
-    return by_turns({"feeder, clip by clip": fed, "ours, batched": batched}, seconds)
+    def in_torch() -> int:
+        with mock.patch.object(fused, "kernel", lambda: None):
+            return ours()
+
+    variants = {"feeder, clip by clip": fed, "ours, in torch": in_torch}
+    return by_turns(variants | ({"ours, fused": ours} if fused.kernel() else {}), seconds)
 
 
 def recordings(count: int) -> tuple[list[np.ndarray], Recordings]:
