@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap import pose
-from bonestrap.clips import Clips, Recordings
+from bonestrap.clips import Clips, Recordings, sent
 from bonestrap.layout import Layout
 
 
@@ -148,7 +148,7 @@ class Pipeline:
         """Apply one draw: the same draw and recordings give the same clips. Always in float32."""
         frames, start, length, owner, size = recordings
         kinds = Kinds.of(draw, own_pose=self.clip.own_pose)
-        draw = Draw(*(field.to(frames.device)[owner] for field in draw))  # from clips to bodies
+        draw = Draw(*(field[owner] for field in draw))  # from clips to bodies
         out = frames.new_empty(len(owner), self.clip.frames, self.keep.shape[1], dtype=torch.float32)
         part = PART if frames.device.type == "cpu" else len(owner)
         with torch.autocast(frames.device.type, enabled=False):
@@ -156,17 +156,18 @@ class Pipeline:
                 here = slice(first, first + part)
                 rows = Rows.of(frames, start[here], length[here])
                 self._fill(out[here], rows, Draw(*(field[here] for field in draw)), kinds)
-        return Clips(out.unflatten(2, (len(self.layout.joints), -1)), owner, size)
+        return Clips(out.unflatten(2, (len(self.layout.joints), -1)), sent(owner, frames.device), size)
 
     def _fill(self, out: Tensor, rows: Rows, draw: Draw, kinds: Kinds) -> None:
         """Write the clips of some bodies, (N, T, V * channels)."""
-        axes, matrix = self.layout.coordinates, draw.shear
+        axes, device = self.layout.coordinates, out.device
         if self.clip.own_pose:
             # Smoothing and warping commute with a rigid motion: it is applied to T frames and not to S.
             motion, origin = pose.canonical_motion(self._own_frames(rows), self.layout)
-            matrix = matrix @ motion
         if kinds.smooth:
             smooth_some(rows, draw.smooth, axes)
+        rows, draw = rows.sent(), Draw(*(sent(field, device) for field in draw))
+        matrix = draw.shear @ motion if self.clip.own_pose else draw.shear
         x = interpolated(rows, self.warp(rows.length, draw))  # (N, T, V, C)
         x, confidence = x[..., :axes], x[..., axes:]
         if self.clip.own_pose:
@@ -174,15 +175,16 @@ class Pipeline:
         if kinds.turn:
             x = torch.bmm(x.flatten(1, 2), matrix.transpose(1, 2)).view(x.shape)
         x = x.flatten(2).flatten(0, 1)  # (N T, V C)
-        bones = x - x.index_select(1, self.above.to(x.device))  # they follow shear: it is linear
+        bones = x - x.index_select(1, sent(self.above, device))  # they follow shear: it is linear
         parts = [x, bones, confidence.flatten(2).flatten(0, 1)] if self.layout.confidence else [x, bones]
-        torch.index_select(torch.cat(parts, 1), 1, self.order.to(x.device), out=out.view(len(x), -1))
+        torch.index_select(torch.cat(parts, 1), 1, sent(self.order, device), out=out.view(len(x), -1))
         if kinds.drop:
-            out *= self.keep.to(out.device)[draw.side][:, None]
+            out *= sent(self.keep, device)[draw.side][:, None]
 
     def _own_frames(self, rows: Rows) -> Tensor:
         """Every body as a recording of its own, (N, S, 1, V, C); past its end it holds its last frame."""
-        time = torch.arange(int(rows.length.max()), device=rows.start.device)
+        time = torch.arange(int(rows.length.max()), device=rows.frames.device)
+        rows = rows.sent()
         x = rows.frames[rows.start[:, None] + torch.minimum(time, rows.length[:, None] - 1)]
         if self.layout.coordinates == 2:  # the median torso must not count a held last frame again and again
             x = x.masked_fill((time >= rows.length[:, None])[:, :, None, None], torch.nan)
@@ -206,7 +208,10 @@ class Pipeline:
 
 
 class Rows(NamedTuple):
-    """The frames of some bodies and nothing else, in float32. Body n owns length[n] rows from start[n] on."""
+    """The frames of some bodies and nothing else, in float32. Body n owns length[n] rows from start[n] on.
+
+    As in `Recordings`, start and length are on the CPU, until nothing is left to be sized by them.
+    """
 
     frames: Tensor  # (R, V, C)
     start: Tensor  # (N,)
@@ -217,10 +222,15 @@ class Rows(NamedTuple):
         """Those of bodies that own rows of `frames_FVC`, one body after the other."""
         end = length.cumsum(0)
         first, total = end - length, int(end[-1])
-        row = torch.arange(total, device=length.device)
-        row += torch.repeat_interleave(start - first, length, output_size=total)
+        device = frames_FVC.device
+        row = torch.arange(total, device=device)
+        row += torch.repeat_interleave(sent(start - first, device), sent(length, device), output_size=total)
         chosen = frames_FVC.flatten(1).index_select(0, row)
         return cls(chosen.float().view(-1, *frames_FVC.shape[1:]), first, length)
+
+    def sent(self) -> Rows:
+        """The same with all on the device of the frames."""
+        return Rows(self.frames, sent(self.start, self.frames.device), sent(self.length, self.frames.device))
 
 
 def combined(frames_RVC: Tensor, rows_QK: Tensor, weights_QK: Tensor) -> Tensor:
@@ -251,12 +261,13 @@ def savgol_kernel(window: int, order: int) -> Tensor:
 def smooth_some(rows: Rows, chosen_N: Tensor, channels: int, window: int = 15, order: int = 2) -> None:
     """Savitzky-Golay filter the chosen bodies' first `channels` along time, in place; the edges are replicated."""
     length, start = rows.length[chosen_N], rows.start[chosen_N]
-    total = int(length.sum())
+    total, device = int(length.sum()), rows.frames.device
+    length, start = sent(length, device), sent(start, device)
     body = torch.repeat_interleave(length, output_size=total)
-    row = torch.arange(total, device=body.device) + (start + length - length.cumsum(0))[body]
-    taps = row[:, None] + torch.arange(-(window // 2), window // 2 + 1, device=body.device)
+    row = torch.arange(total, device=device) + (start + length - length.cumsum(0))[body]
+    taps = row[:, None] + torch.arange(-(window // 2), window // 2 + 1, device=device)
     taps.clamp_(start[body][:, None], (start + length - 1)[body][:, None])
-    kernel = savgol_kernel(window, order).to(body.device).expand(total, window).contiguous()
+    kernel = sent(savgol_kernel(window, order), device).expand(total, window).contiguous()
     smooth = combined(rows.frames, taps, kernel)
     if channels < smooth.shape[2]:
         smooth[..., channels:] = rows.frames[row, :, channels:]

@@ -70,7 +70,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
 
     torch.manual_seed(options.seed)
     plain = Pipeline(data.layout, recipe.clip)
-    encoder = STGCN(recipe.encoder, data.layout, data.layout.channels)
+    encoder = STGCN(recipe.encoder, data.layout, data.layout.channels).to(strategy.device)
     calibrate(encoder, plain, (data.recordings(chunk) for chunk in stage.chunks(min(len(data), 1024))))
     method = BYOL(
         encoder,

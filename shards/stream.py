@@ -101,7 +101,7 @@ class Stream(Catalogue):
             first, done = last + 1, end
         begin = np.zeros(len(chosen), dtype=np.int64)
         begin[stored[1:]] = ends[:-1] // stride
-        start, length, owner = torch.from_numpy(densely(begin, wanted[:, 3], wanted[:, 2])).to(self.device).unbind()
+        start, length, owner = torch.from_numpy(densely(begin, wanted[:, 3], wanted[:, 2])).unbind()
         frames = frames.to(self.device, non_blocking=True)
         return Recordings(frames=frames, start=start, length=length, owner=owner, size=len(chosen))
 
