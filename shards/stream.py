@@ -111,7 +111,7 @@ class Stream(Catalogue):
         NumPy's room comes in huge pages, which torch's does not: filling it costs half. For a GPU it is pinned, so that
         the copy does not hold up the host.
         """
-        pinned = self.device.type == "cuda"
+        pinned = self.device.type != "cpu"
         room = (
             torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else torch.from_numpy(np.empty(size, "u1"))
         )

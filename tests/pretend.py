@@ -60,9 +60,9 @@ class PretendGPU(TorchDispatchMode):
         if func is aten.is_pinned.default:
             return args[0].data_ptr() in self.pinned
         if func is aten._pin_memory.default:
-            copy = args[0].clone()
-            self.pinned[copy.data_ptr()] = copy
-            return copy
+            return self.pin(args[0].clone())
+        if kwargs.get("pin_memory"):
+            return self.pin(func(*args, **{**kwargs, "pin_memory": False}))
         if func is aten._to_copy.default:
             return self.copied(args[0], kwargs)
         if func is aten.copy_.default and args[0].device != args[1].device and args[1].ndim:
@@ -81,6 +81,10 @@ class PretendGPU(TorchDispatchMode):
         elif any(x.device != DEVICE and x.ndim for x in tensors):
             raise RuntimeError(f"{func} has tensors of two devices")
         return func(*args, **kwargs)
+
+    def pin(self, x: Tensor) -> Tensor:
+        self.pinned[x.data_ptr()] = x
+        return x
 
     def indexing(self, indices: list[Tensor]) -> None:
         if any(index.device != DEVICE for index in indices):
