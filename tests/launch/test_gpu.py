@@ -43,7 +43,9 @@ def batches(gpu: PretendGPU, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_commands(shards: Path, tmp_path: Path, gpu: PretendGPU, batches: list[int]) -> None:
     practical = ("--no-track", "--log-every", "100", "--data", str(shards))
-    pretrained, teacher, student, scratch = (tmp_path / name for name in ("pretrained", "teacher", "student", "scratch"))
+    pretrained, teacher, student, scratch = (
+        tmp_path / name for name in ("pretrained", "teacher", "student", "scratch")
+    )
     few = ("--batch", "32", "--steps", str(STEPS))
     stages: dict[Path, Callable[[list[str]], None]] = {
         pretrained: lambda words: start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, [*PRETRAIN, *words]),
