@@ -22,9 +22,6 @@ def compile_encoders(method: Method, device: torch.device) -> None:
     and without gradients is compiled on its own. Raises ValueError where nothing can be compiled.
     """
     try_out(device)
-    # With DDP around, Dynamo would cut the network at DDP's buckets, and cannot where it has a gradient of its own
-    # (bonestrap.momentum.Normalise).
-    torch._dynamo.config.optimize_ddp = False
     for module in method.modules():
         if isinstance(module, Encoder):
             module.compile(backend=BACKEND)
