@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bonestrap.augment import AugmentConfig, ClipConfig, Draw, Pipeline, savgol_kernel
+from bonestrap.augment import AugmentConfig, ClipConfig, Draw, Pipeline
 from bonestrap.layouts import Layout
+from bonestrap.rows import savgol_kernel
 
 WINDOW, ORDER = 15, 2
 

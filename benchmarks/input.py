@@ -3,7 +3,9 @@
 
 Shards of random recordings are made, loaded whole, and trained on by the training loop's own parts: the loader gives a
 batch, then one BYOL step of augmentation, forward, backward, optimizer and target. Waiting is what the loader takes
-until the batch lies on the device.
+until the batch lies on the device. "Of the limit" is the share of the measured matrix rate at which the counted
+operations would take the step's time (see benchmarks.step). On a GPU a last step of loader, augmentation and all else
+runs under torch's sync debug mode, in which anything that makes the host wait for the device is an error.
 
 Examples:
   python -m benchmarks.input
@@ -22,6 +24,7 @@ import torch
 
 from benchmarks.made import make
 from benchmarks.rates import table
+from benchmarks.step import FORWARDS, matrix_rate, multiply_adds, never_waits
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
 from bonestrap.clips import Batch
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
@@ -59,26 +62,31 @@ def main() -> None:
         pairs=True,
         labels=False,
     )
+    half = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    rate = matrix_rate(torch.bfloat16 if half else torch.float32, device)
     rows = []
     for width in options.width:
-        spent = measure(loader, width, options.frames, options.steps, device)
+        spent = measure(loader, width, options.frames, options.steps, device, half=half)
         each = [f"{seconds / options.steps * 1e3:.2f}" for seconds in spent]
-        rows.append((str(width), *each, f"{spent.waiting / spent.step:.2%}"))
+        limit = options.steps * options.batch * FORWARDS * multiply_adds(width, options.frames) / rate
+        rows.append((str(width), *each, f"{spent.waiting / spent.step:.2%}", f"{limit / spent.step:.1%}"))
     print(
         f"{options.recordings} resident recordings, batches of {options.batch}, torch {torch.__version__}, {device}\n"
     )
-    print(table(("width", "ms waiting", "ms a step", "share"), rows))
+    print(table(("width", "ms waiting", "ms a step", "share", "of the limit"), rows))
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        print(f"\nthe host waited for the device in no step; at most {peak:.0f} MiB of its memory were in use")
 
 
-def measure(loader: Loader, width: float, frames: int, steps: int, device: torch.device) -> Spent:
-    """Train for some steps, after two that are not counted."""
+def measure(loader: Loader, width: float, frames: int, steps: int, device: torch.device, *, half: bool) -> Spent:
+    """Train for some steps, after two that are not counted. RuntimeError where one makes the host wait for a GPU."""
     torch.manual_seed(0)
     clip = ClipConfig(frames=frames)
     views = [Pipeline(NTU25, clip, augment) for augment in (AGGRESSIVE, CONSERVATIVE)]
     encoder = STGCN(STGCNConfig(width=width), NTU25, NTU25.channels)
     method = BYOL(encoder, BYOLConfig(), view1=views[0], view2=views[1], steps=1000).to(device)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
-    half = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
 
     def learn(batch: Batch, step: int) -> None:
         optimizer.zero_grad()
@@ -97,6 +105,8 @@ def measure(loader: Loader, width: float, frames: int, steps: int, device: torch
         if step >= 2:
             waiting += arrived - began
             total += now(device) - began
+    if device.type == "cuda":
+        never_waits({"": lambda: learn(loader.group(steps + 2, 0), steps + 2)})
     return Spent(waiting, total)
 
 

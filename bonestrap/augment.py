@@ -14,17 +14,16 @@ On a CPU with numba, `bonestrap.fused` makes the same clips in a fraction of the
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bonestrap import fused, pose
-from bonestrap.clips import Clips, Recordings
+from bonestrap.clips import Clips, Recordings, sent
 from bonestrap.layout import Layout
+from bonestrap.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,6 @@ CONSERVATIVE = AugmentConfig(resample=(0.7, 1.3), crop=True)
 AGGRESSIVE = dataclasses.replace(CONSERVATIVE, smooth=0.5, shear=1.0, shift=True, drop=0.5)
 
 PART = 64  # bodies that torch works on at a time on a CPU: what is made on the way stays in its cache
-WINDOW, ORDER = 15, 2  # of the Savitzky-Golay filter: frames, and the degree of the polynomial
 
 
 class Draw(NamedTuple):
@@ -165,17 +163,17 @@ class Pipeline:
     @torch.no_grad()
     def apply(self, recordings: Recordings, draw: Draw) -> Clips:
         """Apply one draw: the same draw and recordings give the same clips. Always in float32."""
-        owner = recordings.owner
-        drawn = Draw(*(field.to(recordings.frames.device)[owner] for field in draw))  # from clips to bodies
+        owner, device = recordings.owner, recordings.frames.device
+        drawn = Draw(*(field[owner] for field in draw))  # from clips to bodies
         shape = len(owner), self.clip.frames, len(self.layout.joints), self.layout.channels
         joints = recordings.frames.new_empty(shape, dtype=torch.float32)
-        kernel = fused.kernel() if recordings.frames.device.type == "cpu" else None
-        with torch.autocast(recordings.frames.device.type, enabled=False):
+        kernel = fused.kernel() if device.type == "cpu" else None
+        with torch.autocast(device.type, enabled=False):
             if kernel and len(owner):
                 self._fuse(kernel, joints, recordings, drawn)
             else:
                 self._batch(joints, recordings, drawn, Kinds.of(draw, own_pose=self.clip.own_pose))
-        return Clips(joints, owner, recordings.size)
+        return Clips(joints, sent(owner, device), recordings.size)
 
     def _fuse(self, kernel: fused.Kernel, out: Tensor, recordings: Recordings, draw: Draw) -> None:
         """Write the clips, (N, T, V, channels), body by body."""
@@ -205,13 +203,14 @@ class Pipeline:
 
     def _fill(self, out: Tensor, rows: Rows, draw: Draw, kinds: Kinds) -> None:
         """Write the clips of some bodies, (N, T, V * channels)."""
-        axes, matrix = self.layout.coordinates, draw.shear
+        axes, device = self.layout.coordinates, out.device
         if self.clip.own_pose:
             # Smoothing and warping commute with a rigid motion: it is applied to T frames and not to S.
             motion, origin = pose.canonical_motion(self._own_frames(rows), self.layout)
-            matrix = matrix @ motion
         if kinds.smooth:
             smooth_some(rows, draw.smooth, axes)
+        rows, draw = rows.sent(), Draw(*(sent(field, device) for field in draw))
+        matrix = draw.shear @ motion if self.clip.own_pose else draw.shear
         x = interpolated(rows, self.warp(rows.length, draw))  # (N, T, V, C)
         x, confidence = x[..., :axes], x[..., axes:]
         if self.clip.own_pose:
@@ -219,15 +218,16 @@ class Pipeline:
         if kinds.turn:
             x = torch.bmm(x.flatten(1, 2), matrix.transpose(1, 2)).view(x.shape)
         x = x.flatten(2).flatten(0, 1)  # (N T, V C)
-        bones = x - x.index_select(1, self.above.to(x.device))  # they follow shear: it is linear
+        bones = x - x.index_select(1, sent(self.above, device))  # they follow shear: it is linear
         parts = [x, bones, confidence.flatten(2).flatten(0, 1)] if self.layout.confidence else [x, bones]
-        torch.index_select(torch.cat(parts, 1), 1, self.order.to(x.device), out=out.view(len(x), -1))
+        torch.index_select(torch.cat(parts, 1), 1, sent(self.order, device), out=out.view(len(x), -1))
         if kinds.drop:
-            out *= self.keep.to(out.device)[draw.side][:, None]
+            out *= sent(self.keep, device)[draw.side][:, None]
 
     def _own_frames(self, rows: Rows) -> Tensor:
         """Every body as a recording of its own, (N, S, 1, V, C); past its end it holds its last frame."""
-        time = torch.arange(int(rows.length.max()), device=rows.start.device)
+        time = torch.arange(int(rows.length.max()), device=rows.frames.device)
+        rows = rows.sent()
         x = rows.frames[rows.start[:, None] + torch.minimum(time, rows.length[:, None] - 1)]
         if self.layout.coordinates == 2:  # the median torso must not count a held last frame again and again
             x = x.masked_fill((time >= rows.length[:, None])[:, :, None, None], torch.nan)
@@ -253,61 +253,3 @@ class Pipeline:
         room = (played - frames).clamp(min=0)
         begin = (draw.begin * (room + 1)).long().clamp(max=room)
         return Timing(begin, played, (draw.offset * frames).long(), draw.rate * stretch)
-
-
-class Rows(NamedTuple):
-    """The frames of some bodies and nothing else, in float32. Body n owns length[n] rows from start[n] on."""
-
-    frames: Tensor  # (R, V, C)
-    start: Tensor  # (N,)
-    length: Tensor  # (N,)
-
-    @classmethod
-    def of(cls, frames_FVC: Tensor, start: Tensor, length: Tensor) -> Rows:
-        """Those of bodies that own rows of `frames_FVC`, one body after the other."""
-        end = length.cumsum(0)
-        first, total = end - length, int(end[-1])
-        row = torch.arange(total, device=length.device)
-        row += torch.repeat_interleave(start - first, length, output_size=total)
-        chosen = frames_FVC.flatten(1).index_select(0, row)
-        return cls(chosen.float().view(-1, *frames_FVC.shape[1:]), first, length)
-
-
-def combined(frames_RVC: Tensor, rows_QK: Tensor, weights_QK: Tensor) -> Tensor:
-    """Sums of K weighted frames each, (Q, V, C), in one pass over memory."""
-    flat = frames_RVC.flatten(1)
-    return F.embedding_bag(rows_QK, flat, per_sample_weights=weights_QK, mode="sum").view(-1, *frames_RVC.shape[1:])
-
-
-def interpolated(rows: Rows, position_NT: Tensor) -> Tensor:
-    """Linear interpolation at fractional frames, (N, T, V, C); positions past the last frame hold it."""
-    last = rows.length[:, None] - 1
-    low = torch.minimum(position_NT.floor().long(), last)
-    high = torch.minimum(low + 1, last)
-    fraction = (position_NT - low).clamp(0, 1)
-    ends = torch.stack((low, high), 2) + rows.start[:, None, None]
-    weights = torch.stack((1 - fraction, fraction), 2)
-    return combined(rows.frames, ends.flatten(0, 1), weights.flatten(0, 1)).unflatten(0, position_NT.shape)
-
-
-@functools.cache
-def savgol_kernel(window: int, order: int) -> Tensor:
-    """The weights (window,) of the Savitzky-Golay filter: least-squares fit of a polynomial, read at its centre."""
-    time = torch.arange(window, dtype=torch.float64) - window // 2
-    powers = time[:, None] ** torch.arange(order + 1, dtype=torch.float64)
-    return torch.linalg.pinv(powers)[0].float()
-
-
-def smooth_some(rows: Rows, chosen_N: Tensor, channels: int, window: int = WINDOW, order: int = ORDER) -> None:
-    """Savitzky-Golay filter the chosen bodies' first `channels` along time, in place; the edges are replicated."""
-    length, start = rows.length[chosen_N], rows.start[chosen_N]
-    total = int(length.sum())
-    body = torch.repeat_interleave(length, output_size=total)
-    row = torch.arange(total, device=body.device) + (start + length - length.cumsum(0))[body]
-    taps = row[:, None] + torch.arange(-(window // 2), window // 2 + 1, device=body.device)
-    taps.clamp_(start[body][:, None], (start + length - 1)[body][:, None])
-    kernel = savgol_kernel(window, order).to(body.device).expand(total, window).contiguous()
-    smooth = combined(rows.frames, taps, kernel)
-    if channels < smooth.shape[2]:
-        smooth[..., channels:] = rows.frames[row, :, channels:]
-    rows.frames.index_copy_(0, row, smooth)

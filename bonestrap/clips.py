@@ -15,7 +15,10 @@ from torch import Tensor
 
 
 class Recordings(NamedTuple):
-    """B recordings at their own lengths. Body n owns rows `start[n] : start[n] + length[n]` of `frames`."""
+    """B recordings at their own lengths. Body n owns rows `start[n] : start[n] + length[n]` of `frames`.
+
+    The frames are on any device, all else on the CPU: sizes follow from it, and a GPU would have to be waited for.
+    """
 
     frames: Tensor  # (F, V, C) floating point; may hold more rows than these bodies use
     start: Tensor  # (N,) int64
@@ -44,6 +47,11 @@ class Clips(NamedTuple):
         total = features.new_zeros(self.size, features.shape[1]).index_add_(0, self.owner, features)
         ones = features.new_ones(len(self.owner))  # summed, as `bincount` waits for the device
         return total / features.new_zeros(self.size).index_add_(0, self.owner, ones).clamp_(min=1)[:, None]
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`; the host does not wait, as a GPU copies pinned memory when its turn comes."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 class Batch(NamedTuple):

@@ -114,12 +114,11 @@ class Model(nn.Module):
                 bodies.append(body)
                 owners.append(index)
         length = torch.tensor([len(body) for body in bodies])
-        device = next(self.parameters()).device
         return Recordings(
-            frames=torch.cat(bodies).to(device),
-            start=(length.cumsum(0) - length).to(device),
-            length=length.to(device),
-            owner=torch.tensor(owners, device=device),
+            frames=torch.cat(bodies).to(next(self.parameters()).device),
+            start=length.cumsum(0) - length,
+            length=length,
+            owner=torch.tensor(owners),
             size=len(arrays),
         )
 

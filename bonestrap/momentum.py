@@ -36,20 +36,25 @@ class BatchNorm(nn.Module):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
         self.eps = eps
-        self.seen: list[tuple[int, Tensor, Tensor]] = []  # (count, mean, biased variance) of each noted forward
+        self.seen: Tensor | None = None  # [sums | sums of squares | count] of the noted forwards, float64
         self.notes_always = False  # in evaluation mode, too
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             if self.notes_always:
-                self.seen.append((x.numel() // x.shape[1], *moments(x.detach())))
+                self.note(x.numel() // x.shape[1], *moments(x.detach()))
             return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, training=False, eps=self.eps)
         count = x.numel() // x.shape[1]
         if count < 2:
             raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
         mean, var = moments(x.detach())
-        self.seen.append((count, mean, var))
+        self.note(count, mean, var)
         return Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)
+
+    def note(self, count: int, mean: Tensor, var: Tensor) -> None:
+        """Add an input to what was seen. A sum, not a list of numbers: a compiler would take those for constants."""
+        seen = torch.cat((mean, mean.square() + var, mean.new_ones(1))) * count
+        self.seen = seen if self.seen is None else self.seen + seen
 
 
 class Normalise(torch.autograd.Function):
@@ -107,14 +112,14 @@ def take_moments(layers: Sequence[BatchNorm]) -> Tensor:
     """
     if not layers:
         return torch.zeros((), dtype=torch.float64)
-    sums, squares, counts = [], [], []
+    parts: list[Sequence[Tensor]] = []
     for layer in layers:
-        seen, layer.seen = layer.seen, []
-        zero = layer.mean.new_zeros(layer.mean.numel(), dtype=torch.float64)
-        sums.append(sum((mean * n for n, mean, _ in seen), zero))
-        squares.append(sum(((mean.square() + var) * n for n, mean, var in seen), zero))
-        counts.append(zero.new_full((1,), float(sum(n for n, _, _ in seen))))
-    return torch.cat(sums + squares + counts)
+        size = layer.mean.numel()
+        seen, layer.seen = layer.seen, None
+        if seen is None:
+            seen = layer.mean.new_zeros(2 * size + 1, dtype=torch.float64)
+        parts.append(seen.split([size, size, 1]))
+    return torch.cat([part for kind in zip(*parts, strict=True) for part in kind])
 
 
 @torch.no_grad()

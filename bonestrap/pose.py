@@ -146,7 +146,8 @@ def _rotation(body: Tensor, oriented: Tensor, layout: Layout) -> Tensor:
 
 def _point(body: Tensor, where: Point) -> Tensor:
     """The place of a point of the layout, (..., C)."""
-    return body[..., list(points(where)), :].mean(-2)
+    # Not indexed by a list: that goes to a GPU anew each time, and the host waits until it is there.
+    return torch.stack([body[..., joint, :] for joint in points(where)], -2).mean(-2)
 
 
 def _between(body: Tensor, ends: tuple[Point, Point]) -> Tensor:

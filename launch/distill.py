@@ -30,6 +30,7 @@ from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import UserError, option, required, start
+from launch.compilation import compile_encoders
 from shards import splits
 from shards.loader import Loader
 
@@ -75,6 +76,8 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     method = Distill(
         Classifier(teacher.encoder, teacher.head), student, options.method, teacher_view=view, view=view
     ).to(strategy.device)
+    if options.compile:
+        compile_encoders(method, strategy.device)
     optimizer = torch.optim.SGD(
         student.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay
     )

@@ -30,6 +30,7 @@ from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, required, start
+from launch.compilation import compile_encoders
 from shards import splits
 from shards.loader import Loader, balanced_subset
 
@@ -93,6 +94,8 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
         pretrained=not options.scratch,
         frozen=0 if options.scratch else round(options.frozen * options.steps),
     ).to(strategy.device)
+    if options.compile:
+        compile_encoders(method, strategy.device)
     decay = options.weight_decay if options.weight_decay is not None else (3e-4 if options.scratch else 0.0)
     optimizer = torch.optim.SGD(
         [

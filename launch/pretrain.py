@@ -37,6 +37,7 @@ from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, start_choice
+from launch.compilation import compile_encoders
 from launch.recipes import RECIPES, Recipe
 from launch.weights import begin_from
 from shards import splits
@@ -70,7 +71,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
 
     torch.manual_seed(options.seed)
     plain = Pipeline(data.layout, recipe.clip)
-    encoder = STGCN(recipe.encoder, data.layout, data.layout.channels)
+    encoder = STGCN(recipe.encoder, data.layout, data.layout.channels).to(strategy.device)
     calibrate(encoder, plain, (data.recordings(chunk) for chunk in stage.chunks(min(len(data), 1024))))
     method = BYOL(
         encoder,
@@ -82,6 +83,8 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
     if options.init_from is not None:
         strategy.screen.message(f"Starting from {begin_from(method, options.init_from)}.")
     method = method.to(strategy.device)
+    if options.compile:
+        compile_encoders(method, strategy.device)
     optimizer = torch.optim.SGD(
         [
             {"params": list(method.online.parameters()), "scale": 1.0},

@@ -71,6 +71,9 @@ class Options(Reading):
     keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best")
     threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
+    compile: bool = option(
+        False, "torch.compile the encoders: minutes at first, faster steps then; needs a compiler (docs/performance.md)"
+    )
     checkpoint_every: int = option(500, "steps between checkpoints")
     probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
     log_every: int = option(10, "steps between lines of the journal")
@@ -135,8 +138,8 @@ class EncoderChange:
 # Options that say where and how a run is done, not what comes out.
 PRACTICAL = {
     "run", "data", "workers", "strategy", "hang_timeout", "storage", "checkpoints", "keep", "threads", "device",
-    "checkpoint_every", "probe_every", "log_every", "experiment", "tracking_uri", "track", "seed", "precision",
-    "hold_out", "stream", "window", "stream_gib", "cache", "cache_gib",
+    "compile", "checkpoint_every", "probe_every", "log_every", "experiment", "tracking_uri", "track", "seed",
+    "precision", "hold_out", "stream", "window", "stream_gib", "cache", "cache_gib",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bonestrap.clips import sent
 from bonestrap.layout import Layout
 from shards import index
 from shards.columns import Strings
@@ -80,7 +81,7 @@ class Catalogue:
         labels = self.performance_label[self.view_performance[numpy(views)]]
         if (labels < 0).any():
             raise DataError(f"{self.manifest.name}: some of these recordings have no label; choose labelled shards")
-        return torch.from_numpy(labels).to(self.device)
+        return sent(torch.from_numpy(labels), self.device)
 
     def keep(self: Kind, select: Select) -> Kind:
         """The part that `select` accepts, sharing the frames. Performances without a view left are gone."""

@@ -70,7 +70,7 @@ class Resident(Catalogue):
         """These views in this order, their bodies packed densely; the frames are shared, not copied."""
         chosen = numpy(views)
         table = densely(self.view_start[chosen], self.view_length[chosen], self.view_bodies[chosen])
-        start, length, owner = torch.from_numpy(table).to(self.device).unbind()
+        start, length, owner = torch.from_numpy(table).unbind()
         return Recordings(frames=self.frames, start=start, length=length, owner=owner, size=len(chosen))
 
 

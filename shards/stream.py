@@ -101,7 +101,7 @@ class Stream(Catalogue):
             first, done = last + 1, end
         begin = np.zeros(len(chosen), dtype=np.int64)
         begin[stored[1:]] = ends[:-1] // stride
-        start, length, owner = torch.from_numpy(densely(begin, wanted[:, 3], wanted[:, 2])).to(self.device).unbind()
+        start, length, owner = torch.from_numpy(densely(begin, wanted[:, 3], wanted[:, 2])).unbind()
         frames = frames.to(self.device, non_blocking=True)
         return Recordings(frames=frames, start=start, length=length, owner=owner, size=len(chosen))
 
@@ -111,7 +111,7 @@ class Stream(Catalogue):
         NumPy's room comes in huge pages, which torch's does not: filling it costs half. For a GPU it is pinned, so that
         the copy does not hold up the host.
         """
-        pinned = self.device.type == "cuda"
+        pinned = self.device.type != "cpu"
         room = (
             torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else torch.from_numpy(np.empty(size, "u1"))
         )

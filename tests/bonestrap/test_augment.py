@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 import bonestrap.augment
+from bonestrap import fused
 from bonestrap.augment import (
     AGGRESSIVE,
     CONSERVATIVE,
@@ -21,17 +22,24 @@ from bonestrap.augment import (
     ClipConfig,
     Draw,
     Pipeline,
-    Rows,
-    savgol_kernel,
-    smooth_some,
 )
 from bonestrap.clips import Recordings
 from bonestrap.layout import Layout, points
 from bonestrap.layouts import COCO17, LAYOUTS, NTU25, SBU15
+from bonestrap.rows import Rows, savgol_kernel, smooth_some
 from tests.bonestrap.tiny import recordings
 
 BODIES = [1, 2, 1, 1, 2, 1]
 LENGTHS = [1, 9, 20, 47, 31, 2]
+
+
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds of both ways to make a clip."""
+    if request.param == "torch":
+        monkeypatch.setattr(fused, "kernel", lambda: None)
+    else:
+        pytest.importorskip("numba")
 
 
 def generator(seed: int) -> torch.Generator:

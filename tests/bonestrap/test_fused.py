@@ -143,17 +143,6 @@ def test_no_body_makes_no_clip() -> None:
 # ---------------------------------------------------------------------- without numba
 
 
-def test_torch_works_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The size of a part changes nothing."""
-    source, results = recordings(BODIES, LENGTHS), []
-    pipeline = Pipeline(SBU15, ClipConfig(frames=24), AGGRESSIVE)
-    for part in (1, 3, 1000):
-        monkeypatch.setattr(bonestrap.augment, "PART", part)
-        results.append(in_torch(pipeline, source, drawn(pipeline, source, 5)))
-    for other in results[1:]:
-        torch.testing.assert_close(results[0], other, rtol=0, atol=1e-6)
-
-
 WITHOUT = """
 import sys
 import bonestrap, bonestrap.augment, bonestrap.fused
