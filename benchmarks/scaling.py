@@ -2,11 +2,12 @@
 """What the engine costs: the loop against a bare one, and two workers on two cores against one worker on one.
 
 The loop runs with its journal and checkpoints but without tracking and probes. Seconds of the clock and of the
-processor are both told: on a machine that does other things as well, only the second say what the engine does.
+processor are both told: on a machine that does other things as well, only the second say what the engine does. Workers
+that know nothing of each other, one bare loop each at the same time, show what the cores take from each other.
 
 Examples:
   python benchmarks/scaling.py
-  python benchmarks/scaling.py --workers 1 2 4 --width 0.5 --group 32
+  python benchmarks/scaling.py --workers 1 2 4 --width 0.5 --group 8
 """
 
 from __future__ import annotations
@@ -81,13 +82,24 @@ def on_rank(width: float, group: int, steps: int) -> tuple[float, float]:
     return in_the_loop(DDP(screen=Silence()), width, group, steps)
 
 
+def apart(width: float, group: int, steps: int) -> tuple[float, float]:
+    """A rank's bare loop beside those of the others; the mean of all ranks, as none waits for the slowest."""
+    torch.distributed.barrier()
+    seconds = torch.tensor(bare(width, group, steps), dtype=torch.float64)
+    torch.distributed.all_reduce(seconds)
+    clock, processor = (seconds / torch.distributed.get_world_size()).tolist()
+    return clock, processor
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--group", type=int, default=8, help="clips a worker")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--repeats", type=int, default=3, help="of the loop against the bare loop, in turns")
+    parser.add_argument("--group", type=int, default=32, help="clips a worker")
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="of the loop against the bare loop, in turns; the best count"
+    )
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
@@ -95,19 +107,22 @@ def main() -> None:
 
     rounds = [(bare(*size), in_the_loop(Single(screen=Silence()), *size)) for _ in range(options.repeats)]
     for index, name in enumerate(("clock", "processor")):
-        without, with_loop = (statistics.median(one[kind][index] for one in rounds) for kind in (0, 1))
+        without, with_loop = (min(one[kind][index] for one in rounds) for kind in (0, 1))
         print(
             f"loop against bare loop, {name}: {with_loop * 1e3:.1f} to {without * 1e3:.1f} ms a step, "
             f"{with_loop / without - 1:+.1%}"
         )
-    alone: tuple[float, float] | None = None
-    for world in options.workers:
-        found = on_ranks(world, on_rank, *size)
-        alone = alone or found
-        print(
-            f"{world} workers of one thread: {found[0] * 1e3:.1f} ms a step by the clock, {found[1] * 1e3:.1f} of the "
-            f"processor; efficiency {alone[0] / found[0]:.0%} by the clock, {alone[1] / found[1]:.0%} by the processor"
-        )
+    for name, work in (("DDP", on_rank), ("strangers", apart)):
+        alone: tuple[float, float] | None = None
+        for world in options.workers:
+            found = on_ranks(world, work, *size)
+            alone = alone or found
+            clock, processor = (f"{seconds * 1e3:.1f} ms" for seconds in found)
+            shares = [f"{then / now:.0%}" for then, now in zip(alone, found, strict=True)]
+            print(
+                f"{name:9} {world} of one thread: {clock} a step by the clock, {processor} of the processor; "
+                f"efficiency {shares[0]} by the clock, {shares[1]} by the processor"
+            )
 
 
 if __name__ == "__main__":
