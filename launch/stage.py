@@ -72,7 +72,7 @@ class Options(Reading):
     threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
     compile: bool = option(
-        False, "torch.compile the encoders: minutes at first, faster steps then; needs a compiler (docs/performance.md)"
+        False, "torch.compile the encoders; takes minutes at first, and is meant for GPUs (docs/performance.md)"
     )
     checkpoint_every: int = option(500, "steps between checkpoints")
     probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
