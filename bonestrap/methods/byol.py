@@ -57,7 +57,8 @@ class Head(nn.Module):
         self.norm2 = BatchNorm(outputs) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
+        with torch.autocast(x.device.type, enabled=False):  # in bf16, little of what tells clips apart would be left
+            return self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
 
 
 class Projected(nn.Module):
