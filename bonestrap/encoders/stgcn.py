@@ -114,24 +114,15 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1), BatchNorm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Under autocast the sum of the blocks stays in float32: rounded again in each of them, it cost four points of
-        # accuracy (docs/performance.md).
-        inner = narrowed(x)
-        y = F.relu(self.norm1(self.spatial(inner)))
-        y = self.norm2(self.temporal(y)).to(x.dtype)
+        y = F.relu(self.norm1(self.spatial(x)))
+        y = self.norm2(self.temporal(y))
         if self.dropout:
             y = F.dropout(y, self.dropout, self.training)
         if self.residual:
             # Strided by slicing: the strided 1x1 convolution of oneDNN writes out of bounds on its way back where there
             # are fewer than 16 channels and several threads (uxlfoundation/oneDNN issue 6035).
-            y = y + (x if self.shortcut is None else self.shortcut(every(inner, self.stride)))
+            y = y + (x if self.shortcut is None else self.shortcut(every(x, self.stride)))
         return F.relu(y)
-
-
-def narrowed(x: Tensor) -> Tensor:
-    """What the products of a block compute with: under autocast its type, cast once."""
-    device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 def every(x_NCTV: Tensor, stride: int) -> Tensor:
@@ -162,5 +153,7 @@ class STGCN(Encoder):
         # The published network normalises every joint's every coordinate on its own: V * C channels.
         x = self.norm(clips.joints.reshape(n, t, 1, v * c).permute(0, 3, 1, 2))
         x = x.permute(0, 2, 3, 1).reshape(n, t, v, c).permute(0, 3, 1, 2)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.blocks(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, T * V, C), the physical order
         return clips.mean_over_bodies(x.float().mean(1))

@@ -57,8 +57,7 @@ class Head(nn.Module):
         self.norm2 = BatchNorm(outputs) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # in bf16, little of what tells clips apart would be left
-            return self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
+        return self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
 
 
 class Projected(nn.Module):
