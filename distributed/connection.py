@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-ANSWER_SECONDS = 5.0  # for a connection to a node
+ANSWER_SECONDS, ASKED_AT_ONCE = 5.0, 32  # for a connection to a node; nodes
 TRIES = 3  # to start Ray on this machine
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
@@ -87,7 +87,7 @@ def room(resource: str) -> int:
     with suppress(AttributeError):  # not a public name of Ray's
         leaving = set(ray._private.state.state.get_draining_nodes())
     nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
-    with ThreadPoolExecutor(max(1, len(nodes))) as threads:
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:
         there = threads.map(answers, nodes)
     return sum(int(node["Resources"].get(resource, 0)) for node, is_there in zip(nodes, there, strict=True) if is_there)
 

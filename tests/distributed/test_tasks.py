@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from distributed.cluster import Tasks
 from distributed.connection import connection
+from distributed.tasks import Tasks
 from shards.errors import DataError
 
 pytest.importorskip("ray")

@@ -17,14 +17,6 @@ from launch.recipes import RECIPES
 Break = Callable[[Path], None]
 
 
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bad") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "4", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
-    return folder
-
-
 def truncate(shards: Path) -> None:
     file = next(shards.glob("*.tar"))
     file.write_bytes(file.read_bytes()[:-2048])
@@ -76,13 +68,13 @@ def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_damaged_shards(
-    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Break, names: str
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Break, names: str
 ) -> None:
-    shards, run = tmp_path / "shards", tmp_path / "run"
-    shutil.copytree(packed, shards)
-    damage(shards)
-    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
-    assert names in said and str(shards) in said
+    broken, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(shards, broken)
+    damage(broken)
+    said = run_pretrain(capsys, "demo", "--data", str(broken), "--run", str(run), "--no-track")
+    assert names in said and str(broken) in said
     assert not run.exists()
 
 
@@ -92,15 +84,15 @@ def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_unknown_recipe_and_misspelled_option(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean demo" in run_pretrain(capsys, "dem", "--data", str(packed), "--run", "never")
-    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", "never", "--encoder.widht", "2")
+def test_unknown_recipe_and_misspelled_option(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean demo" in run_pretrain(capsys, "dem", "--data", str(shards), "--run", "never")
+    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", "never", "--encoder.widht", "2")
     assert "did you mean --encoder.width" in said
     assert not Path("never").exists()
 
 
-def test_impossible_values(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ("demo", "--data", str(packed), "--run", str(tmp_path / "run"), "--no-track")
+def test_impossible_values(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("demo", "--data", str(shards), "--run", str(tmp_path / "run"), "--no-track")
     assert "--schedule.group" in run_pretrain(capsys, *common, "--schedule.group", "7")
     assert "--encoder" in run_pretrain(capsys, *common, "--encoder.width", "-1")
     assert "protocol" in run_pretrain(capsys, *common, "--protocol", "cross-planet")
@@ -109,28 +101,28 @@ def test_impossible_values(packed: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_another_configuration_in_the_run_directory(
-    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"result": {"seed": 5}, "info": {}}))
-    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", str(run), "--no-track")
+    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
     assert "other settings" in said and str(run) in said
     (run / "run.json").unlink()
     (run / "thesis.txt").write_text("mine")
-    said = run_pretrain(capsys, "demo", "--data", str(packed), "--run", str(run), "--no-track")
+    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
     assert "not empty" in said
     assert [file.name for file in run.iterdir()] == ["thesis.txt"]
 
 
-def test_not_a_model(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--model", str(tmp_path), "--data", str(packed), "--labels", "0.5", "--run", str(tmp_path / "run")]
+def test_not_a_model(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", str(tmp_path), "--data", str(shards), "--labels", "0.5", "--run", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as stopped:
         start(finetune.main, finetune.Options, words)
     assert stopped.value.code == 2
     assert "model.json does not exist" in one_sentence(capsys)
     with pytest.raises(SystemExit):
-        words = ["test", "--model", str(tmp_path), "--data", str(packed)]
+        words = ["test", "--model", str(tmp_path), "--data", str(shards)]
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
     assert "model.json does not exist" in one_sentence(capsys)
 
