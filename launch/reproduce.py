@@ -22,6 +22,7 @@ import dataclasses
 import shlex
 import signal
 import sys
+import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ from launch.reading import Reading
 from launch.recipes import RECIPES
 from launch.steps import Plan, Setup, Step
 from launch.tables import TABLES, Table
+from launch.tally import Tally
 from shards import splits
 from shards.folder import absolute
 from shards.manifest import Manifest
@@ -148,13 +150,13 @@ def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
         raise KeyboardInterrupt
 
     (setup.runs / "logs").mkdir(exist_ok=True)
-    commands = Commands()
+    commands, tally = Commands(), Tally(plan, setup, jobs)
     before = signal.signal(signal.SIGTERM, left)
     try:
         for wave in plan.waves:
             with ThreadPoolExecutor(jobs) as pool:
                 try:
-                    running = [pool.submit(run, step, setup, commands) for step in wave if not setup.done(step)]
+                    running = [pool.submit(run, step, setup, commands, tally) for step in wave if not setup.done(step)]
                     wait(running, return_when=FIRST_EXCEPTION)
                     for each in running:
                         if each.done() and each.exception():
@@ -166,13 +168,15 @@ def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def run(step: Step, setup: Setup, commands: Commands) -> None:
+def run(step: Step, setup: Setup, commands: Commands, tally: Tally) -> None:
+    start = time.monotonic()
     log = setup.runs / "logs" / f"{step.script.removesuffix('.py')}-{step.run}.log"
     try:
         commands.in_order([(step.script, *step.words)], log)
     except UserError as error:
         last = next((line for line in reversed(log.read_text().splitlines()) if line.strip()), "")
         raise UserError(f"{error}; it said: {last} ({log})") from None
+    print(tally.ended(step, time.monotonic() - start), flush=True)
 
 
 def sentence(setup: Setup, about: dict[str, Any]) -> str:

@@ -48,6 +48,11 @@ def found(cell: Cell, setup: Setup) -> dict[str, Any]:
     return json.loads((setup.runs / last.run / "evaluation.json").read_text())[last.measures]
 
 
+def model_accuracy(cell: Cell, setup: Setup) -> float:
+    """The cell's own figure, a share."""
+    return float(_first(found(cell, setup))["accuracy"])
+
+
 def _first(values: Mapping[Any, Any]) -> Any:
     return next(iter(values.values()))
 

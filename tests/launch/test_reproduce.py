@@ -28,6 +28,7 @@ from launch.reading import Reading
 from launch.recipes import RECIPES
 from launch.steps import Plan, Setup
 from launch.tables import ABLATION, TABLES, Table2, Table5
+from launch.tally import Tally
 from shards.pack import pack as pack_source
 from tests.launch.test_workers_0 import Waving
 
@@ -208,6 +209,22 @@ def test_one_seed_has_the_interval_of_its_recordings(tmp_path: Path) -> None:
     assert line.accuracy == pytest.approx((0.6, 0, 0.55, 0.64)) and line.runs == {4: 0.6}
 
 
+def test_what_is_left_is_by_the_mean_of_what_was_timed(tmp_path: Path) -> None:
+    made = setup(tmp_path)
+    plan = Table2().plan(made)
+    write_figures(plan, tmp_path, {(cell.row, cell.column, cell.seed): 0.6 for cell in plan.cells})
+    first, second = (cell.steps for cell in plan.cells[:2])
+    for _, evaluated in (first, second):
+        (tmp_path / evaluated.run / "evaluation.json").rename(tmp_path / f"{evaluated.run}.json")
+    tally = Tally(plan, made, jobs=2)  # 30 pretrainings and two evaluations to go
+    assert tally.ended(first[0], 100) == "  29 of 60 commands are done, at least 24:10 left"  # 29 x 100 s / 2
+    assert tally.ended(second[0], 200) == "  30 of 60 commands are done, at least 35:00 left"  # 28 x 150 s / 2
+    (tmp_path / f"{first[1].run}.json").rename(tmp_path / first[1].run / "evaluation.json")
+    assert tally.ended(first[1], 60) == (  # and 60 s / 2
+        "  31 of 60 commands are done, 35:30 left; BYOL, only conservative augmentation, cross-view, seed 0: 60.0 %"
+    )
+
+
 # ---------------------------------------------------------------------- from recordings to the table
 
 
@@ -234,6 +251,7 @@ def test_a_table_goes_on_after_a_kill(shards: Path, tmp_path: Path, capsys: pyte
     reproduced(*words, "--jobs", "2")
     said = capsys.readouterr().out
     assert "1 of 5 commands are done" in said and "launch/pretrain.py" not in said
+    assert "  5 of 5 commands are done; " in said and said.count(", cross-subject, seed 0: ") == 2
     assert pretrained.stat().st_mtime_ns == stamp
     filled = json.loads((runs / "table-6.json").read_text())
     assert [row["row"] for row in filled["rows"]] == ["supervised alone", "pretrained, fine-tuned"]
