@@ -71,7 +71,7 @@ def embedding_map(
 ) -> Figure:
     """Features (R, D) on a plane by t-SNE: similar recordings lie together. `labels` (R,) index `classes`."""
     points = plane(features, seed)
-    figure = _figure(8.6, 6.6)
+    figure = blank(8.6, 6.6)
     axes = figure.subplots()
     for index, name in enumerate(classes):
         chosen = points[labels == index]
@@ -81,7 +81,7 @@ def embedding_map(
         axes.scatter(chosen[:, 0], chosen[:, 1], s=22, c=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
     axes.set(xticks=[], yticks=[], title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, markerscale=1.4)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -103,7 +103,7 @@ def confusion_matrix(
     np.add.at(table, (truth, predicted), 1)
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     side = 2.6 + 0.42 * count
-    figure = _figure(side + 1.8, side)
+    figure = blank(side + 1.8, side)
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
@@ -117,12 +117,12 @@ def confusion_matrix(
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label="share of the true class (%)").outline.set_visible(
         False
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: str) -> Figure:
     """Accuracy of models against their size on a logarithmic axis; a method without parameters is a dashed line."""
-    figure = _figure(8.2, 5.0)
+    figure = blank(8.2, 5.0)
     axes = figure.subplots()
     sized = [(row.parameters, 100 * row.accuracy, row) for row in rows if row.parameters]
     for row in (row for row in rows if not row.parameters):
@@ -149,56 +149,7 @@ def accuracy_against_parameters(path: Path, rows: Sequence[Result], *, title: st
         )
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
-    return _save(figure, path)
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """One row of `intervals`, in percent."""
-
-    label: str
-    mean: float
-    low: float
-    high: float
-    published: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One part of `intervals`: rows from the top down, and floors as lines through all of them."""
-
-    title: str
-    rows: Sequence[Interval]
-    floors: Mapping[str, float]
-
-
-def intervals(path: Path, panels: Sequence[Panel], *, title: str, across: int = 3) -> Figure:
-    """A dot and its 95 % interval a row, a hollow diamond where something is published; panels share their axis."""
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    figure = _figure(2.6 + 3.4 * across, down * (1.2 + 0.32 * max(len(panel.rows) for panel in panels)) + 0.7)
-    grid = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
-    for axes, panel in zip(grid, panels, strict=False):
-        for (who, share), style in zip(panel.floors.items(), (":", "--"), strict=False):
-            axes.axvline(share, color=FAINT, linestyle=style, linewidth=1.2, label=who)
-        for place, row in enumerate(panel.rows):
-            name = "mean and 95 % interval" if not place else None
-            axes.plot([row.low, row.high], [place, place], color=OKABE_ITO[0], linewidth=2, solid_capstyle="round")
-            axes.plot(row.mean, place, "o", color=OKABE_ITO[0], markersize=6, label=name)
-        known = [(row.published, place) for place, row in enumerate(panel.rows) if row.published is not None]
-        if known:
-            axes.plot(*zip(*known, strict=True), "D", mfc="none", mec=OKABE_ITO[3], markersize=6, label="published")
-        first = list(grid).index(axes) % across == 0
-        axes.set_yticks(range(len(panel.rows)), [row.label for row in panel.rows] if first else [])
-        axes.set(xlabel="test accuracy (%)", title=panel.title, ylim=(len(panel.rows) - 0.5, -0.5))
-        axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)
-        axes.set_axisbelow(True)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _strips(
@@ -208,7 +159,7 @@ def _strips(
         raise ValueError(f"{path.name}: there is no recording to draw")
     flat = {name: _project(joints[..., :3]) for name, joints in rows.items()}
     height = 1.75 * len(flat)
-    figure = _figure(1.25 * poses + 1.4, height + 1.0)
+    figure = blank(1.25 * poses + 1.4, height + 1.0)
     grid = np.atleast_2d(figure.subplots(len(flat), poses, squeeze=False))
     everything = _limits(list(flat.values()))
     for panels, (name, joints) in zip(grid, flat.items(), strict=True):
@@ -221,7 +172,7 @@ def _strips(
         panels[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8, fontsize=10)
     figure.suptitle(title, fontsize=12, fontweight="bold", x=0.5)
     _part_legend(figure, layout)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _project(joints: np.ndarray) -> np.ndarray:
@@ -291,14 +242,14 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return out
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     """An empty figure, in inches, that belongs to no window and no global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def _save(figure: Figure, path: Path) -> Figure:
+def save(figure: Figure, path: Path) -> Figure:
     """Write the PNG beside its place and move it there: a half-written picture is never seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

@@ -189,7 +189,7 @@ def sentence(setup: Setup, about: dict[str, Any]) -> str:
     return (
         f"{said}; seeds {seeds}; {about['device_hours']} device-hours. Percent of the test recordings. Intervals are "
         + ("Student's over seeds" if len(setup.seeds) > 1 else "Wilson's, of one seed")
-        + ". Published figures are document 001's, on its own data sets."
+        + ". Published figures are document 001's."
     )
 
 
@@ -201,7 +201,7 @@ def describe(name: str, plan: Plan, setup: Setup, costs: str) -> None:
     print(costs)
     published = {key: figure for key, figure in plan.published.items() if key in {cell[:2] for cell in plan.cells}}
     if published:
-        print("  published by document 001 on its own data sets, percent:")
+        print(f"  published by document 001 for {plan.source}, percent:")
         width = max(len(row) for row, _ in published)
         for (row, column), figure in published.items():
             print(f"    {row:{width}}  {figure:5.1f}  {column}")

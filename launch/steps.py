@@ -38,6 +38,7 @@ class Plan(NamedTuple):
     cells: tuple[Cell, ...]
     against: Mapping[str, str]  # row: the row that it is compared with
     published: Mapping[tuple[str, str], float]  # (row, column): percent
+    source: str  # the data set of the published figures
 
     @property
     def steps(self) -> list[Step]:

@@ -66,7 +66,7 @@ class Table2(ByProtocol):
             for protocol, figure in zip(("cross-subject", "cross-view"), both, strict=True)
         }
         against = {row: FULL for row in ABLATION if row != FULL}
-        return Plan("Table 2: what each component is worth, linear evaluation", tuple(cells), against, figures)
+        return Plan("Table 2: what each component is worth, linear evaluation", tuple(cells), against, figures, "ntu60")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,10 +117,14 @@ class Table3(FewLabels):
                 Cell(rows["teacher"], column, seed, (wide, teacher, setup.evaluating("test", teacher))),
             ]
         against = dict.fromkeys((rows["distilled"], rows["teacher"]), rows["supervised"])
-        return Plan(self.title(), tuple(cells), against, _few(rows, self.published(), (self.student, self.teacher)))
+        figures = _few(rows, self.published(), (self.student, self.teacher))
+        return Plan(self.title(), tuple(cells), against, figures, self.source())
 
     def title(self) -> str:
         return "Table 3: few labels"
+
+    def source(self) -> str:
+        return "ntu60"
 
     def published(self) -> dict[str, dict[str, tuple[float, ...]]]:
         """By protocol and row, at 1, 5 and 10 %."""
@@ -140,6 +144,9 @@ class Table4(Table3):
 
     def title(self) -> str:
         return "Table 4: few labels"
+
+    def source(self) -> str:
+        return "ntu120"
 
     def published(self) -> dict[str, dict[str, tuple[float, ...]]]:
         return {
@@ -194,7 +201,7 @@ class Table5(FewLabels):
             figures |= {f"alone {width:g}": alone_figures, f"distilled {width:g}": distilled_figures}
         known = {name: each for name, each in figures.items() if name in rows}
         published = _few(rows, {"cross-subject": known}, (1.0, self.teacher))
-        return Plan("Table 5: what distillation is worth, by width", tuple(cells), against, published)
+        return Plan("Table 5: what distillation is worth, by width", tuple(cells), against, published, "ntu60")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -223,7 +230,7 @@ class Table6(ByProtocol):
                     measured = setup.evaluating("test", step, self.target)
                     cells.append(Cell(row, self.target_protocol, seed, (made, step, measured)))
         published = {(alone, "cross-subject"): 61.9, (pretrained, "cross-subject"): 68.3}
-        return Plan("Table 6: transfer to another data set", tuple(cells), {pretrained: alone}, published)
+        return Plan("Table 6: transfer to another data set", tuple(cells), {pretrained: alone}, published, "ntu60")
 
 
 TABLES = {"table-2": Table2, "table-3": Table3, "table-4": Table4, "table-5": Table5, "table-6": Table6}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bonestrap.protocols.scores import Spread, spread
+from launch import intervals
 from launch.steps import Cell, Plan, Setup
 
 FLOORS = ("random encoder", "raw joints")
@@ -81,13 +82,13 @@ def _line(
 
 def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
     """A table for each column, percent."""
-    return f"# {plan.title}\n\n{about}\n\n" + "\n".join(_tables(filled))
+    return f"# {plan.title}\n\n{about}\n\n" + "\n".join(_tables(filled, plan.source))
 
 
-def _tables(filled: Sequence[Line]) -> Iterator[str]:
+def _tables(filled: Sequence[Line], source: str) -> Iterator[str]:
     for column, part in _columns(filled).items():
         yield f"## {column}\n"
-        yield "| row | accuracy | deviation | 95 % | difference | to | published | published difference |"
+        yield f"| row | accuracy | deviation | 95 % | difference | to | published ({source}) | published difference |"
         yield "|---|---|---|---|---|---|---|---|"
         yield from map(_row, part)
         for who, share in _floors(part).items():
@@ -123,8 +124,6 @@ def _row(line: Line) -> str:
 
 def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Mapping[str, Any], said: str) -> str:
     """The table as Markdown, JSON and a picture, each whole or not at all. Returns the Markdown."""
-    from launch import pictures
-
     text = markdown(plan, filled, said)
     rows = [
         {
@@ -137,15 +136,31 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
     ]
     _replace(folder / f"{name}.json", json.dumps({"title": plan.title, **about, "rows": rows}, indent=2) + "\n")
     _replace(folder / f"{name}.md", text)
-    panels = []
-    for column, part in _columns(filled).items():
-        bars = []
-        for line in part:
-            mean, _, low, high = (100 * value for value in line.accuracy)
-            bars.append(pictures.Interval(line.row, mean, low, high, line.published))
-        panels.append(pictures.Panel(column, bars, {who: 100 * share for who, share in _floors(part).items()}))
-    pictures.intervals(folder / f"{name}.png", panels, title=plan.title)
+    here = about["data"] == plan.source
+    panels = [
+        intervals.Panel(column, [_drawn(line, here) for line in part], {k: 100 * v for k, v in _floors(part).items()})
+        for column, part in _columns(filled).items()
+    ]
+    others = set(plan.against.values())
+    difference = f"difference to {others.pop()}" if len(others) == 1 else "difference to the row compared with"
+    intervals.draw(folder / f"{name}.png", panels, title=plan.title, difference=difference, source=plan.source)
     return text
+
+
+def _drawn(line: Line, here: bool) -> intervals.Row:
+    """A row of the picture; `here` where the published figures are of the same data set."""
+    return intervals.Row(
+        label=line.row,
+        accuracy=_percent(line.accuracy),
+        seeds=[100 * share for share in line.runs.values()],
+        difference=line.difference and _percent(line.difference),
+        published=line.published if here else None,
+        published_difference=line.published_difference,
+    )
+
+
+def _percent(of: Spread) -> intervals.Interval:
+    return intervals.Interval(100 * of.mean, 100 * of.low, 100 * of.high)
 
 
 def _replace(file: Path, text: str) -> None:

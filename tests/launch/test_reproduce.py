@@ -20,7 +20,7 @@ import pytest
 from scipy.stats import t
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
-from launch import cli, reproduce, tabulate
+from launch import cli, intervals, reproduce, tabulate
 from launch.cli import parse_choice, start_choice
 from launch.cost import STATED, v100_hours
 from launch.pretrain import Options as PretrainOptions
@@ -161,6 +161,22 @@ def write_figures(plan: Plan, runs: Path, accuracy: dict[tuple[str, str, int], f
         (run / "evaluation.json").write_text(json.dumps({cell.steps[-1].measures: known}))
 
 
+@pytest.mark.parametrize(("data", "published"), [("ntu60", 91.2), ("nw-ucla", None)])
+def test_published_accuracies_are_drawn_on_their_own_data_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, published: float | None
+) -> None:
+    made = setup(tmp_path)
+    plan = Table2().plan(made)
+    write_figures(plan, tmp_path, {(cell.row, cell.column, cell.seed): 0.6 for cell in plan.cells})
+    drawn: list[intervals.Row] = []
+    monkeypatch.setattr(intervals, "draw", lambda _, panels, **__: drawn.extend(panels[0].rows))
+    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": data}, "About.")
+    assert "published (ntu60)" in text
+    shear, full = drawn[2], drawn[-1]
+    assert full.published == published and full.difference is None
+    assert shear.published_difference == pytest.approx(81.1 - 91.2)
+
+
 @pytest.mark.parametrize("table", [Table2(), Table5()])
 def test_means_intervals_and_paired_differences(tmp_path: Path, table: Table2 | Table5) -> None:
     made = setup(tmp_path)
@@ -189,7 +205,7 @@ def test_the_table_says_sign_interval_floor_and_what_was_published(tmp_path: Pat
     accuracy |= {("no shear", "cross-view", seed): 0.35 + seed / 100 for seed in range(3)}
     accuracy |= {("no resampling", "cross-view", seed): 0.7 for seed in range(3)}
     write_figures(plan, tmp_path, accuracy)
-    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"seeds": (0, 1, 2)}, "About.")
+    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": "nw-ucla"}, "About.")
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     shear = rows["no shear (**below raw joints**)"]
     assert "| 36.0 | 1.0 | 33.5 to 38.5 | -26.0 (-28.5 to -23.5) | full recipe | 81.1 | -10.1 |" in shear
