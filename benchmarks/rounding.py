@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""What bf16 changes in a gradient, beside what drawing another batch changes in it.
+
+A recipe is trained in float32. At some of its steps the gradient of many batches is taken twice, in float32 and in
+bf16, with the same weights, recordings and draws, and nothing is learned from them. Shares are of the length of the
+mean gradient in float32:
+
+  another batch   how far the gradient of one batch lies from the mean: the noise that training lives with
+  rounding        how far the bf16 gradient of a batch lies from its float32 gradient
+  bias            the part of this that does not average out over batches, which alone could lead training elsewhere;
+                  beside it the least that so many batches can tell from nothing
+  cosine          of the mean gradients of both kinds
+
+Examples:
+  python -m benchmarks.rounding --data packed/synthetic
+  python -m benchmarks.rounding --data packed/ntu60 --recipe ntu60 --at 0 500 2000 --steps 42000 --batches 32
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch import Tensor
+
+from benchmarks.rates import table
+from bonestrap.augment import Pipeline
+from bonestrap.encoders.stgcn import STGCN
+from bonestrap.methods.byol import BYOL
+from bonestrap.protocols.floor import calibrate
+from launch.reading import Reading
+from launch.recipes import RECIPES, Recipe
+from launch.stage import chunks, cosine
+from shards import splits
+from shards.loader import Loader, Plan
+from shards.reader import Resident
+
+OTHERS = 1_000_000  # the step from which on batches are drawn that training never sees
+
+
+class Pairs:
+    """Gradients of the same batches in float32 and in bf16, as sums: nothing is kept but two vectors."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.exact = self.off = torch.zeros(())  # sums of the float32 gradients and of the differences to them
+        self.exact_squares = self.off_squares = 0.0
+
+    def add(self, exact: Tensor, rounded: Tensor) -> None:
+        off = rounded - exact
+        self.count += 1
+        self.exact, self.off = self.exact + exact, self.off + off
+        self.exact_squares += float(exact.square().sum())
+        self.off_squares += float(off.square().sum())
+
+    def shares(self) -> dict[str, float]:
+        """What the module's docstring lists, of two batches or more."""
+        n, mean, off = self.count, self.exact / self.count, self.off / self.count
+        length = float(mean.norm())
+        sampling = (self.exact_squares / n - length**2) * n / (n - 1)
+        scatter = (self.off_squares / n - float(off.square().sum())) / (n - 1)  # of the mean difference, squared
+        return {
+            "another batch": max(sampling, 0.0) ** 0.5 / length,
+            "rounding": (self.off_squares / n) ** 0.5 / length,
+            "bias": max(float(off.square().sum()) - scatter, 0.0) ** 0.5 / length,
+            "least": max(scatter, 0.0) ** 0.5 / length,
+            "cosine": float(torch.cosine_similarity(mean, mean + off, dim=0)),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder of packed shards, or its address")
+    parser.add_argument("--recipe", default="demo", choices=RECIPES, help="as launch/pretrain.py takes it")
+    parser.add_argument("--steps", type=int, default=480, help="of the schedule of which the first are trained")
+    parser.add_argument("--at", type=int, nargs="+", default=[0, 60, 240], help="steps at which gradients are compared")
+    parser.add_argument("--batches", type=int, default=64, help="compared at each, two or more")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and draws")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = RECIPES[options.recipe]()
+    loader, method = made(recipe, options.data, options.seed, options.steps, device)
+    rate = cosine(recipe.schedule.learning_rate, options.steps, round(options.steps * warm(recipe)))
+    optimizer = torch.optim.SGD(
+        [
+            {"params": list(method.online.parameters()), "scale": 1.0},
+            {"params": list(method.predictor.parameters()), "scale": recipe.schedule.predictor_rate},
+        ],
+        momentum=0.9,
+        weight_decay=recipe.schedule.weight_decay,
+    )
+    began, rows = time.perf_counter(), []
+    for step in range(max(options.at) + 1):
+        if step in options.at:
+            rows.append((str(step), *shown(compared(method, loader, step, options.batches).shares())))
+            print(f"step {step}: {options.batches} batches, {time.perf_counter() - began:.0f} s", flush=True)
+        gradient(method, loader, step, half=False)
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step) * group["scale"]
+        optimizer.step()
+        method.after_step(step)
+    print(f"\n{options.recipe}, {loader.plan.batch} clips a batch, torch {torch.__version__}, {device}\n")
+    print(table(("step", "another batch", "rounding", "bias", "least", "cosine"), rows))
+
+
+def warm(recipe: Recipe) -> float:
+    """The share of the schedule that is its warm-up."""
+    return recipe.schedule.warmup / recipe.schedule.epochs
+
+
+def made(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, BYOL]:
+    """What launch/pretrain.py trains: recordings of the protocol's training part, and a new network."""
+    split = splits.protocol(Reading(data=data).manifest.name, recipe.protocol)
+    resident = Resident.load(data, select=split.train, device=device)
+    plan = Plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=seed)
+    loader = Loader(resident, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)
+    torch.manual_seed(seed)
+    encoder = STGCN(recipe.encoder, resident.layout, resident.layout.channels).to(device)
+    plain = Pipeline(resident.layout, recipe.clip)
+    calibrate(encoder, plain, (resident.recordings(chunk) for chunk in chunks(min(len(resident), 1024))))
+    views = [Pipeline(resident.layout, recipe.clip, augment) for augment in (recipe.view1, recipe.view2)]
+    return loader, BYOL(encoder, recipe.method, view1=views[0], view2=views[1], steps=steps).to(device)
+
+
+def compared(method: BYOL, loader: Loader, step: int, batches: int) -> Pairs:
+    """Gradients of batches that training never sees, at the weights of this step."""
+    pairs = Pairs()
+    for number in range(OTHERS, OTHERS + batches):
+        pairs.add(*(gradient(method, loader, number, half=half) for half in (False, True)))
+        method.moments.zero_()
+    return pairs
+
+
+def gradient(method: BYOL, loader: Loader, number: int, *, half: bool) -> Tensor:
+    """Of one batch, left in the parameters, and as one vector of float64."""
+    method.zero_grad()
+    for group in range(loader.groups):
+        batch = loader.group(number, group)
+        with torch.autocast(batch.views[0].frames.device.type, torch.bfloat16, enabled=half):
+            loss = method(batch, number)["loss"]
+        (loss / loader.groups).backward()
+    return torch.cat([p.grad.flatten().double() for p in method.parameters() if p.grad is not None])
+
+
+def shown(shares: dict[str, float]) -> list[str]:
+    *lengths, cosine_of_means = shares.values()
+    return [*(f"{share:.1%}" for share in lengths), f"{cosine_of_means:.5f}"]
+
+
+if __name__ == "__main__":
+    main()
