@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.rounding import Pairs
+from launch import pack
+from launch.cli import start_choice
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def shares(bias: float, count: int = 400, size: int = 50) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
@@ -41,3 +49,13 @@ def test_a_bias_is_told_from_noise(bias: float) -> None:
     found, *_ = shares(bias)
     assert found["bias"] == pytest.approx(bias, abs=0.8 * found["least"])
     assert found["rounding"] > 3 * found["least"], "which alone says nothing of a bias"
+
+
+def test_the_benchmark_runs(tmp_path: Path) -> None:
+    people = ["synthetic", "--output", str(tmp_path), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, people)
+    words = ("--data", str(tmp_path), "--steps", "8", "--at", "0", "--batches", "2", "--threads", "1")
+    command = [sys.executable, "-m", "benchmarks.rounding", *words]
+    out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    step, another, rounding, *_, cosine = out.splitlines()[-1].split()
+    assert step == "0" and 0 < float(rounding.rstrip("%")) < float(another.rstrip("%")) and float(cosine) > 0.9
