@@ -36,7 +36,7 @@ from shards import splits
 from shards.loader import Loader, Plan
 from shards.reader import Resident
 
-OTHERS = 1_000_000  # the step from which on batches are drawn that training never sees
+OTHERS = 1_000_000  # the step whose batches, and those after it, training does not reach
 
 
 class Pairs:
@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and draws")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
+    if options.batches < 2 or not all(0 <= step < options.steps for step in options.at):
+        parser.error("--batches must be at least 2, and every step of --at below --steps")
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = RECIPES[options.recipe]()
@@ -95,7 +97,7 @@ def main() -> None:
     began, rows = time.perf_counter(), []
     for step in range(max(options.at) + 1):
         if step in options.at:
-            rows.append((str(step), *shown(compared(method, loader, step, options.batches).shares())))
+            rows.append((str(step), *shown(compared(method, loader, options.batches).shares())))
             print(f"step {step}: {options.batches} batches, {time.perf_counter() - began:.0f} s", flush=True)
         gradient(method, loader, step, half=False)
         for group in optimizer.param_groups:
@@ -125,8 +127,8 @@ def made(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device)
     return loader, BYOL(encoder, recipe.method, view1=views[0], view2=views[1], steps=steps).to(device)
 
 
-def compared(method: BYOL, loader: Loader, step: int, batches: int) -> Pairs:
-    """Gradients of batches that training never sees, at the weights of this step."""
+def compared(method: BYOL, loader: Loader, batches: int) -> Pairs:
+    """Gradients of batches that training does not draw, at the weights as they are."""
     pairs = Pairs()
     for number in range(OTHERS, OTHERS + batches):
         pairs.add(*(gradient(method, loader, number, half=half) for half in (False, True)))
