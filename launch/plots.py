@@ -17,6 +17,7 @@ from launch.pictures import OKABE_ITO, spread
 
 STEPS = (1.0, 2.0, 5.0)  # ticks lie at these times a power of ten
 GAP = 6.0  # percent of the height between two labels
+BRIEF = 20  # characters of a label that fit beside a point
 SHAPES = (  # of classes that share a colour
     "M-1.2,0a1.2,1.2 0 1,0 2.4,0a1.2,1.2 0 1,0 -2.4,0z",
     "M0,-1.6L1.5,1.1L-1.5,1.1z",
@@ -88,7 +89,7 @@ def scatter(points: Sequence[Point], floors: Sequence[Floor], x: Axis, y: Axis, 
             f'<span class="label floor" style="bottom:{height:.2f}%">{escape(floor.name)}</span>'
         )
     heights = spread([y.at(point.y) for point in points], gap=GAP)
-    for point, height in zip(points, heights, strict=True):
+    for point, name, height in zip(points, brief([point.name for point in points]), heights, strict=True):
         left, bottom, tall = x.at(point.x), y.at(point.low), y.at(point.high) - y.at(point.low)
         colour = f"--c:{point.colour}"
         # A label stands to the right of a point in the left part of the plot, and to the left in the right part.
@@ -98,9 +99,17 @@ def scatter(points: Sequence[Point], floors: Sequence[Floor], x: Axis, y: Axis, 
             f'<i class="range" style="left:{left:.2f}%;bottom:{bottom:.2f}%;height:{tall:.2f}%;{colour}"></i>'
             f'<b class="point{hollow}" style="left:{left:.2f}%;bottom:{y.at(point.y):.2f}%;{colour}" '
             f'title="{escape(point.said)}"></b>'
-            f'<span class="label" style="{place};bottom:{height:.2f}%;{colour}">{escape(point.name)}</span>'
+            f'<span class="label" style="{place};bottom:{height:.2f}%;{colour}" title="{escape(point.name)}">'
+            f"{escape(name)}</span>"
         )
     return framed("".join(out), x, y)
+
+
+def brief(names: Sequence[str]) -> list[str]:
+    """The names, long ones cut at their end, or at their beginning where two would look alike otherwise."""
+    heads = [name if len(name) <= BRIEF else f"{name[: BRIEF - 1].rstrip('-')}…" for name in names]
+    tails = [name if len(name) <= BRIEF else f"…{name[1 - BRIEF :].lstrip('-')}" for name in names]
+    return max(heads, tails, key=lambda cut: len(set(cut)))
 
 
 @dataclass(frozen=True, kw_only=True)
