@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from distributed.place import Hashed, aside, digest, place
+from distributed.record import differences
 
 STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 
@@ -53,6 +54,7 @@ class Checkpoints:
 
     The newest `keep` stay, and the one that the held-out probe judged best. `warn` is told of each damaged one by
     file. `held` is called before anything is committed or removed, and raises where the run belongs to another job.
+    `result`, where it is given, is all that shapes the run's result: it is written into every checkpoint's manifest.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Checkpoints:
         keep: int,
         warn: Callable[[str], None],
         held: Callable[[], object] = lambda: None,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
-        self.place, self.keep, self.warn, self.held = place(folder), keep, warn, held
+        self.place, self.keep, self.warn, self.held, self.result = place(folder), keep, warn, held, result
 
     def path(self, step: int) -> str:
         """What to call a checkpoint in a message."""
@@ -90,7 +93,8 @@ class Checkpoints:
                 hashes[STATE] = hashed.total.hexdigest()
 
             self.place.write(f"{folder}/{STATE}", put)
-            manifest = json.dumps({"step": state.step, "score": score, "files": hashes}, indent=1)
+            whose = {} if self.result is None else {"result": self.result}
+            manifest = json.dumps({"step": state.step, "score": score, "files": hashes, **whose}, indent=1)
             self.place.write(f"{folder}/{MANIFEST}", lambda file: file.write(manifest.encode()))
             self.held()
         mark = digest(self.place, f"{name(state.step)}/{MANIFEST}")
@@ -99,6 +103,7 @@ class Checkpoints:
 
     def tidy(self, newest: int) -> None:
         """Remove all but the newest few and the best."""
+        self.held()
         older = [step for step in self.steps() if step <= newest]
         kept = {*older[-self.keep :], self.best()}
         for step in self.steps():
@@ -112,13 +117,29 @@ class Checkpoints:
 
     def score(self, step: int) -> float | None:
         """What the held-out probe said of a committed checkpoint, without a look at its state."""
-        if not self.place.exists(f"{name(step)}/{MARK}"):
-            return None
+        return self.manifest(step).get("score") if self.place.exists(f"{name(step)}/{MARK}") else None
+
+    def manifest(self, step: int) -> dict[str, Any]:
+        """What a checkpoint says of itself; nothing where that cannot be read."""
         try:
             with self.place.read(f"{name(step)}/{MANIFEST}") as file:
-                return json.loads(file.read()).get("score")
+                said = json.loads(file.read())
         except (OSError, ValueError):
-            return None
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    def check(self) -> None:
+        """Raises ValueError where a checkpoint, whole or not, is of a run with another `result`.
+
+        One without a result, as they were once written, may be anybody's.
+        """
+        for step in reversed(self.steps()):
+            whose = self.manifest(step).get("result")
+            if None not in (whose, self.result) and whose != self.result:
+                raise ValueError(
+                    f"{self.path(step)} is of a run with other settings ({differences(whose, self.result)}); "
+                    "choose another folder for --checkpoints, or repeat that run's command"
+                )
 
     def newest(self) -> int | None:
         """The step of the newest whole checkpoint, or None."""

@@ -1,10 +1,10 @@
 """One job a run: a lease beside the checkpoints, renewed while its job lives.
 
 Two jobs of one name would overwrite each other's checkpoints. So a job writes its name into `lease.json` and renews it
-every few seconds. Another job that finds a lease watches it: if it is renewed, the run is in use and the newcomer is
-refused; if it stays as it is for as long as a lease lasts, its job is gone and the newcomer takes over. Nothing
-compares two machines' clocks. A job that was cut off and comes back finds the lease in another's name, and stops before
-it commits anything.
+every few seconds; with checkpoints elsewhere it holds both places. Another job that finds a lease watches it: if it is
+renewed, the run is in use and the newcomer is refused; if it stays as it is for as long as a lease lasts, its job is
+gone and the newcomer takes over. Nothing compares two machines' clocks. A job that was cut off and comes back finds the
+lease in another's name, or gone, and stops before it commits anything.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,12 +92,21 @@ class Lease:
             raise RunInUse(self.lost)
 
     def check(self) -> None:
-        """Raises RunInUse if the lease has gone to another."""
+        """Raises RunInUse if the lease has gone to another.
+
+        A lease that is gone counts as lost: a job that was stopped for long may have been replaced by one that has
+        ended since, and must not go on from where it stands.
+        """
         self.raise_if_lost()
         found = self.read()
-        if found is not None and (found.get("job"), found.get("attempt")) != (self.job.name, self.job.attempt):
+        if found is None:
+            self.lost = (
+                f"{self.place.path(FILE)} is gone: another job has taken the run over and ended, or the folder was "
+                "removed; this job stops, and the same command goes on from what is there"
+            )
+        elif (found.get("job"), found.get("attempt")) != (self.job.name, self.job.attempt):
             self.lost = f"{self.place.path('').rstrip('/')} has been taken over by {spoken(found)}: this job stops"
-            raise RunInUse(self.lost)
+        self.raise_if_lost()
 
     def release(self) -> None:
         """Give the run back, if it is still held."""
@@ -125,6 +135,43 @@ class Lease:
         me = {"job": self.job.name, "attempt": self.job.attempt, "renewals": self.renewals}
         where = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
         self.place.write(FILE, lambda file: file.write(json.dumps({**me, **where}, indent=1).encode()))
+
+
+class Leases:
+    """The lease of a run directory, in `RUN/checkpoints`, and that of its checkpoints where they are elsewhere."""
+
+    def __init__(self, run: Path, checkpoints: Path | str, job: Job, say: Callable[[str], None]) -> None:
+        self.inside = run / "checkpoints"
+        self.each = [Lease(folder, job, say) for folder in dict.fromkeys((str(self.inside), str(checkpoints)))]
+        self.made = not self.inside.exists()
+
+    def take(self) -> None:
+        """Take all or none. Raises RunInUse if another job that is alive holds one."""
+        for number, lease in enumerate(self.each):
+            try:
+                lease.take()
+            except BaseException:
+                for taken in self.each[:number]:
+                    taken.release()
+                raise
+
+    def raise_if_lost(self) -> None:
+        """Raises RunInUse if one is known to have gone to another, without asking the store."""
+        for lease in self.each:
+            lease.raise_if_lost()
+
+    def check(self) -> None:
+        """Raises RunInUse if one has gone to another."""
+        for lease in self.each:
+            lease.check()
+
+    def release(self) -> None:
+        """Give back those that are still held."""
+        for lease in self.each:
+            lease.release()
+        if self.made:
+            with suppress(OSError):  # it holds checkpoints, or is another's by now
+                self.inside.rmdir()
 
 
 def alive(folder: Path | str) -> bool:

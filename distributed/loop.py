@@ -7,6 +7,7 @@ often something is logged or probed changes it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ import torch
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
-from distributed.lease import Lease
+from distributed.lease import Leases
 from distributed.meter import Clock, Meter, TrainingStopped
 from distributed.progress import Progress
+from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking, latest, recording, spent
 from distributed.watch import Left
@@ -54,6 +56,7 @@ class Job:
 
     # What does not.
     run: Path  # an absolute path that every worker sees
+    record: Record | None = None  # whose the run directory and the checkpoints are; None: not written down
     title: str = "train"
     tracking: Tracking | None = None  # None: the journal alone
     probe: Callable[[], dict[str, float]] | None = None  # called on the first rank; the clock does not count it
@@ -84,7 +87,9 @@ def train(job: Job, strategy: Strategy) -> Summary:
 
     Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays), Left
     when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it, and ValueError
-    when the groups cannot be shared by the workers or the checkpoint does not fit the method.
+    when the groups cannot be shared by the workers, or when the run directory or a checkpoint is another run's.
+    Nothing is written before the lease is held and the checkpoints are known to be this run's, and nothing that was
+    written is taken back.
     """
     with ExitStack() as closing:
         # ---------------------------------------------------------------- this rank's share of every step
@@ -95,13 +100,17 @@ def train(job: Job, strategy: Strategy) -> Summary:
 
         # ---------------------------------------------------------------- resume
         folder = job.checkpoints or job.run / "checkpoints"
-        lease = Lease(folder, watch.job, strategy.screen.message)
-        store = Checkpoints(folder, keep=job.keep, warn=strategy.screen.message, held=lease.check)
+        lease = Leases(job.run, folder, watch.job, strategy.screen.message)
+        result = None if job.record is None else job.record.result
+        store = Checkpoints(folder, keep=job.keep, warn=strategy.screen.message, held=lease.check, result=result)
         strategy.agree(lease.take)
         if strategy.first:
             closing.callback(lease.release)
+        strategy.agree(store.check)
         done = strategy.agree(store.newest) or 0
         seconds = restore(job, store, done, strategy.device) if done else 0.0
+        if job.record is not None:
+            strategy.agree(functools.partial(job.record.write, job.run))
         clock = Clock(strategy.world, max(seconds, strategy.agree(lambda: spent(job.run))))
         if done:
             strategy.screen.message(f"Resuming {job.run} after {done} of {job.steps} steps.")

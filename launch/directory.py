@@ -1,74 +1,57 @@
-"""The run directory: whose it is, where it comes from, and that a start that fails leaves nothing behind."""
+"""The run directory: whose it is, where it comes from, and that a start that fails leaves no empty folders behind."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from distributed.record import Record
 from launch.cli import UserError
+from shards.remote import is_address
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def claimed(run: Path, result: dict[str, Any], info: dict[str, Any]) -> Iterator[None]:
-    """Hold `run` as the directory of `result`.
+def prepared(run: Path, record: Record, checkpoints: str | None) -> Iterator[None]:
+    """`run` as a folder in which `record` may be written, by whoever holds its lease.
 
-    Where a mistake of the user's shows inside before the first checkpoint, a new directory is removed again: it would
-    only be in the way of the next attempt.
+    Nothing is written here. Folders that this start has made and that are still empty at its end are removed: files
+    never are, so there is nothing to lose where a start fails, whoever else works there by then. UserError where the
+    directory is another run's or cannot be written to.
     """
-    new = claim(run, result, info)
     try:
+        record.check(run)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    used = [run / "checkpoints", *([] if checkpoints is None or is_address(checkpoints) else [Path(checkpoints)])]
+    absent = {folder for each in used for folder in (each, *each.parents) if not folder.exists()}
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not os.access(run, os.W_OK | os.X_OK):
+            raise UserError(f"{run} cannot be written to; choose another --run, or change its permissions")
         yield
-    except ValueError:
-        if new and not any((run / "checkpoints").glob("*")):
-            shutil.rmtree(run)
-        raise
+    finally:
+        for folder in sorted(absent, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
 
 
-def claim(run: Path, result: dict[str, Any], info: dict[str, Any]) -> bool:
-    """Make `run` the directory of this result, or find that it already is.
-
-    `result` is all that shapes the result; `info` is written beside it. Returns whether the directory is new. Raises
-    UserError where it belongs to another result or holds something else.
-    """
-    file = run / "run.json"
-    text = json.loads(json.dumps(result, default=str))
-    if file.exists():
-        try:
-            there = json.loads(file.read_text())["result"]
-        except (json.JSONDecodeError, KeyError) as error:
-            raise UserError(f"{file} is damaged ({error}); choose another --run") from None
-        if there != text:
-            what = ", ".join(sorted(_differences(there, text)))
-            raise UserError(
-                f"{run} holds a run with other settings ({what}); repeat its command or choose another --run"
-            )
-        return False
-    if run.exists() and any(run.iterdir()):
-        raise UserError(f"{run} is not empty and holds no run; choose another --run")
-    run.mkdir(parents=True, exist_ok=True)
-    aside = run / "run.json.partial"
-    aside.write_text(json.dumps({"result": text, "info": info}, indent=2, default=str) + "\n")
-    os.replace(aside, file)
-    return True
-
-
-def _differences(a: Any, b: Any, path: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = set(a) | set(b)
-        return set().union(*(_differences(a.get(k), b.get(k), f"{path}.{k}".lstrip(".")) for k in keys))
-    return set() if a == b else {path}
+def claim(run: Path, record: Record) -> None:
+    """Make `run` the directory of this record, or find that it already is. UserError where it is another's."""
+    try:
+        record.check(run)
+        record.write(run)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def provenance() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from bonestrap.methods.distill import Distill, DistillConfig
 from bonestrap.methods.supervised import Classifier
 from bonestrap.model import Model, build_encoder
 from distributed.loop import Job, Summary, train
+from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
@@ -56,7 +57,7 @@ class Options(stage.Options):
         stage.check_group(self.batch, self.group)
 
 
-def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
+def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
     teacher = stage.load_model(options.teacher)
     protocol = options.protocol or stage.protocol_of(teacher)
@@ -90,6 +91,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
             steps=steps,
             precision=stage.decided(options),
             run=options.run,
+            record=record,
             title="distil",
             tracking=stage.counted(tracking, student),
             checkpoint_every=options.checkpoint_every,

@@ -26,6 +26,7 @@ from bonestrap.augment import CONSERVATIVE, Pipeline
 from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
 from bonestrap.model import Model, build_encoder
 from distributed.loop import Job, Summary, train
+from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
@@ -69,7 +70,7 @@ class Options(stage.Options):
             raise ValueError("encoder.width needs --scratch: a pretrained encoder has its width")
 
 
-def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
+def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
     source = stage.load_model(options.model)
     protocol = options.protocol or stage.protocol_of(source)
@@ -117,6 +118,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
             steps=options.steps,
             precision=stage.decided(options),
             run=options.run,
+            record=record,
             title="train from scratch" if options.scratch else "fine-tune",
             tracking=stage.counted(tracking, classifier),
             checkpoint_every=options.checkpoint_every,

@@ -33,6 +33,7 @@ from bonestrap.methods.byol import BYOL
 from bonestrap.model import Description, Model
 from bonestrap.protocols.floor import calibrate
 from distributed.loop import Job, Summary, train
+from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
@@ -59,7 +60,7 @@ class Options(stage.Options):
         return dataclasses.replace(super().absolute(), init_from=self.init_from and self.init_from.resolve())
 
 
-def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
+def worker(recipe: Recipe, options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
     split = splits.protocol(options.manifest.name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
@@ -103,6 +104,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
             steps=steps,
             precision=stage.decided(options),
             run=options.run,
+            record=record,
             title="pretrain",
             tracking=stage.counted(tracking, encoder),
             probe=stage.probe(encoder, plain, options, split, strategy),

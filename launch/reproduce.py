@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from distributed.record import Record
 from launch import cost, distill, evaluate, finetune, pretrain, tabulate
 from launch.cli import UserError, option, parse, parse_choice, required, start_choice
 from launch.commands import Commands, say, typed
@@ -86,7 +87,7 @@ def main(name: str, options: Options, table: Table) -> None:
     if options.dry_run:
         describe(name, plan, setup, costs)
         return
-    claim(setup.runs, settings(setup, reading.manifest), provenance())
+    claim(setup.runs, Record.of(settings(setup, reading.manifest), provenance()))
     print(costs)
     run_all(plan, setup, options.jobs)
     about = {

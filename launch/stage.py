@@ -26,12 +26,13 @@ from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
 from distributed.loop import Summary, TrainingStopped
 from distributed.probes import Probe, Sample
+from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
 from launch import card, dossier
 from launch.cli import UserError, option, required
-from launch.directory import claimed, provenance
+from launch.directory import prepared, provenance
 from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
@@ -188,7 +189,7 @@ def parent(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def execute(
-    worker: Callable[[Chosen, Tracking | None, Strategy], Summary],
+    worker: Callable[[Chosen, Record, Tracking | None, Strategy], Summary],
     options: Chosen,
     *,
     kind: str,
@@ -199,7 +200,7 @@ def execute(
     parents: Sequence[Path] = (),
     labels: float | None = None,
 ) -> Summary:
-    """Claim the run directory, run the workers, and tell the user what was made.
+    """Prepare the run directory, run the workers, and tell the user what was made.
 
     `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
     step; `parents` are the models that the run starts from.
@@ -245,8 +246,9 @@ def execute(
             **({"uri": options.tracking_uri} if options.tracking_uri else {}),
         )
     try:
-        with claimed(options.run, about, made):
-            summary = cluster.run(functools.partial(by_name(worker), options, tracking), crew)
+        record = Record.of(about, made)
+        with prepared(options.run, record, options.checkpoints):
+            summary = cluster.run(functools.partial(by_name(worker), options, record, tracking), crew)
     except Left as left:
         print(left, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
@@ -296,10 +298,17 @@ def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def finish(strategy: Strategy, options: Options, model: Model) -> None:
-    """Write the run's model and its card, on the first rank."""
-    if strategy.first:
-        models.save(options.run / "model", model)
+    """Write the run's model and its card, on the first rank. UserError where the card fails; the model stays."""
+    if not strategy.first:
+        return
+    models.save(options.run / "model", model)
+    try:
         card.ship(dossier.read(options.run), Grounds.of(options, protocol_of(model)))
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{options.run / 'model'} is trained and written, but its card is not: {error}; "
+            "once that is mended, the same command writes the card"
+        ) from error
 
 
 def check_group(batch: int, group: int | None) -> None:

@@ -1,0 +1,106 @@
+"""The run record: all that shapes a run's result, in `RUN/run.json` and in the manifest of every checkpoint.
+
+It tells whose a run directory or a checkpoint is. Where and how a run is done (workers, folders, intervals) is no part
+of it: the same run may go on elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed.lease import FILE as LEASE
+
+FILE = "run.json"
+NAMED = 6  # settings that a message lists
+OF_NOBODY = (FILE, LEASE, "lost+found")  # what a start that was killed leaves, and what a new file system holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a run is. Values are those that JSON gives back, so that what was read compares equal."""
+
+    result: Mapping[str, Any]  # all that shapes the result
+    info: Mapping[str, Any]  # of the command that began it: the command itself, commit, versions, hardware
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any], info: Mapping[str, Any]) -> Record:
+        """With paths and tuples as JSON has them."""
+        return cls(result=_plain(result), info=_plain(info))
+
+    def check(self, run: Path) -> None:
+        """Change nothing. Raises ValueError where `run` is another's: other settings, or files without a record."""
+        if (run / FILE).exists():
+            self.compare(run)
+        elif found := next(_files(run), None):
+            raise ValueError(
+                f"{run} is not empty and holds no run: {found} is there and {FILE} is not; "
+                "move the files away, or choose another --run"
+            )
+
+    def compare(self, run: Path) -> None:
+        """Raises ValueError unless `RUN/run.json` has these settings."""
+        file = run / FILE
+        try:
+            there = json.loads(file.read_text())["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is damaged ({error}); put a copy of it back, or choose another --run") from None
+        if there != self.result:
+            raise ValueError(
+                f"{run} holds a run with other settings ({differences(there, self.result)}); "
+                "repeat its command or choose another --run"
+            )
+
+    def write(self, run: Path) -> None:
+        """Make `run` this run's unless it already is, in one step: of two that write at once one finds the other's.
+
+        Raises ValueError where other settings are there.
+        """
+        run.mkdir(parents=True, exist_ok=True)
+        if (run / FILE).exists():
+            self.compare(run)
+            return
+        aside = run / f".{FILE}.{uuid.uuid4().hex}"
+        try:
+            with aside.open("w") as file:
+                file.write(json.dumps({"result": self.result, "info": self.info}, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(aside, run / FILE)  # fails where the name is taken, which a rename does not
+            except FileExistsError:
+                self.compare(run)
+            except OSError:  # a file system without hard links
+                os.replace(aside, run / FILE)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def differences(there: Any, here: Any) -> str:
+    """The dotted names of the settings that differ, for a message."""
+    names = sorted(_differences(there, here))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _differences(a: Any, b: Any, path: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = set(a) | set(b)
+        return set().union(*(_differences(a.get(k), b.get(k), f"{path}.{k}".lstrip(".")) for k in keys))
+    return set() if a == b else {path or "all of it"}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(values, default=str))
+
+
+def _files(run: Path) -> Iterator[Path]:
+    """The files of a folder and its folders that are somebody's."""
+    for folder, folders, files in os.walk(run):
+        folders[:] = [name for name in folders if name not in OF_NOBODY]
+        yield from (Path(folder, name) for name in files if not name.lstrip(".").startswith(OF_NOBODY))
