@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -198,6 +199,30 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = state(7)
     checkpoints.save(saved)
     torch.testing.assert_close(checkpoints.load(7, torch.device("cpu"))._asdict(), saved._asdict(), rtol=0, atol=0)
+
+
+def test_a_checkpoint_says_whose_it_is(tmp_path: Path) -> None:
+    mine = {"seed": 1, "schedule": {"epochs": 3.0, "batch": 8}, "recipe": "demo"}
+    Checkpoints(tmp_path, keep=2, warn=print, result=mine).save(state(10))
+    Checkpoints(tmp_path, keep=2, warn=print, result=json.loads(json.dumps(mine))).check()
+    other = {"seed": 2, "schedule": {"epochs": 4.0, "batch": 8}, "labels": 0.5}
+    theirs = Checkpoints(tmp_path, keep=2, warn=print, result=other)
+    with pytest.raises(
+        ValueError, match=r"step-00000010 is .* \(labels, recipe, schedule.epochs, seed\); choose another"
+    ):
+        theirs.check()
+    flip(tmp_path / "step-00000010")  # it cannot be loaded, but it is still not theirs to replace
+    with pytest.raises(ValueError, match="other settings"):
+        theirs.check()
+
+
+def test_checkpoints_from_before_they_said_so_still_load(tmp_path: Path) -> None:
+    store(tmp_path, []).save(state(10))
+    assert set(json.loads((tmp_path / "step-00000010/manifest.json").read_text())) == {"step", "score", "files"}
+    found = Checkpoints(tmp_path, keep=2, warn=print, result={"seed": 1})
+    found.check()
+    assert found.newest() == 10
+    torch.testing.assert_close(found.load(10, torch.device("cpu"))._asdict(), state(10)._asdict(), rtol=0, atol=0)
 
 
 def test_an_empty_store_has_none(tmp_path: Path) -> None:
