@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from distributed.lease import RunInUse
 from distributed.place import Hashed, aside, digest, place
 from distributed.record import differences
 
@@ -67,6 +68,7 @@ class Checkpoints:
         result: Mapping[str, Any] | None = None,
     ) -> None:
         self.place, self.keep, self.warn, self.held, self.result = place(folder), keep, warn, held, result
+        self.known: set[int] | None = None  # the steps that were there or were written here, once `newest` has looked
 
     def path(self, step: int) -> str:
         """What to call a checkpoint in a message."""
@@ -81,9 +83,12 @@ class Checkpoints:
         """Write a checkpoint, then remove those that are no longer kept. `score` is the probe's, higher is better.
 
         Newer ones than this belong to a course that the run has left (they were damaged) and are removed too. Raises
-        OSError if the disk is full; the checkpoints already there stay.
+        OSError if the disk is full; the checkpoints already there stay. RunInUse where another job has written one
+        since `newest` was called: it took the run over while this process stood still, and may have ended.
         """
         self.held()
+        if self.known is not None and (others := set(self.steps()) - self.known):
+            raise RunInUse(f"{self.path(max(others))} is another job's, which has taken the run over: this job stops")
         with aside(self.place, name(state.step)) as folder:
             hashes: dict[str, str] = {}
 
@@ -99,6 +104,8 @@ class Checkpoints:
             self.held()
         mark = digest(self.place, f"{name(state.step)}/{MANIFEST}")
         self.place.write(f"{name(state.step)}/{MARK}", lambda file: file.write(mark.encode()))
+        if self.known is not None:
+            self.known.add(state.step)
         self.tidy(state.step)
 
     def tidy(self, newest: int) -> None:
@@ -143,7 +150,9 @@ class Checkpoints:
 
     def newest(self) -> int | None:
         """The step of the newest whole checkpoint, or None."""
-        for step in reversed(self.steps()):
+        found = self.steps()
+        self.known = set(found)
+        for step in reversed(found):
             fault = self.fault(step)
             if fault is None:
                 return step

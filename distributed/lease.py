@@ -10,6 +10,7 @@ lease in another's name, or gone, and stops before it commits anything.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import threading
@@ -46,6 +47,8 @@ class Lease:
         self.job, self.say = job, say
         self.renewals = 0
         self.lost = ""  # whose it is now
+        self.replaced: tuple[Any, Any] | None = None  # the job and attempt from which this one has taken over
+        self.renewed = math.inf  # when the newest finished renewal began, on this process's clock
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.keep, name="lease", daemon=True)
 
@@ -65,6 +68,8 @@ class Lease:
                         f"{self.place.path('').rstrip('/')} is in use by {spoken(now)}: "
                         "wait until that job has ended, or choose another --run"
                     )
+        if found is not None:
+            self.replaced = found.get("job"), found.get("attempt")
         self.write()
         time.sleep(SETTLE_SECONDS)
         self.check()
@@ -95,16 +100,22 @@ class Lease:
         """Raises RunInUse if the lease has gone to another.
 
         A lease that is gone counts as lost: a job that was stopped for long may have been replaced by one that has
-        ended since, and must not go on from where it stands.
+        ended since, and must not go on from where it stands. A job that was stopped in the middle of a renewal finishes
+        it when it comes back: the one that has replaced it writes its own name again, and the other waits for that.
         """
         self.raise_if_lost()
+        if time.monotonic() - self.renewed > LASTS_SECONDS:
+            time.sleep(2 * RENEW_SECONDS)
         found = self.read()
+        if found is not None and (found.get("job"), found.get("attempt")) == self.replaced != self.me:
+            self.write()
+            return
         if found is None:
             self.lost = (
                 f"{self.place.path(FILE)} is gone: another job has taken the run over and ended, or the folder was "
                 "removed; this job stops, and the same command goes on from what is there"
             )
-        elif (found.get("job"), found.get("attempt")) != (self.job.name, self.job.attempt):
+        elif (found.get("job"), found.get("attempt")) != self.me:
             self.lost = f"{self.place.path('').rstrip('/')} has been taken over by {spoken(found)}: this job stops"
         self.raise_if_lost()
 
@@ -130,11 +141,17 @@ class Lease:
             return {}
         return said if isinstance(said, dict) else {}
 
+    @property
+    def me(self) -> tuple[str, int]:
+        return self.job.name, self.job.attempt
+
     def write(self) -> None:
+        began = time.monotonic()
         self.renewals += 1
         me = {"job": self.job.name, "attempt": self.job.attempt, "renewals": self.renewals}
         where = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
         self.place.write(FILE, lambda file: file.write(json.dumps({**me, **where}, indent=1).encode()))
+        self.renewed = began
 
 
 class Leases:

@@ -150,3 +150,50 @@ def test_the_loop_holds_the_lease_and_gives_it_back(tmp_path: Path) -> None:
     train(toy_job(tmp_path, steps=5, probe=second, probe_every=5), Single())
     assert [type(error) for error in refused] == [RunInUse, RunInUse]  # at step 0 and 5
     assert not (tmp_path / "checkpoints/lease.json").exists()
+
+
+def test_a_job_that_is_stopped_in_the_middle_of_a_renewal_does_not_take_the_run_back(
+    tmp_path: Path, hold: Callable[..., Lease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LASTS_SECONDS", 0.5)
+    gate, writing = threading.Event(), threading.Event()
+    first = hold("first")
+    write = first.place.write
+
+    def stands_still(name: str, put: Callable[[Any], object]) -> None:
+        def late(file: Any) -> None:
+            put(file)
+            writing.set()
+            gate.wait()
+
+        write(name, late)
+
+    monkeypatch.setattr(first.place, "write", stands_still)
+    writing.wait()
+    second = hold("second")
+    gate.set()  # the first puts its name into the lease
+    with pytest.raises(RunInUse, match="has been taken over"):
+        first.check()
+    first.release()
+    second.check()
+    assert (second.read() or {})["job"] == "second"
+
+
+def test_a_lease_that_is_gone_is_lost(tmp_path: Path, hold: Callable[..., Lease]) -> None:
+    first = hold("first")
+    first.over.set()  # it stands still
+    first.thread.join()
+    hold("first", 1).release()
+    with pytest.raises(RunInUse, match="is gone: another job has taken the run over and ended"):
+        first.check()
+
+
+def test_a_job_that_comes_back_to_a_run_that_another_has_finished_commits_and_removes_nothing(tmp_path: Path) -> None:
+    """As it would after a stop in the middle of a renewal: the lease that it then finds is its own."""
+    first, second = (Checkpoints(tmp_path, keep=1, warn=print) for _ in range(2))
+    first.save(state(10))
+    assert first.newest() == second.newest() == 10
+    second.save(state(30))
+    with pytest.raises(RunInUse, match=r"step-00000030 is another job's"):
+        first.save(state(20))
+    assert first.steps() == [30]

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -75,11 +76,13 @@ def signalled(number: signal.Signals, at: int, given: list[str], stderr: Path) -
 
 
 def take_away(lease: Path) -> None:
-    """Rewrite a lease as another machine's job would that has taken it over."""
-    told = json.loads(lease.read_text())
-    aside = lease.with_suffix(".stolen")
-    aside.write_text(json.dumps({**told, "job": "another", "machine": "elsewhere", "host": "elsewhere", "pid": 1}))
-    aside.replace(lease)
+    """Rewrite a lease as another machine's job would that has taken it over, until nobody renews it any more."""
+    told = {**json.loads(lease.read_text()), "job": "another", "machine": "elsewhere", "host": "elsewhere", "pid": 1}
+    while json.loads(lease.read_text()) != told:
+        aside = lease.with_suffix(".stolen")
+        aside.write_text(json.dumps(told))
+        aside.replace(lease)
+        time.sleep(0.5)  # a renewal that had begun has been written, and the next one has found this
 
 
 def damage(shards: Path) -> dict[Path, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -202,11 +203,16 @@ def test_a_job_that_was_stopped_comes_back_to_another(
             stopped.join()
             said = (tmp_path / "stderr").read_text()
             assert stopped.exitcode == 2, said
-            what = "is gone: another job has taken the run over" if finished else "has been taken over by process"
-            assert what in said.splitlines()[-1]
+            assert re.search(
+                "taken over by process|taken the run over and ended|another job's, which has taken the run over",
+                said.splitlines()[-1],
+            )
             after = content(run, place[0])
-            leases = [name for name in before if name.endswith("lease.json")]  # renewed meanwhile
-            assert {**after, **{name: before[name] for name in leases}} == before
+            if finished:
+                assert after == before
+            # What lives renews its lease, and writes the checkpoint before this step on a thread.
+            lasting = {name: hash for name, hash in before.items() if not re.search("lease|writing", name)}
+            assert lasting.items() <= after.items()
 
         if finished:
             train(given)
