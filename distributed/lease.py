@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,15 +100,13 @@ class Lease:
             raise RunInUse(self.lost)
 
     def release(self) -> None:
-        """Give the run back, if it is still held."""
+        """Give the run back, if it is still held. Where the store is away, the lease ends by itself."""
         self.over.set()
         if self.thread.is_alive():
             self.thread.join()
-        try:
+        with suppress(RunInUse, OSError):
             self.check()
-        except RunInUse:
-            return
-        self.place.remove(FILE)
+            self.place.remove(FILE)
 
     def read(self) -> dict[str, Any] | None:
         """What the lease says, or None where there is none. A torn one says nothing of anyone."""

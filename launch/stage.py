@@ -24,6 +24,7 @@ from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
+from distributed.journal import JOURNAL, JournalGone
 from distributed.loop import Summary, TrainingStopped
 from distributed.probes import Probe, Sample
 from distributed.strategy import Strategy
@@ -35,7 +36,7 @@ from launch.directory import claimed, provenance
 from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
-from shards.errors import DataError
+from shards.errors import DataError, of_storage, sentence
 from shards.folder import absolute, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
@@ -246,7 +247,7 @@ def execute(
         )
     try:
         with claimed(options.run, about, made):
-            summary = cluster.run(functools.partial(by_name(worker), options, tracking), crew)
+            summary = started(functools.partial(by_name(worker), options, tracking), crew, options.run)
     except Left as left:
         print(left, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
@@ -254,11 +255,30 @@ def execute(
         if isinstance(error, DataError):
             raise
         raise UserError(str(error)) from error
+    except OSError as error:
+        if isinstance(error, JournalGone) or not of_storage(error):
+            raise
+        raise UserError(f"{sentence(error)}; the same command then goes on from the newest checkpoint") from error
     said = f"{options.run / 'model'}: {kind} model, {summary.steps} steps, {summary.device_hours:.3f} device-hours"
     if summary.clips_per_second:
         said += f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
     print(said)
+    if summary.unsaved:
+        raise UserError(
+            f"the model is written, but {summary.unsaved}; free space there or bring the store back, and the same "
+            "command does the steps since the newest checkpoint again"
+        )
     return summary
+
+
+def started(worker: Callable[[Strategy], Summary], crew: cluster.Crew, run: Path) -> Summary:
+    """Run the workers. A disk or store that fails before there is a journal is a mistake in the command."""
+    try:
+        return cluster.run(worker, crew)
+    except OSError as error:
+        if not of_storage(error) or (run / JOURNAL).exists() or isinstance(error, JournalGone):
+            raise
+        raise UserError(sentence(error)) from error
 
 
 def by_name(worker: Callable[..., Result]) -> Callable[..., Result]:
