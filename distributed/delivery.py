@@ -191,8 +191,8 @@ class Postman(threading.Thread):
                         f"{where} refuses the run ({reason}); the run goes on, and {self.later()} once that is mended."
                     )
                     return
-                ours = isinstance(error, OSError) and error.filename  # the journal cannot be read: its writer says so
-                if not self.away and not ours:
+                journal = str(self.delivery.run / JOURNAL)  # where that cannot be read, whoever writes it says so
+                if not self.away and getattr(error, "filename", None) != journal:
                     self.say(f"{where} does not answer; the run goes on.")
                 self.away = reason
                 pause, retry = retry, min(2 * retry, RETRY_SECONDS[1])
