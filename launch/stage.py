@@ -251,6 +251,9 @@ def execute(
     except Left as left:
         print(left, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        print(f"{options.run} was interrupted: the same command goes on from the newest checkpoint.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except (ValueError, TrainingStopped, WorkerHung, WorkersLost) as error:
         if isinstance(error, DataError):
             raise
