@@ -128,7 +128,7 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
     tell, `say` hears of it and MLflow is told nothing.
     """
     if not about(run):
-        raise ValueError(f"{run} holds no run that MLflow was told of; name a run directory that has a {ABOUT}")
+        raise ValueError(f"{run / ABOUT} is missing, so the run was never tracked; name a run that was")
     delivery = Delivery(run)
     delivery.send()
     if not any("status" in line for line in read(run)):
