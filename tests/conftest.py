@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import Store
+
 # Before torch is imported, here and in every process that a test starts: two cores run several processes at once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local ray.init would otherwise leave a token file behind
@@ -37,3 +39,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting a small file system takes root: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An object store with one bucket, and the keys to it in the environment."""
+    for module in ("flask", "moto.server", "pyarrow"):
+        pytest.importorskip(module)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    made = Store()
+    yield made
+    made.stop()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +22,8 @@ from distributed.strategy import Single
 from distributed.tracking import Journal, read
 from tests.distributed.test_checkpoint import state, store
 from tests.distributed.toy import Listener, ToyLoader, everything, toy_job
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Event = Callable[[], object]
 
@@ -56,6 +62,13 @@ def losses(run: Path) -> list[float]:
 
 def same(a: object, b: object) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def waits_for(what: Event) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -168,3 +181,34 @@ def test_a_journal_that_another_job_has_begun_anew_is_left_alone(tmp_path: Path)
     lines = list(read(tmp_path))
     assert (lines[-1]["step"], lines[-1]["loss"]) == (6, 0.5)
     assert not any("status" in line for line in lines)
+
+
+def test_a_directory_that_is_made_read_only_for_a_while_costs_nothing(
+    tmp_path: Path, whole: tuple[Path, dict[str, object]]
+) -> None:
+    powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    if powerless and shutil.which("setpriv") is None:
+        pytest.skip("root writes everywhere, and there is no setpriv to give that up")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "pace").write_text("0.3")
+    run, output = folder / "run", tmp_path / "output.txt"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [*powerless, sys.executable, "-m", "tests.distributed.driver", str(folder), "--workers", "0"],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        waits_for(lambda: len(losses(run)) >= 6)
+        for path in (run / "checkpoints", run):
+            path.chmod(0o555)
+        waits_for(lambda: "step-00000010 could not be written (Permission denied)" in output.read_text())
+        for path in (run, run / "checkpoints"):
+            path.chmod(0o755)
+        assert process.wait() == 0, output.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "checkpoints are kept again" in output.read_text()
+    same(torch.load(folder / "final.pt", weights_only=True), whole[1]["method"])
+    assert losses(run) == losses(whole[0])

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import torch
 
 import bonestrap
 from distributed.tracking import read
+from tests.stores import Store
 
 pytestmark = pytest.mark.timeout(600)  # commands that start, and a store that is asked again and again
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
 LITTLE = ["--encoder.width", "0.125", "--clip.frames", "16", "--method.hidden", "16", "--method.projection", "8",
           "--schedule.batch", "8", "--schedule.group", "4", "--schedule.warmup", "0", "--probe-every", "1000",
           "--device", "cpu", "--threads", "1", "--no-track", "--log-every", "1"]  # fmt: skip
@@ -33,7 +33,7 @@ def command(shards: Path, run: Path, *more: str) -> list[str]:
 
 def begun(words: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        words, cwd=ROOT, env=os.environ | KEYS | {"RAY_AUTH_MODE": "disabled"}, text=True,
+        words, cwd=ROOT, env=os.environ | {"RAY_AUTH_MODE": "disabled"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -55,42 +55,6 @@ def waits_for(what: Callable[[], Any], seconds: float = 500) -> None:
 
 def steps(run: Path) -> int:
     return max((line["step"] for line in read(run) if "loss" in line), default=0)
-
-
-class Store:
-    """An S3 server that can go away and come back with what it held."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        from moto.server import ThreadedMotoServer
-
-        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self.server.start()
-        _, self.port = self.server.get_host_and_port()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def address(self, bucket: str) -> str:
-        return f"s3://{bucket}/run?endpoint_override=127.0.0.1:{self.port}&scheme=http&region=us-east-1"
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    pytest.importorskip("flask")
-    pytest.importorskip("moto.server")
-    fs = pytest.importorskip("pyarrow.fs")
-    made = Store()
-    system, _ = fs.FileSystem.from_uri(
-        f"s3://someone:secret@bucket/?endpoint_override=127.0.0.1:{made.port}&scheme=http&region=us-east-1"
-        "&allow_bucket_creation=true"
-    )
-    system.create_dir("bucket")
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("what", ["away", "without a bucket"])
