@@ -145,14 +145,13 @@ def canonical_bodies(joints: Tensor, layout: Layout) -> list[Tensor]:
 
 
 def save(directory: Path, model: Model) -> None:
-    """Write the model into `directory`, whole or not at all. An existing model there is replaced."""
-    from safetensors.torch import save_file
+    """Write the model into `directory`, whole or not at all. An existing model there is replaced. Raises OSError."""
+    from safetensors.torch import save as packed
 
     aside = directory.with_name(directory.name + ".partial")
     aside.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, aside / "model.safetensors"
-    )
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    (aside / "model.safetensors").write_bytes(packed(tensors))  # written here: a full disk is an OSError
     fields = {"format": FORMAT, **dataclasses.asdict(model.description), "layout": model.layout.to_json()}
     text = json.dumps(fields, indent=2, sort_keys=True)
     (aside / "model.json").write_text(text + "\n")

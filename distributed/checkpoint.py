@@ -22,6 +22,7 @@ from torch import Tensor
 from distributed.lease import RunInUse
 from distributed.place import Hashed, aside, digest, place
 from distributed.record import differences
+from shards.errors import reason
 
 STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 
@@ -83,8 +84,9 @@ class Checkpoints:
         """Write a checkpoint, then remove those that are no longer kept. `score` is the probe's, higher is better.
 
         Newer ones than this belong to a course that the run has left (they were damaged) and are removed too. Raises
-        OSError if the disk is full; the checkpoints already there stay. RunInUse where another job has written one
-        since `newest` was called: it took the run over while this process stood still, and may have ended.
+        OSError if the disk is full; the checkpoints already there stay, and those that cannot be removed are told of.
+        RunInUse where another job has written one since `newest` was called: it took the run over while this process
+        stood still, and may have ended.
         """
         self.held()
         if self.known is not None and (others := set(self.steps()) - self.known):
@@ -94,7 +96,12 @@ class Checkpoints:
 
             def put(file: Any) -> None:
                 hashed = Hashed(file)
-                torch.save(state._asdict(), hashed)  # type: ignore[arg-type]  # it writes, and that is all
+                try:
+                    torch.save(state._asdict(), hashed)  # type: ignore[arg-type]  # it writes, and that is all
+                except RuntimeError:
+                    if hashed.error is not None:
+                        raise hashed.error from None
+                    raise
                 hashes[STATE] = hashed.total.hexdigest()
 
             self.place.write(f"{folder}/{STATE}", put)
@@ -106,7 +113,10 @@ class Checkpoints:
         self.place.write(f"{name(state.step)}/{MARK}", lambda file: file.write(mark.encode()))
         if self.known is not None:
             self.known.add(state.step)
-        self.tidy(state.step)
+        try:
+            self.tidy(state.step)
+        except OSError as error:
+            self.warn(f"Older checkpoints in {self.place.path('')} could not be removed ({reason(error)}).")
 
     def tidy(self, newest: int) -> None:
         """Remove all but the newest few and the best."""
@@ -190,14 +200,15 @@ def name(step: int) -> str:
 class Writer:
     """Writes checkpoints on a thread while training goes on; one at a time, in order.
 
-    A disk that is full or a store that is away does not stop a run: the user is warned, what was committed stays, and
-    the next checkpoint is another try. Any other error is raised at the next call.
+    A disk that is full or a store that is away does not stop a run: the user is warned once, what was committed stays,
+    and the next checkpoint is another try. Any other error is raised at the next call.
     """
 
     def __init__(self, store: Checkpoints, saved: Callable[[int], object] = lambda step: None) -> None:
         self.store, self.saved = store, saved
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
+        self.unsaved = ""  # what to say of the newest state where it could not be written
 
     def put(self, state: State, score: float | None = None) -> None:
         """Take a snapshot and return; waits only for a checkpoint that is still being written."""
@@ -206,12 +217,17 @@ class Writer:
         self.thread.start()
 
     def write(self, state: State, score: float | None) -> None:
+        path = self.store.path(state.step)
         try:
             self.store.save(state, score)
+            if self.unsaved:
+                self.store.warn(f"{path} has been written: checkpoints are kept again.")
+            self.unsaved = ""
             self.saved(state.step)
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
-            self.store.warn(f"{self.store.path(state.step)} could not be written ({reason}); the one before it stays.")
+            before, self.unsaved = self.unsaved, f"{path} could not be written ({reason(error)})"
+            if not before:
+                self.store.warn(f"{self.unsaved}; earlier ones stay, and the next is another try.")
         except BaseException as error:
             self.error = error
 

@@ -255,6 +255,8 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
             if error is not None:
                 raise unpickled(error) from None
             raise bereaved(asked(board.presences.remote(), {}), failure) from failure
+        except SystemExit:  # Ray's own answer to SIGINT, with code 1 and without a word
+            raise KeyboardInterrupt from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,16 @@ class Delivery:
         self.client: Any = None
         self.id = ""
         self.sent = 0  # bytes of the journal
+        self.unsaved = False  # the run's id on the server
 
     def send(self) -> None:
         """Deliver what the journal has gained. Raises what MLflow raises; the next call goes on where this one fell."""
         if self.client is None:
             self.connect()
+        if self.unsaved:  # a full disk keeps no point from the server, and is tried again
+            with suppress(OSError):
+                save_about(self.run, self.told)
+                self.unsaved = False
         from mlflow.entities import Metric
 
         for lines, end in self.batches():
@@ -115,7 +121,7 @@ class Delivery:
             made = client.create_run(self.experiment(client, uri), start_time=born, run_name=self.told["name"])
             self.id = made.info.run_id
             self.told["runs"][uri] = self.id
-            save_about(self.run, self.told)
+            self.unsaved = True
         self.describe(client)
         self.client = client
 
@@ -185,7 +191,8 @@ class Postman(threading.Thread):
                         f"{where} refuses the run ({reason}); the run goes on, and {self.later()} once that is mended."
                     )
                     return
-                if not self.away:
+                journal = str(self.delivery.run / JOURNAL)  # where that cannot be read, whoever writes it says so
+                if not self.away and getattr(error, "filename", None) != journal:
                     self.say(f"{where} does not answer; the run goes on.")
                 self.away = reason
                 pause, retry = retry, min(2 * retry, RETRY_SECONDS[1])

@@ -6,9 +6,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from shards.errors import reason
 
 JOURNAL = "journal.jsonl"
 
@@ -18,31 +21,85 @@ class Journal:
 
     Opening it drops what a resumed run will do again: lines of more than `done` steps (all lines if `done` is 0), and
     a last line that a kill has torn.
+
+    Lines that a full disk does not take wait in memory, in order, and are tried again with the next: `say` is told once
+    of each outage. Raises JournalGone where the file has been removed or replaced: it would be written for nobody.
     """
 
-    def __init__(self, run: Path, *, done: int) -> None:
-        self.path = run / JOURNAL
+    def __init__(self, run: Path, *, done: int, say: Callable[[str], object] = lambda text: None) -> None:
+        self.path, self.say = run / JOURNAL, say
         run.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read(run) if done and line.get("step", 0) <= done and "status" not in line]
         aside = self.path.with_suffix(".writing")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        try:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        except OSError:
+            with suppress(OSError):
+                aside.unlink()
+            raise
         aside.replace(self.path)
-        self.file = self.path.open("a")
+        self.file = self.path.open("ab", buffering=0)
+        self.waiting = b""  # what the disk has not taken yet
+        self.unsaved = ""  # what to say of it
         self.step = done  # of the newest line
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
         """Append a line; it survives a kill at once and a power cut after `flush`. NaN and infinity are left out."""
         self.step = step
         finite = {key: value for key, value in values.items() if isinstance(value, str) or math.isfinite(value)}
-        self.file.write(json.dumps({"step": step, "time": time.time(), **finite}) + "\n")
-        self.file.flush()
+        self.waiting += json.dumps({"step": step, "time": time.time(), **finite}).encode() + b"\n"
+        self.check()
+        self.attempt(self.drain)
+
+    def drain(self) -> None:
+        while self.waiting:  # a disk that becomes full takes a part: the rest follows it, so no line is torn
+            self.waiting = self.waiting[self.file.write(self.waiting) :]
+
+    def check(self) -> None:
+        """Raises JournalGone unless the file that is open here is the run's journal."""
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            raise JournalGone(f"{self.path} has been removed while its run was training: this job stops.") from None
+        except OSError:  # whether it is there cannot be said now
+            return
+        if not os.path.samestat(there, os.fstat(self.file.fileno())):
+            raise JournalGone(f"{self.path} has been replaced, as by another job of the run: this job stops.")
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        """Do what a disk may refuse, and tell of the beginning and the end of its refusing."""
+        try:
+            act()
+        except OSError as error:
+            if not self.unsaved:
+                self.say(
+                    f"{self.path} cannot be written ({reason(error)}); the run goes on, and its lines wait in memory."
+                )
+            self.unsaved = f"{self.path} could not be written to its end ({reason(error)})"
+        else:
+            if self.unsaved:
+                self.say(f"{self.path} is written again: nothing is missing.")
+            self.unsaved = ""
 
     def flush(self) -> None:
+        self.attempt(self.sync)
+
+    def sync(self) -> None:
+        self.drain()
         os.fsync(self.file.fileno())
 
-    def close(self) -> None:
+    def close(self, status: str = "") -> None:
+        """Write how the run has ended, if the journal is still there."""
+        with suppress(JournalGone):
+            if status:
+                self.write(self.step, {"status": status})
         self.flush()
-        self.file.close()
+        with suppress(OSError):
+            self.file.close()
+
+
+class JournalGone(OSError):
+    """The journal has been removed or replaced while its run was training: the run ends here."""
 
 
 def read(run: Path) -> Iterator[dict[str, Any]]:

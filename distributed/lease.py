@@ -120,15 +120,13 @@ class Lease:
         self.raise_if_lost()
 
     def release(self) -> None:
-        """Give the run back, if it is still held."""
+        """Give the run back, if it is still held. Where the store is away, the lease ends by itself."""
         self.over.set()
         if self.thread.is_alive():
             self.thread.join()
-        try:
+        with suppress(RunInUse, OSError):
             self.check()
-        except RunInUse:
-            return
-        self.place.remove(FILE)
+            self.place.remove(FILE)
 
     def read(self) -> dict[str, Any] | None:
         """What the lease says, or None where there is none. A torn one says nothing of anyone."""

@@ -24,8 +24,9 @@ from distributed.meter import Clock, Meter, TrainingStopped
 from distributed.progress import Progress
 from distributed.record import Record
 from distributed.strategy import Strategy
-from distributed.tracking import Tracking, latest, recording, spent
+from distributed.tracking import CHECKPOINTS, Tracking, latest, recording, spent
 from distributed.watch import Left
+from shards.errors import reason
 
 __all__ = ["Clock", "Groups", "Job", "Summary", "TrainingStopped", "train"]
 
@@ -77,6 +78,7 @@ class Summary(NamedTuple):
     device_hours: float  # over all restarts; probes not counted
     clips_per_second: float  # of this process's life, over all ranks; 0 if there was nothing left to do
     data_wait: float  # share of the training time spent waiting for the loader
+    unsaved: str = ""  # what the disk or the store has not taken at the end: the last checkpoint, lines of the journal
 
 
 def train(job: Job, strategy: Strategy) -> Summary:
@@ -89,7 +91,9 @@ def train(job: Job, strategy: Strategy) -> Summary:
     when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it, and ValueError
     when the groups cannot be shared by the workers, or when the run directory or a checkpoint is another run's.
     Nothing is written before the lease is held and the checkpoints are known to be this run's, and nothing that was
-    written is taken back.
+    written is taken back. A disk or store that fails while training is warned of, and what it has not taken at the end
+    stands in `Summary.unsaved`; OSError is raised where it fails at the start, and JournalGone where the run directory
+    is removed.
     """
     with ExitStack() as closing:
         # ---------------------------------------------------------------- this rank's share of every step
@@ -99,7 +103,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
         closing.enter_context(watch.listening())
 
         # ---------------------------------------------------------------- resume
-        folder = job.checkpoints or job.run / "checkpoints"
+        folder = job.checkpoints or job.run / CHECKPOINTS
         lease = Leases(job.run, folder, watch.job, strategy.screen.message)
         result = None if job.record is None else job.record.result
         store = Checkpoints(folder, keep=job.keep, warn=strategy.screen.message, held=lease.check, result=result)
@@ -123,7 +127,8 @@ def train(job: Job, strategy: Strategy) -> Summary:
         # ---------------------------------------------------------------- what is written while it runs
         journal = None
         if strategy.first:
-            journal = closing.enter_context(recording(job.run, job.tracking, done, strategy.screen.message))
+            said = strategy.screen.message
+            journal = closing.enter_context(recording(job.run, job.tracking, done, said, job.checkpoints))
             if clock.earlier > seconds:  # a kill has undone work that was paid for
                 journal.write(done, {"device_hours": clock.earlier / 3600})
         writer = Writer(store, watch.saved)
@@ -132,7 +137,10 @@ def train(job: Job, strategy: Strategy) -> Summary:
         def last_good() -> str | None:
             """The newest checkpoint, once it is written; asked on the first rank."""
             writer.wait()
-            steps = store.steps()
+            try:
+                steps = store.steps()
+            except OSError as error:
+                return f"in {folder}, which cannot be read now ({reason(error)})"
             return store.path(steps[-1]) if steps else None
 
         def probe(step: int) -> dict[str, float]:
@@ -198,11 +206,13 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
             if leaving:
                 writer.wait()
-                raise Left(f"{job.run} has stopped after {done} of {job.steps} steps: the same command goes on.")
+                goes_on = f", but {writer.unsaved}: the same command goes on from the checkpoint before it."
+                goes_on = goes_on if writer.unsaved else ": the same command goes on."
+                raise Left(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
 
         # ---------------------------------------------------------------- the end
         writer.wait()
-        return Summary(
+        summary = Summary(
             run=job.run,
             steps=done,
             metrics=latest(job.run) if strategy.first else {},
@@ -210,6 +220,8 @@ def train(job: Job, strategy: Strategy) -> Summary:
             clips_per_second=meter.clips * strategy.world / clock.seconds if meter.clips else 0.0,
             data_wait=clock.waited / clock.seconds if meter.clips else 0.0,
         )
+    lost = [part.unsaved for part in (writer, journal) if part is not None and part.unsaved]
+    return summary._replace(unsaved=" and ".join(lost))
 
 
 def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> float:

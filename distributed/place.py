@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -54,6 +54,7 @@ class Local:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.made = False  # by the first file; a run directory that is removed later does not come back
 
     def path(self, name: str) -> str:
         return str(self.root / name)
@@ -69,7 +70,9 @@ class Local:
 
     def write(self, name: str, put: Callable[[BinaryIO], object]) -> None:
         target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=not self.made, exist_ok=True)
+        self.made = True
+        target.parent.mkdir(exist_ok=True)
         aside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             with aside.open("wb") as file:
@@ -78,7 +81,8 @@ class Local:
                 os.fsync(file.fileno())
             aside.replace(target)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # the disk that refused the file may refuse this as well
+                aside.unlink(missing_ok=True)
             raise
         flush(target.parent)
 
@@ -135,7 +139,8 @@ class Remote:
         try:
             put(stream)
         except BaseException:
-            stream.abort() if hasattr(stream, "abort") else stream.close()
+            with suppress(OSError):
+                stream.abort() if hasattr(stream, "abort") else stream.close()
             raise
         stream.close()
 
@@ -168,14 +173,22 @@ def digest(folder: Place, name: str) -> str:
 
 
 class Hashed:
-    """A file being written that knows the SHA-256 of what it was given, so that nothing has to be read again."""
+    """A file being written that knows the SHA-256 of what it was given, so that nothing has to be read again.
+
+    `error` is the first that the file raised: what `torch.save` makes of it, a RuntimeError, hides a full disk.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.total = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         self.total.update(data)
-        self.file.write(data)
+        try:
+            self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
         return len(data)
 
     def flush(self) -> None:
@@ -196,7 +209,8 @@ def aside(folder: Place, name: str) -> Iterator[str]:
             folder.remove(name)
             folder.rename(writing, name)
     except BaseException:
-        folder.remove(writing)
+        with suppress(OSError):
+            folder.remove(writing)
         raise
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 REDRAW_SECONDS = 0.5  # a terminal's line, and the pace at which a worker sends it
@@ -36,7 +37,10 @@ class Silence:
 
 
 class Terminal:
-    """Standard error: the line is redrawn on a terminal, and printed anew every ten seconds elsewhere."""
+    """Standard error: the line is redrawn on a terminal, and printed anew every ten seconds elsewhere.
+
+    A file on a full disk, or a pipe that nobody reads any more, loses what is shown and does not stop a run.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -47,19 +51,22 @@ class Terminal:
     def status(self, text: str, *, last: bool = False) -> None:
         now = time.monotonic()
         if self.redraws:
-            self.stream.write("\r" + text.ljust(self.drawn) + ("\n" if last else ""))
+            self.write("\r" + text.ljust(self.drawn) + ("\n" if last else ""))
             self.drawn = 0 if last else len(text)
         elif last or now - self.shown >= REPRINT_SECONDS:
-            self.stream.write(text + "\n")
+            self.write(text + "\n")
         else:
             return
         self.shown = now
-        self.stream.flush()
 
     def message(self, text: str) -> None:
-        self.stream.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + text + "\n")
+        self.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + text + "\n")
         self.drawn = 0
-        self.stream.flush()
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+            self.stream.flush()
 
 
 class Progress:

@@ -8,7 +8,9 @@ after an outage, at any time, and tells it of runs that were killed.
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +18,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from distributed.delivery import Delivery, Postman, about, database, save_about
+from distributed.delivery import ABOUT, Delivery, Postman, about, database, save_about
 from distributed.journal import Journal, add, latest, read, spent
 from distributed.lease import alive
 from distributed.watch import Left
+from shards.errors import reason
+from shards.remote import is_address, shown
 
 __all__ = [
     "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",
     "recording", "replay", "run_id", "spent",
 ]  # fmt: skip
+
+CHECKPOINTS = "checkpoints"  # in the run directory, where no other place is named
+UNKNOWN = "not kept"  # stands for an address with keys in it
 
 
 def default_uri() -> str:
@@ -54,14 +61,24 @@ class Tracking:
     uri: str = field(default_factory=default_uri)
 
 
-def describe(run: Path, tracking: Tracking) -> None:
-    """Write `tracking` beside the journal; the ids of runs that MLflow servers already gave are kept."""
+def describe(run: Path, tracking: Tracking, checkpoints: Path | str | None = None) -> None:
+    """Write `tracking` beside the journal; the ids of runs that MLflow servers already gave are kept.
+
+    `checkpoints` is where those are, and with them the lease that says whether the run lives; None where they are in
+    the run directory. An address that holds what may be a key is not kept.
+    """
     run.mkdir(parents=True, exist_ok=True)
     known = about(run)
     told = asdict(tracking)
     told["params"] = {key: str(value) for key, value in tracking.params.items()}
     told["dataset"] = tracking.dataset and tracking.dataset._asdict()
+    told["checkpoints"] = checkpoints and (str(checkpoints) if public(checkpoints) else UNKNOWN)
     save_about(run, {**told, "created": known.get("created", time.time()), "runs": known.get("runs", {})})
+
+
+def public(location: Path | str) -> bool:
+    """Whether a place can be named to anybody: a path, or an address without user, password and parameters."""
+    return not is_address(location) or shown(str(location)) == str(location).rstrip("/")
 
 
 def run_id(run: Path) -> str | None:
@@ -71,41 +88,60 @@ def run_id(run: Path) -> str | None:
 
 
 @contextmanager
-def recording(run: Path, tracking: Tracking | None, done: int, say: Callable[[str], None]) -> Iterator[Journal]:
-    """A journal of a run that has done `done` steps, replayed to MLflow while open; the last line says how it ended."""
-    journal = Journal(run, done=done)
+def recording(
+    run: Path,
+    tracking: Tracking | None,
+    done: int,
+    say: Callable[[str], None],
+    checkpoints: Path | str | None = None,
+) -> Iterator[Journal]:
+    """A journal of a run that has done `done` steps, replayed to MLflow while open; the last line says how it ended.
+
+    `checkpoints` is where the run keeps them, if not in its directory.
+    """
+    journal = Journal(run, done=done, say=say)
     postman = None
     if tracking is not None:
-        describe(run, tracking)
+        describe(run, tracking, checkpoints)
         postman = Postman(run, say)
         postman.start()
     status = "finished"
     try:
         yield journal
-    except Left:
+    except (Left, KeyboardInterrupt):
         status = "killed"
         raise
     except BaseException:
         status = "failed"
         raise
     finally:
-        journal.write(journal.step, {"status": status})
-        journal.close()
+        journal.close(status)
         if postman is not None:
             postman.finish()
 
 
-def replay(run: Path) -> str:
+def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str], object] = lambda text: None) -> str:
     """Send the whole journal of a run that is not being trained; the MLflow run's id. Raises what MLflow raises.
 
     A run whose journal does not say how it ended, and which no job holds, was killed: MLflow would show it as running
-    for ever.
+    for ever. `checkpoints` is where to look for the job's lease, where the run itself does not say. Where nobody can
+    tell, `say` hears of it and MLflow is told nothing.
     """
+    if not about(run):
+        raise ValueError(f"{run / ABOUT} is missing, so the run was never tracked; name a run that was")
     delivery = Delivery(run)
     delivery.send()
-    ended = any("status" in line for line in read(run))
-    if not ended and not alive(run / "checkpoints"):
-        delivery.end("killed", max((line["time"] for line in read(run)), default=time.time()))
+    if not any("status" in line for line in read(run)):
+        known = about(run).get("checkpoints")
+        try:
+            if not checkpoints and known == UNKNOWN:
+                raise OSError("their address holds keys or options, which are not kept: give it with --checkpoints")
+            lives = alive(checkpoints or known or run / CHECKPOINTS)
+        except OSError as error:
+            say(f"{run}: whether a job trains it cannot be told, its checkpoints cannot be read ({reason(error)})")
+        else:
+            if not lives:
+                delivery.end("killed", max((line["time"] for line in read(run)), default=time.time()))
     return delivery.id
 
 
@@ -121,8 +157,27 @@ def attach(run: Path, file: Path, *, tag: str) -> str:
     return address
 
 
-if __name__ == "__main__":
-    import sys
+def main(words: list[str]) -> int:
+    """The exit code. Every run is tried; each that fails has its sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m distributed.tracking", description="Send the journals of runs to MLflow, as often as you like."
+    )
+    parser.add_argument("run", nargs="+", type=Path, help="run directory")
+    parser.add_argument("--checkpoints", help="where the runs keep them, if at an address with keys or options")
+    given = parser.parse_args(words)
+    code = 0
+    for run in given.run:
+        try:
+            print(f"{run}: MLflow run {replay(run.resolve(), given.checkpoints, print)}")
+        except Exception as error:
+            ours = isinstance(error, (OSError, ValueError, ImportError))
+            if not ours and type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+                raise
+            said = reason(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
+            print(f"{run}: {said}", file=sys.stderr)
+            code = 2
+    return code
 
-    for name in sys.argv[1:]:
-        print(f"{name}: MLflow run {replay(Path(name).resolve())}")
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -44,7 +44,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
-from shards.errors import DataError
+from shards.errors import DataError, of_storage, sentence
 
 Options = TypeVar("Options")
 Chosen = TypeVar("Chosen")
@@ -122,24 +122,25 @@ def parse_choice(
 
 
 class Sentences:
-    """Turn what a user can mend into its sentence and exit code 2; leave every other exception its traceback."""
+    """Turn what a user can mend, and what a disk or server does, into a sentence and exit code 2.
+
+    Every other exception keeps its traceback.
+    """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, DataError):
-            if not isinstance(error, FileNotFoundError | NotADirectoryError | FileExistsError | PermissionError):
-                return
-            sentence = f"{error.filename}: {(error.strerror or '').lower()}" if error.filename else str(error)
-        elif isinstance(error, UserError | DataError):
-            sentence = str(error)
+        if isinstance(error, UserError | DataError):
+            said = str(error)
+        elif isinstance(error, OSError) and of_storage(error):
+            said = sentence(error)
         elif isinstance(error, KeyboardInterrupt):
             print("stopped", file=sys.stderr)
             raise SystemExit(130) from None
         else:
             return
-        print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {said}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -24,6 +24,7 @@ from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
+from distributed.journal import JOURNAL, JournalGone
 from distributed.loop import Summary, TrainingStopped
 from distributed.probes import Probe, Sample
 from distributed.record import Record
@@ -36,7 +37,7 @@ from launch.directory import prepared, provenance
 from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
-from shards.errors import DataError
+from shards.errors import DataError, of_storage, sentence
 from shards.folder import absolute, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
@@ -248,19 +249,42 @@ def execute(
     try:
         record = Record.of(about, made)
         with prepared(options.run, record, options.checkpoints):
-            summary = cluster.run(functools.partial(by_name(worker), options, record, tracking), crew)
+            ready = functools.partial(by_name(worker), options, record, tracking)
+            summary = started(ready, crew, options.run)
     except Left as left:
         print(left, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        print(f"{options.run} was interrupted: the same command goes on from the newest checkpoint.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except (ValueError, TrainingStopped, WorkerHung, WorkersLost) as error:
         if isinstance(error, DataError):
             raise
         raise UserError(str(error)) from error
+    except OSError as error:
+        if isinstance(error, JournalGone) or not of_storage(error):
+            raise
+        raise UserError(f"{sentence(error)}; the same command then goes on from the newest checkpoint") from error
     said = f"{options.run / 'model'}: {kind} model, {summary.steps} steps, {summary.device_hours:.3f} device-hours"
     if summary.clips_per_second:
         said += f", {summary.clips_per_second:.0f} clips/s, {summary.data_wait:.1%} waiting for data"
     print(said)
+    if summary.unsaved:
+        raise UserError(
+            f"the model is written, but {summary.unsaved}; free space there or bring the store back, and the same "
+            "command does the steps since the newest checkpoint again"
+        )
     return summary
+
+
+def started(worker: Callable[[Strategy], Summary], crew: cluster.Crew, run: Path) -> Summary:
+    """Run the workers. A disk or store that fails before there is a journal is a mistake in the command."""
+    try:
+        return cluster.run(worker, crew)
+    except OSError as error:
+        if not of_storage(error) or (run / JOURNAL).exists() or isinstance(error, JournalGone):
+            raise
+        raise UserError(sentence(error)) from error
 
 
 def by_name(worker: Callable[..., Result]) -> Callable[..., Result]:

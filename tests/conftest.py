@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.stores import Store
 
 # Before torch is imported, here and in every process that a test starts: two cores run several processes at once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,3 +25,30 @@ def recordings_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no recordings in {root}: set BONESTRAP_DATA to the folder that holds nw_ucla/ and ntu_samples/")
     return root
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB, which really becomes full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small file system takes root: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An object store with one bucket, and the keys to it in the environment."""
+    for module in ("flask", "moto.server", "pyarrow"):
+        pytest.importorskip(module)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    made = Store()
+    yield made
+    made.stop()

@@ -44,12 +44,18 @@ class Faulty(ToyLoader):
         return super().group(step, group)
 
 
-def worker(folder: Path, steps: int, every: int, fault: str, uri: str, strategy: Strategy) -> dict[str, torch.Tensor]:
+def worker(
+    folder: Path, steps: int, every: int, fault: str, uri: str, checkpoints: str | None, strategy: Strategy
+) -> dict[str, torch.Tensor]:
     tracking = Tracking(experiment="chaos", name=folder.name, uri=uri) if uri else None
     loader = Faulty(folder, strategy.rank, fault)
-    job = toy_job(folder / "run", loader=loader, steps=steps, checkpoint_every=every, tracking=tracking, title="toy")
+    job = toy_job(
+        folder / "run", loader=loader, steps=steps, checkpoint_every=every, tracking=tracking, title="toy",
+        checkpoints=checkpoints,
+    )  # fmt: skip
     (folder / f"world-{strategy.world}").touch()
-    train(job, strategy)
+    if unsaved := train(job, strategy).unsaved:
+        strategy.screen.message(f"At the end {unsaved}.")
     return job.method.state_dict()
 
 
@@ -63,6 +69,7 @@ def main() -> None:
     parser.add_argument("--fault", default="")
     parser.add_argument("--hang", type=float, default=300)
     parser.add_argument("--uri", default="")
+    parser.add_argument("--checkpoints")
     options = parser.parse_args()
     folder = options.folder.resolve()
     crew = Crew(
@@ -74,7 +81,9 @@ def main() -> None:
         hang_seconds=options.hang,
         storage=folder / "ray",
     )
-    work = functools.partial(worker, folder, options.steps, options.every, options.fault, options.uri)
+    work = functools.partial(
+        worker, folder, options.steps, options.every, options.fault, options.uri, options.checkpoints
+    )
     torch.save(run(work, crew), folder / "final.pt")
 
 

@@ -22,7 +22,9 @@ import torch
 
 from distributed.connection import ENVIRONMENT
 from distributed.tracking import read, run_id
+from tests.distributed.test_storage import fill, free
 from tests.distributed.toy import Ranks, train_toy
+from tests.stores import Store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -159,6 +161,67 @@ def test_a_hung_rank(tmp_path: Path, kind: str, whole: Any) -> None:
         assert "time.sleep(3600)" in said  # where it stands
     (tmp_path / "pace").unlink()
     Command(tmp_path).ends()
+    identical(tmp_path, whole)
+
+
+def test_a_job_that_is_stopped_and_comes_back_finds_its_run_in_other_hands(tmp_path: Path, whole: Any) -> None:
+    (tmp_path / "pace").write_text("0.5")
+    first = Command(tmp_path, "--workers", "0")
+    waits_for(lambda: done(tmp_path) >= 7)
+    first.process.send_signal(signal.SIGSTOP)
+    stopped = time.time()
+    second = Command(tmp_path, "--workers", "0")
+    waits_for(lambda: "Resuming" in second.said())
+    print(f"another job took the run over {time.time() - stopped:.0f} s after SIGSTOP")
+    before = done(tmp_path)
+    waits_for(lambda: done(tmp_path) > before)
+    first.process.send_signal(signal.SIGCONT)
+    assert re.search("has been taken over by process|has been replaced, as by another job", first.ends(1))
+    assert (tmp_path / "run/checkpoints/lease.json").exists()  # the other's
+    (tmp_path / "pace").write_text("0")
+    second.ends()
+    close(tmp_path, whole)
+    assert [line["status"] for line in read(tmp_path / "run") if "status" in line] == ["finished"]
+
+
+# ---------------------------------------------------------------------- disks and stores
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["whole run", "checkpoints alone"])
+def test_a_disk_is_full_for_a_while(tmp_path: Path, small_disk: Path, inside: bool, whole: Any) -> None:
+    (tmp_path / "pace").write_text("0.5")
+    if inside:
+        (small_disk / "run").mkdir()
+        (tmp_path / "run").symlink_to(small_disk / "run")
+    command = Command(tmp_path, *([] if inside else ["--checkpoints", str(small_disk / "checkpoints")]))
+    waits_for(lambda: done(tmp_path) >= 6)
+    fill(small_disk)
+    waits_for(lambda: "step-00000010 could not be written (No space left on device)" in command.said())
+    assert command.process.poll() is None
+    free(small_disk)
+    (tmp_path / "pace").write_text("0")
+    said = command.ends()
+    assert "checkpoints are kept again" in said
+    assert ("journal.jsonl is written again: nothing is missing" in said) == inside
+    assert "At the end" not in said
+    identical(tmp_path, whole)
+
+
+def test_a_store_is_away_at_the_end(tmp_path: Path, store: Store, whole: Any) -> None:
+    (tmp_path / "pace").write_text("0.5")
+    address = store.address("bucket")
+    command = Command(tmp_path, "--checkpoints", address)
+    waits_for(lambda: done(tmp_path) >= 12)
+    store.stop()
+    gone = time.monotonic()
+    said = command.ends()
+    print(f"the command ended {time.monotonic() - gone:.0f} s after the store went away, with its weights")
+    assert "At the end s3://bucket/run/step-00000020 could not be written" in said
+    identical(tmp_path, whole)
+    store.start()
+    (tmp_path / "pace").write_text("0")
+    again = Command(tmp_path, "--checkpoints", address).ends()
+    assert "after 10 of 20 steps" in again
     identical(tmp_path, whole)
 
 

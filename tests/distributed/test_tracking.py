@@ -19,7 +19,19 @@ from distributed import delivery
 from distributed.lease import Job, Lease
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single
-from distributed.tracking import Dataset, Journal, Tracking, about, add, default_uri, read, replay, run_id
+from distributed.tracking import (
+    Dataset,
+    Journal,
+    Tracking,
+    about,
+    add,
+    default_uri,
+    describe,
+    main,
+    read,
+    replay,
+    run_id,
+)
 from tests.distributed.toy import Listener, ToyLoader, ToyMethod, toy_job
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -248,6 +260,39 @@ def test_a_run_that_was_killed_is_reconciled(tmp_path: Path, client: Any) -> Non
     lease.release()
     replay(tmp_path)
     assert client.get_run(run_id(tmp_path)).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("where", ["path", "address", "address with keys"])
+def test_a_live_run_whose_checkpoints_are_elsewhere_is_not_called_killed(
+    tmp_path: Path, client: Any, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "elsewhere"
+    address = "" if where == "path" else f"file://{folder}"
+    given = (f"{address}?key=secret" if "keys" in where else address) or folder
+    if address:
+        pytest.importorskip("pyarrow")
+    train(toy_job(run, steps=5, tracking=tracked(client), checkpoints=address or folder), Single())
+    if "keys" in where:  # pyarrow's own file system takes none
+        describe(run, tracked(client), given)
+    file = run / "journal.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))  # as a kill leaves it
+    client.update_run(run_id(run), status="RUNNING")
+    lease = Lease(folder, Job("alive"), print)
+    lease.take()
+    assert main([str(run)]) == 0
+    assert client.get_run(run_id(run)).info.status == "RUNNING"
+    assert "secret" not in (run / "tracking.json").read_text()
+    assert ("give it with --checkpoints" in capsys.readouterr().out) == ("keys" in where)
+    lease.release()
+    assert main([str(run), *(["--checkpoints", str(folder)] if "keys" in where else [])]) == 0
+    assert client.get_run(run_id(run)).info.status == "KILLED"
+
+
+def test_what_cannot_be_sent_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert "tracking.json is missing, so the run was never tracked; name a run that was" in shown.err
+    assert shown.err.count("\n") == 1
 
 
 def test_without_mlflow_there_is_the_journal_and_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -139,6 +141,27 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         (DataError("shard 3 is cut short: pack again"), 2, "shard 3 is cut short: pack again"),
         (FileNotFoundError(2, "No such file or directory", "gone.tar"), 2, "gone.tar: no such file or directory"),
         (FileNotFoundError("no manifest in x"), 2, "no manifest in x"),
+        (PermissionError(13, "Permission denied", "x"), 2, "x: permission denied"),
+        (
+            OSError(28, "No space left on device", "m"),
+            2,
+            "m: no space left on device; free space there, or choose another place",
+        ),
+        (
+            OSError(30, "Read-only file system", "m"),
+            2,
+            "m: read-only file system; mount it for writing, or choose another place",
+        ),
+        (OSError(116, "Stale file handle", "m"), 2, "m: stale file handle; mount it again"),
+        (OSError(5, "Input/output error"), 2, "input/output error; look at the disk, or at the connection to it"),
+        (
+            OSError(122, "Disk quota exceeded", "m"),
+            2,
+            "m: disk quota exceeded; free space there, or have the quota raised",
+        ),
+        (OSError(40, "Too many levels of symbolic links", "m"), 2, "m: too many levels of symbolic links"),
+        (OSError("AWS Error NETWORK_CONNECTION\nmore"), 2, "AWS Error NETWORK_CONNECTION"),
+        (ConnectionRefusedError(111, "Connection refused"), 2, "connection refused"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
@@ -155,11 +178,22 @@ def test_what_a_user_can_mend_ends_in_one_line(
     assert shown.endswith(sentence + "\n") and shown.count("\n") == 1
 
 
-def test_other_errors_keep_their_traceback() -> None:
+@pytest.mark.parametrize(
+    "bug",
+    [
+        lambda: (_ for _ in ()).throw(ValueError("a bug")),
+        lambda: os.close(10**6),  # OSErrors that no disk and no server has made
+        lambda: os.kill(2**22 + 1, 0),
+        lambda: os.waitpid(1, os.WNOHANG),
+        lambda: io.BytesIO().fileno(),
+    ],
+    ids=["value", "bad descriptor", "no such process", "not a child", "unsupported"],
+)
+def test_other_errors_keep_their_traceback(bug: Callable[[], object]) -> None:
     def fail(flags: Flags) -> None:
-        raise ValueError("a bug")
+        bug()
 
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises((ValueError, OSError)):
         start(fail, Flags, ["--data", "x"])
 
 
