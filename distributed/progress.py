@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Protocol, TextIO
 
+from shards.redaction import redacted
+
 REDRAW_SECONDS = 0.5  # a terminal's line, and the pace at which a worker sends it
 REPRINT_SECONDS = 10.0  # a new line each time, where the output is a file or a pipe
 
@@ -57,7 +59,7 @@ class Terminal:
         self.stream.flush()
 
     def message(self, text: str) -> None:
-        self.stream.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + text + "\n")
+        self.stream.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + redacted(text) + "\n")
         self.drawn = 0
         self.stream.flush()
 

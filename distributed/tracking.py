@@ -16,14 +16,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from distributed.delivery import Delivery, Postman, about, database, save_about
+from distributed.delivery import Delivery, Postman, about, database, save_about, server
 from distributed.journal import Journal, add, latest, read, spent
 from distributed.lease import alive
 from distributed.watch import Left
+from shards.redaction import redacted
 
 __all__ = [
     "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",
-    "recording", "replay", "run_id", "spent",
+    "recording", "replay", "run_id", "server", "spent",
 ]  # fmt: skip
 
 
@@ -55,7 +56,7 @@ class Tracking:
 
 
 def describe(run: Path, tracking: Tracking) -> None:
-    """Write `tracking` beside the journal; the ids of runs that MLflow servers already gave are kept."""
+    """Write `tracking` beside the journal, without secrets; the ids of runs that MLflow servers gave are kept."""
     run.mkdir(parents=True, exist_ok=True)
     known = about(run)
     told = asdict(tracking)
@@ -77,7 +78,7 @@ def recording(run: Path, tracking: Tracking | None, done: int, say: Callable[[st
     postman = None
     if tracking is not None:
         describe(run, tracking)
-        postman = Postman(run, say)
+        postman = Postman(run, say, tracking.uri)
         postman.start()
     status = "finished"
     try:
@@ -114,9 +115,9 @@ def attach(run: Path, file: Path, *, tag: str) -> str:
     identifier = replay(run)
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=about(run)["uri"])
+    client = MlflowClient(tracking_uri=server(run))
     client.log_artifact(identifier, str(file))
-    address = f"{client.get_run(identifier).info.artifact_uri}/{file.name}"
+    address = redacted(f"{client.get_run(identifier).info.artifact_uri}/{file.name}")
     client.set_tag(identifier, tag, address)
     return address
 

@@ -38,6 +38,7 @@ import dataclasses
 import difflib
 import inspect
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 from shards.errors import DataError
+from shards.redaction import redacted
 
 Options = TypeVar("Options")
 Chosen = TypeVar("Chosen")
@@ -122,10 +124,13 @@ def parse_choice(
 
 
 class Sentences:
-    """Turn what a user can mend into its sentence and exit code 2; leave every other exception its traceback."""
+    """Turn what a user can mend into its sentence and exit code 2; leave every other exception its traceback.
+
+    Neither shows the secrets of an address.
+    """
 
     def __enter__(self) -> None:
-        return None
+        sys.excepthook = lambda *raised: sys.stderr.write(redacted("".join(traceback.format_exception(*raised))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, DataError):
@@ -139,7 +144,7 @@ class Sentences:
             raise SystemExit(130) from None
         else:
             return
-        print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+        print(redacted(f"{Path(sys.argv[0]).name}: {sentence}"), file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from launch.cli import UserError
+from shards import redaction
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,7 +44,7 @@ def claim(run: Path, result: dict[str, Any], info: dict[str, Any]) -> bool:
     UserError where it belongs to another result or holds something else.
     """
     file = run / "run.json"
-    text = json.loads(json.dumps(result, default=str))
+    text = redaction.plain(json.loads(json.dumps(result, default=str)))
     if file.exists():
         try:
             there = json.loads(file.read_text())["result"]
@@ -78,7 +79,7 @@ def provenance() -> dict[str, Any]:
         ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
     )
     return {
-        "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "command": redaction.command(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
         "commit": git.stdout.strip() + ("+changes" if changed.stdout else "") if git.returncode == 0 else "unknown",
         "python": platform.python_version(),
         "torch": torch.__version__,
