@@ -42,7 +42,7 @@ def database(uri: str) -> Path:
 def server(run: Path) -> str:
     """The address at which a run's MLflow server is reached.
 
-    Where it needs a user and a password in it, the environment's is taken if it names the same server: no file has them.
+    The run's file has no user and password: where the environment's address names the same server, that one is taken.
     """
     known, given = about(run)["uri"], os.environ.get("MLFLOW_TRACKING_URI", "")
     return given if shown(given) == shown(known) else known
@@ -107,6 +107,7 @@ class Delivery:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would print the password, too
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 

@@ -65,7 +65,7 @@ class Terminal:
 
 
 class Progress:
-    """The status line: step, loss, kNN, clips a second, time left, share of the time spent waiting for data."""
+    """The status line: step, loss, the probe beside raw joints, clips a second, time left, share of waiting."""
 
     def __init__(self, screen: Screen, *, title: str, steps: int) -> None:
         self.screen, self.title, self.steps = screen, title, steps
@@ -86,7 +86,13 @@ class Progress:
 
     def line(self, step: int, seconds_per_step: float) -> str:
         parts = [f"{self.title} {step}/{self.steps}"]
-        for name, form in (("loss", "loss {:.4f}"), ("knn", "kNN {:.1%}"), ("clips_per_second", "{:,.0f} clips/s")):
+        for name, form in (
+            ("loss", "loss {:.4f}"),
+            ("knn", "kNN {:.1%}"),
+            ("linear", "linear {:.1%}"),
+            ("raw_joints", "(raw joints {:.1%})"),
+            ("clips_per_second", "{:,.0f} clips/s"),
+        ):
             if name in self.values:
                 parts.append(form.format(self.values[name]))
         if "data_wait" in self.values:

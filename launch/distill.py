@@ -108,7 +108,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
         parents=[stage.parent(teacher, options.teacher)],
     )
     made = dataclasses.replace(description, stage="student", config=config, lineage=lineage)
-    stage.finish(strategy, options, Model(made, student.encoder, student.head))
+    stage.finish(strategy, options, Model(made, student.encoder, student.head), data, parents=[options.teacher])
     return summary
 
 

@@ -86,7 +86,8 @@ def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None
         if one.lineage["digest"] != manifest.digest:
             raise UserError(
                 f"{one.folder} was trained on {one.lineage['data']} of digest {one.lineage['digest'][:8]}, and "
-                f"{spoken(reading.data)} is {manifest.name} of digest {manifest.digest[:8]}: give the shards it was trained on"
+                f"{spoken(reading.data)} is {manifest.name} of digest {manifest.digest[:8]}: "
+                "give the shards it was trained on"
             )
     own = sorted({one.lineage["protocol"] for one in dossiers})
     if protocol is None and len(own) > 1:

@@ -1,7 +1,7 @@
 """Addresses without the secrets that they may carry: user and password, query signatures, tokens.
 
-`shown` is for one address, `redacted` for a text in which addresses may stand, such as an error of a library. Whatever is
-written into a run directory, sent to MLflow or printed goes through one of them.
+`shown` is for one address, `redacted` for a text in which addresses may stand, such as an error of a library. Whatever
+is written into a run directory, sent to MLflow or printed goes through one of them.
 """
 
 from __future__ import annotations
