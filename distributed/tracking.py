@@ -32,7 +32,8 @@ def default_uri() -> str:
     """`MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory; a relative SQLite file is made absolute, as
     workers have another working directory."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    return f"sqlite:///{database(uri).resolve()}" if uri.startswith("sqlite:///") else uri
+    _, mark, query = uri.partition("?")
+    return f"sqlite:///{database(uri).resolve()}{mark}{query}" if uri.startswith("sqlite:///") else uri
 
 
 class Dataset(NamedTuple):

@@ -10,14 +10,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
-from launch import compare
+from launch import compare, evaluate, pretrain
+from launch.cli import start, start_choice
+from launch.recipes import RECIPES
+from shards import remote
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = ("kEy5ecret", "5ignature", "pa55word")
+SECRETS = ("kEy5ecret", "5ignature", "pa55word", "9021.05351")
 SMALL = (
     "--encoder.width 0.05 --clip.frames 8 --method.hidden 16 --method.projection 8 --schedule.batch 8 "
     "--schedule.group 8 --schedule.epochs 0.5 --schedule.warmup 0 --device cpu"
@@ -33,8 +37,10 @@ class Services(NamedTuple):
     folder: Path
 
 
-@pytest.fixture(scope="module")
-def services(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.chaos)])
+def services(
+    request: pytest.FixtureRequest, shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
     pytest.importorskip("flask")
     pytest.importorskip("mlflow")
     moto, fs = pytest.importorskip("moto.server"), pytest.importorskip("pyarrow.fs")
@@ -50,6 +56,10 @@ def services(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         system.create_dir(path.partition("/")[0])
         if source:
             fs.copy_files(str(source), path, destination_filesystem=system)
+    if request.param == "file":
+        yield Services(data, checkpoints, f"sqlite:///{folder}/mlflow.db?timeout={SECRETS[3]}", folder)
+        s3.stop()
+        return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
@@ -111,20 +121,41 @@ def test_no_artefact_of_a_run_holds_a_secret(
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("script", "words"),
     [
-        ["pretrain.py", "demo", "--data", f"s3://k:{SECRETS[0]}@{{none}}/x?endpoint_override=127.0.0.1:1&scheme=http"],
-        ["pretrain.py", "demo", "--data", "{shards}", "--checkpoints", f"gopher://k:{SECRETS[0]}@h/x", *SMALL.split()],
-        ["pretrain.py", "demo", "--data", "{shards}", f"--tracking-ur=http://k:{SECRETS[0]}@h/x"],
-        ["pretrain.py", "demo", "--data", f"s3://k:{SECRETS[0]} with/sl@bucket/x"],
-        ["compare.py", "--tracking-uri", f"postgresql://k:{SECRETS[0]}@127.0.0.1:1/db?password={SECRETS[2]}"],
-        ["compare.py", "--tracking-uri", f"http://k:{SECRETS[0]}@127.0.0.1:1"],
-        ["evaluate.py", "knn", "--model", "nothing", "--data", f"http://k:{SECRETS[0]}@127.0.0.1:1/x"],
+        (pretrain, ["demo", "--data", f"s3://k:{SECRETS[0]}@none/x?endpoint_override=127.0.0.1:1&scheme=http"]),
+        (pretrain, ["demo", "--data", "SHARDS", "--checkpoints", f"gopher://k:{SECRETS[0]}@h/x", *SMALL.split()]),
+        (pretrain, ["demo", "--data", "SHARDS", f"--tracking-ur=http://k:{SECRETS[0]}@h/x"]),
+        (pretrain, ["demo", "--data", f"s3://k:{SECRETS[0]} with/sl@bucket/x"]),
+        (compare, ["--tracking-uri", f"postgresql://k:{SECRETS[0]}@127.0.0.1:1/db?password={SECRETS[2]}"]),
+        (evaluate, ["knn", "--model", "nothing", "--data", f"http://k:{SECRETS[0]}@127.0.0.1:1/x"]),
     ],
 )
-def test_no_error_shows_a_secret(shards: Path, tmp_path: Path, words: list[str]) -> None:
-    words = [word.replace("{shards}", str(shards)).replace("{none}", "none") for word in words]
-    if words[0] == "pretrain.py":
-        words += ["--run", str(tmp_path / "run")]
-    done = clean(typed(tmp_path, *words))
-    assert done.returncode != 0 and done.stderr
+def test_no_error_shows_a_secret(
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    script: ModuleType,
+    words: list[str],
+) -> None:
+    monkeypatch.setattr(remote, "PAUSE", 0.001)
+    words = [word.replace("SHARDS", str(shards)) for word in words]
+    with pytest.raises(SystemExit, match="2"):
+        if script is compare:
+            start(compare.main, compare.Options, words)
+        elif script is evaluate:
+            start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, words)
+        else:
+            words += ["--run", str(tmp_path / "run")]
+            start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, words)
+    said = "".join(capfd.readouterr())
+    assert said and not any(secret in said for secret in SECRETS), said
+
+
+def test_no_traceback_shows_a_secret(tmp_path: Path) -> None:
+    program = (
+        f"from launch.cli import Sentences\nwith Sentences():\n    raise RuntimeError('http://u:{SECRETS[2]}' + '@h/x')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "RuntimeError: http://h/x" in done.stderr
