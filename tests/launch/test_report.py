@@ -342,6 +342,20 @@ def test_other_shards_never_replace_the_headline(copy: Path, capsys: pytest.Capt
     assert "20 of them were trained on" in lines[1] and "WARNING" not in said["new"]
 
 
+def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path) -> None:
+    """Three runs of one lineage, of which MLflow has the last alone: it has noted what came before."""
+    pytest.importorskip("mlflow")
+    uri, run = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "student"
+    words = ["--teacher", str(copy / "teacher"), "--data", str(copy / "shards"), "--run", str(run), "--device", "cpu"]
+    start(distill.main, distill.Options, [*words, "--epochs", "0.1", "--batch", "4", "--tracking-uri", uri])
+    (row,) = compare.compare(compare.read(uri, None))
+    costs = dossier.read(run).costs
+    assert [cost.stage for cost in costs] == ["pretrained", "teacher", "student"]
+    assert row.own_device_hours == pytest.approx(costs[-1].hours, abs=1e-5) and row.own_device_hours
+    assert row.total_device_hours == pytest.approx(lineage_hours(run), abs=1e-5)
+    assert row.total_device_hours > row.own_device_hours
+
+
 def test_worst_classes_are_named_with_what_they_are_taken_for() -> None:
     lines = card.failures([[8, 2, 0], [1, 4, 5], [0, 0, 0]], ("a", "b", "c"), "test")
     assert lines[0].endswith("1 of 2 classes below 50 %:")
