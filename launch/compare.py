@@ -28,6 +28,7 @@ from typing import Any
 
 from distributed.tracking import database, default_uri
 from launch.cli import UserError, option, start
+from shards.redaction import shown as shown_address
 
 ROOTS = ("pretrained", "scratch")  # stages that start from no other model
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -111,6 +112,8 @@ def read(uri: str, experiment: str | None) -> list[Run]:
             )
             for run in search(MlflowClient(uri), experiment)
         ]  # fmt: skip
+    except ModuleNotFoundError as error:  # the driver of a database
+        raise UserError(f"{shown_address(uri)} needs the {error.name} package: pip install {error.name}") from None
     except MlflowException as error:
         raise UserError(
             f"MLflow at {uri} cannot be read ({str(error).splitlines()[0]}): check --tracking-uri"
