@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed.journal import JOURNAL, metrics
+from shards.redaction import plain, redacted, shown
 
 ABOUT = "tracking.json"
 SEND_SECONDS = 2.0  # between two sendings of new points
@@ -28,13 +29,24 @@ def about(run: Path) -> dict[str, Any]:
 
 
 def save_about(run: Path, told: Mapping[str, Any]) -> None:
+    """Write `RUN/tracking.json`, without the secrets of any address."""
     aside = run / f".{ABOUT}.writing"
-    aside.write_text(json.dumps(told, indent=1))
+    aside.write_text(json.dumps(plain(told), indent=1))
     aside.replace(run / ABOUT)
 
 
 def database(uri: str) -> Path:
-    return Path(uri.removeprefix("sqlite:///"))
+    """The file of a SQLite address."""
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
+def server(run: Path) -> str:
+    """The address at which a run's MLflow server is reached.
+
+    The run's file has no user and password: where the environment's address names the same server, that one is taken.
+    """
+    known, given = about(run)["uri"], os.environ.get("MLFLOW_TRACKING_URI", "")
+    return given if shown(given) == shown(known) else known
 
 
 class Delivery:
@@ -43,8 +55,9 @@ class Delivery:
     A point that MLflow already has is stored once, so starting over after a resume does no harm.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, uri: str | None = None) -> None:
         self.run, self.told = run, about(run)
+        self.uri = uri or server(run)  # with its secrets
         self.client: Any = None
         self.id = ""
         self.sent = 0  # bytes of the journal
@@ -100,13 +113,14 @@ class Delivery:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would print the password, too
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
         for name in ("mlflow", "alembic"):  # the tables of a new database are not news to the user
             logging.getLogger(name).setLevel(logging.ERROR)
         uri = self.told["uri"]
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=self.uri)
         self.id = self.told["runs"].get(uri, "")
         try:
             found = self.id and client.get_run(self.id).info.lifecycle_stage == "active"
@@ -163,9 +177,9 @@ class Postman(threading.Thread):
     not asked again: the user is told why, and the journal waits for a `replay`.
     """
 
-    def __init__(self, run: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, run: Path, say: Callable[[str], None], uri: str | None = None) -> None:
         super().__init__(name="tracking", daemon=True)
-        self.delivery, self.say = Delivery(run), say
+        self.delivery, self.say = Delivery(run, uri), say
         self.over = threading.Event()
         self.away = ""  # the outage's reason
         self.refused = False
@@ -184,7 +198,7 @@ class Postman(threading.Thread):
                 self.say(f"MLflow is not installed: the run is recorded in {self.delivery.run / JOURNAL} alone.")
                 return
             except Exception as error:  # whatever MLflow, its database or the network raises must not stop a run
-                reason = (str(error) or type(error).__name__).splitlines()[0]
+                reason = redacted((str(error) or type(error).__name__).splitlines()[0])
                 if refusal(error):
                     self.refused = True
                     self.say(

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from shards.remote import is_address, shown
+from shards.redaction import shown
+from shards.remote import is_address
 
 PIECE = 4 * 2**20  # bytes read at a time
 

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
 from bonestrap.clips import Recordings
+from bonestrap.layout import Layout
 from bonestrap.protocols.features import extract
+from bonestrap.protocols.floor import KERNEL_STRENGTHS, RawJoints, kernel_ridge_votes, raw_pipeline
 from bonestrap.protocols.knn import knn_accuracy
 from bonestrap.protocols.linear import RIDGE_STRENGTHS, ridge
 from shards.reader import Resident
@@ -44,45 +46,70 @@ class Sample(NamedTuple):
 class Probe:
     """Called on a cadence by the loop: kNN and linear accuracy on the held-out part, feature spread, effective rank.
 
-    `warn` is told once when the features have collapsed and stay so. Raises ValueError if either part is empty.
+    Beside them stands what raw joints of `layout` give on the same recordings, computed at the first call. `say` is
+    told that once, and once when the features have collapsed and stay so. Raises ValueError if either part is empty.
     """
 
     def __init__(
-        self, encoder: nn.Module, pipeline: Pipeline, *, fit: Sample, held_out: Sample, warn: Callable[[str], None]
+        self,
+        encoder: nn.Module,
+        pipeline: Pipeline,
+        *,
+        layout: Layout,
+        fit: Sample,
+        held_out: Sample,
+        say: Callable[[str], None],
     ) -> None:
         for name, sample in (("fit", fit), ("held-out", held_out)):
             if not len(sample.labels):
                 raise ValueError(
                     f"The {name} part of the probe has no labelled recording: probe nothing, or label some."
                 )
-        self.encoder, self.pipeline, self.warn = encoder, pipeline, warn
+        self.encoder, self.pipeline, self.layout, self.say = encoder, pipeline, layout, say
         self.fit, self.held_out = fit, held_out
+        self.floor: float | None = None  # of raw joints, once it is known
         self.below = 0  # probes in a row
 
     def __call__(self) -> dict[str, float]:
-        """{"knn", "linear"}: accuracies, 0..1; {"spread", "rank"}: of all features, see below."""
+        """{"knn", "linear", "raw_joints"}: accuracies, 0..1; {"spread", "rank"}: of all features, see below."""
+        if self.floor is None:
+            self.floor = self.raw_joints()
+            self.say(
+                f"Raw joints give {self.floor:.1%} on the probe's {len(self.held_out.labels)} held-out recordings with "
+                "all labels: what the encoder's linear probe is to be compared with."
+            )
         fit_x = extract(self.encoder, self.pipeline, self.fit.chunks)
         held_x = extract(self.encoder, self.pipeline, self.held_out.chunks)
         features = torch.cat([fit_x, held_x])
-        values = {"spread": feature_spread(features), "rank": effective_rank(features)}
+        values = {"spread": feature_spread(features), "rank": effective_rank(features), "raw_joints": self.floor}
         if not features.isfinite().all():
-            self.warn("The encoder's features are not finite: the run is lost; lower the learning rate.")
+            self.say("The encoder's features are not finite: the run is lost; lower the learning rate.")
             return values
         values["knn"] = knn_accuracy(fit_x, self.fit.labels, held_x, self.held_out.labels)
         values["linear"] = self.linear(fit_x, held_x)
         self.below = self.below + 1 if collapsed(values["spread"], values["rank"]) else 0
         if self.below == PATIENCE:
-            self.warn(
+            self.say(
                 f"The features have collapsed (spread {values['spread']:.3f} of 1, effective rank {values['rank']:.1f} "
                 f"of {features.shape[1]}): the encoder says nearly the same of every recording."
             )
         return values
 
+    @property
+    def classes(self) -> int:
+        return int(max(self.fit.labels.max(), self.held_out.labels.max())) + 1
+
     def linear(self, fit_x: Tensor, held_x: Tensor) -> float:
         """Ridge regression's best accuracy over its strengths: a curve to watch, chosen on what it is measured on."""
-        classes = int(max(self.fit.labels.max(), self.held_out.labels.max())) + 1
-        fits = (ridge(fit_x, self.fit.labels, classes, strength) for strength in RIDGE_STRENGTHS)
+        fits = (ridge(fit_x, self.fit.labels, self.classes, strength) for strength in RIDGE_STRENGTHS)
         return max(fitted.accuracy(held_x, self.held_out.labels) for fitted in fits)
+
+    def raw_joints(self) -> float:
+        """Kernel ridge regression's accuracy on the joints themselves, the best over its strengths as well."""
+        raw, plain = RawJoints(self.layout.coordinates), raw_pipeline(self.layout)
+        fit_x, held_x = (extract(raw, plain, part.chunks) for part in (self.fit, self.held_out))
+        votes = kernel_ridge_votes(fit_x, self.fit.labels, held_x, self.classes, KERNEL_STRENGTHS)
+        return max((each.argmax(1) == self.held_out.labels).float().mean().item() for each in votes)
 
 
 def feature_spread(features: Tensor) -> float:

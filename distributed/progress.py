@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol, TextIO
 
+from shards.redaction import redacted
+
 REDRAW_SECONDS = 0.5  # a terminal's line, and the pace at which a worker sends it
 REPRINT_SECONDS = 10.0  # a new line each time, where the output is a file or a pipe
 
@@ -60,7 +62,7 @@ class Terminal:
         self.shown = now
 
     def message(self, text: str) -> None:
-        self.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + text + "\n")
+        self.write(("\r" + " " * self.drawn + "\r" if self.drawn else "") + redacted(text) + "\n")
         self.drawn = 0
 
     def write(self, text: str) -> None:
@@ -70,7 +72,7 @@ class Terminal:
 
 
 class Progress:
-    """The status line: step, loss, kNN, clips a second, time left, share of the time spent waiting for data."""
+    """The status line: step, loss, the probe beside raw joints, clips a second, time left, share of waiting."""
 
     def __init__(self, screen: Screen, *, title: str, steps: int) -> None:
         self.screen, self.title, self.steps = screen, title, steps
@@ -91,7 +93,13 @@ class Progress:
 
     def line(self, step: int, seconds_per_step: float) -> str:
         parts = [f"{self.title} {step}/{self.steps}"]
-        for name, form in (("loss", "loss {:.4f}"), ("knn", "kNN {:.1%}"), ("clips_per_second", "{:,.0f} clips/s")):
+        for name, form in (
+            ("loss", "loss {:.4f}"),
+            ("knn", "kNN {:.1%}"),
+            ("linear", "linear {:.1%}"),
+            ("raw_joints", "(raw joints {:.1%})"),
+            ("clips_per_second", "{:,.0f} clips/s"),
+        ):
             if name in self.values:
                 parts.append(form.format(self.values[name]))
         if "data_wait" in self.values:

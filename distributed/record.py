@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed.lease import FILE as LEASE
+from shards.redaction import plain
 
 FILE = "run.json"
 NAMED = 6  # settings that a message lists
@@ -30,7 +31,7 @@ class Record:
 
     @classmethod
     def of(cls, result: Mapping[str, Any], info: Mapping[str, Any]) -> Record:
-        """With paths and tuples as JSON has them."""
+        """With paths and tuples as JSON has them, and addresses without their secrets."""
         return cls(result=_plain(result), info=_plain(info))
 
     def check(self, run: Path) -> None:
@@ -96,7 +97,7 @@ def _differences(a: Any, b: Any, path: str = "") -> set[str]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(values, default=str))
+    return plain(json.loads(json.dumps(values, default=str)))
 
 
 def _files(run: Path) -> Iterator[Path]:

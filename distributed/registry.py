@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed.delivery import about
+from distributed.delivery import about, server
 from distributed.journal import metrics, read
 from distributed.tracking import replay
 
@@ -40,7 +40,7 @@ def publish(run: Path, shipped: Shipped, *, name: str, alias: str, tags: Mapping
     if not about(run):
         raise ValueError(f"{run} was never sent to MLflow; train it without --no-track")
     run_id = replay(run)
-    uri = about(run)["uri"]
+    uri = server(run)
     os.environ["MLFLOW_REGISTRY_URI"] = os.environ["MLFLOW_TRACKING_URI"] = uri
     import mlflow
 

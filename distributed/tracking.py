@@ -18,16 +18,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from distributed.delivery import ABOUT, Delivery, Postman, about, database, save_about
+from distributed.delivery import ABOUT, Delivery, Postman, about, database, save_about, server
 from distributed.journal import Journal, add, latest, read, spent
 from distributed.lease import alive
 from distributed.watch import Left
 from shards.errors import reason
-from shards.remote import is_address, shown
+from shards.redaction import redacted, shown
+from shards.remote import is_address
 
 __all__ = [
     "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",
-    "recording", "replay", "run_id", "spent",
+    "recording", "replay", "run_id", "server", "spent",
 ]  # fmt: skip
 
 CHECKPOINTS = "checkpoints"  # in the run directory, where no other place is named
@@ -38,7 +39,8 @@ def default_uri() -> str:
     """`MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory; a relative SQLite file is made absolute, as
     workers have another working directory."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    return f"sqlite:///{database(uri).resolve()}" if uri.startswith("sqlite:///") else uri
+    _, mark, query = uri.partition("?")
+    return f"sqlite:///{database(uri).resolve()}{mark}{query}" if uri.startswith("sqlite:///") else uri
 
 
 class Dataset(NamedTuple):
@@ -62,7 +64,7 @@ class Tracking:
 
 
 def describe(run: Path, tracking: Tracking, checkpoints: Path | str | None = None) -> None:
-    """Write `tracking` beside the journal; the ids of runs that MLflow servers already gave are kept.
+    """Write `tracking` beside the journal, without secrets; the ids of runs that MLflow servers gave are kept.
 
     `checkpoints` is where those are, and with them the lease that says whether the run lives; None where they are in
     the run directory. An address that holds what may be a key is not kept.
@@ -103,7 +105,7 @@ def recording(
     postman = None
     if tracking is not None:
         describe(run, tracking, checkpoints)
-        postman = Postman(run, say)
+        postman = Postman(run, say, tracking.uri)
         postman.start()
     status = "finished"
     try:
@@ -150,9 +152,9 @@ def attach(run: Path, file: Path, *, tag: str) -> str:
     identifier = replay(run)
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=about(run)["uri"])
+    client = MlflowClient(tracking_uri=server(run))
     client.log_artifact(identifier, str(file))
-    address = f"{client.get_run(identifier).info.artifact_uri}/{file.name}"
+    address = redacted(f"{client.get_run(identifier).info.artifact_uri}/{file.name}")
     client.set_tag(identifier, tag, address)
     return address
 

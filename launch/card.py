@@ -72,6 +72,7 @@ def results(dossier: Dossier) -> list[str]:
     for found in dossier.evaluations:
         floors = "; ".join(f"{who} {floor.accuracy:.1%}" for who, floor in found.floors.items())
         below = f". **Not above {' and '.join(found.missed)}**" if found.missed else ""
+        below += f". **{found.seen:,} of them were trained on**" if found.seen else ""
         lines.append(
             f"- **{found.name}**: {percent(found.model)}, balanced {found.model.balanced:.1%}, of "
             f"{found.model.recordings:,} test recordings; floors: {floors}{below}"

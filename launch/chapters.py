@@ -88,7 +88,8 @@ def table(dossiers: Sequence[Dossier]) -> str:
     """All models with all that is known of them, the most accurate first, encoders after those that know classes."""
     head = (
         "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % interval",
-        "latency (ms a clip)", "device-hours", "of all its lineage", "evaluated by", "seed", "data", "commit",
+        "latency (ms a clip)", "own cost (device-hours)", "total cost (device-hours)", "evaluated by", "seed", "data",
+        "commit",
     )  # fmt: skip
     rows = []
     for number, d in sorted(

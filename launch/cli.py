@@ -38,6 +38,7 @@ import dataclasses
 import difflib
 import inspect
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 from shards.errors import DataError, of_storage, sentence
+from shards.redaction import redacted
 
 Options = TypeVar("Options")
 Chosen = TypeVar("Chosen")
@@ -124,11 +126,11 @@ def parse_choice(
 class Sentences:
     """Turn what a user can mend, and what a disk or server does, into a sentence and exit code 2.
 
-    Every other exception keeps its traceback.
+    Every other exception keeps its traceback. Neither shows the secrets of an address.
     """
 
     def __enter__(self) -> None:
-        return None
+        sys.excepthook = lambda *raised: sys.stderr.write(redacted("".join(traceback.format_exception(*raised))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError | DataError):
@@ -140,7 +142,7 @@ class Sentences:
             raise SystemExit(130) from None
         else:
             return
-        print(f"{Path(sys.argv[0]).name}: {said}", file=sys.stderr)
+        print(redacted(f"{Path(sys.argv[0]).name}: {said}"), file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import IO
 
 from launch.cli import UserError
 from launch.directory import ROOT
+from shards import redaction
 
 
 class Commands:
@@ -60,8 +60,8 @@ class Commands:
 
 
 def typed(script: str, words: Sequence[str]) -> str:
-    """The command as a person types it."""
-    return f"python launch/{script} {shlex.join(words)}"
+    """The command as a person types it, without the secrets of addresses."""
+    return redaction.command(["python", f"launch/{script}", *words])
 
 
 def say(text: str) -> None:

@@ -2,8 +2,9 @@
 """Compare what has been trained: one row a model, read from MLflow.
 
 A model's labels are those of its whole lineage: a student that learned from a teacher fine-tuned on 5 % of the labels
-has used 5 %. Accuracy is that of the test recordings, latency is for one clip on one CPU, device-hours are those of the
-run itself. Below the table stands where the page about a model lies, if one was kept.
+has used 5 %. Accuracy is that of the test recordings, latency is for one clip on one CPU. The own cost is that of the
+run itself, the total cost that of the run and of all that it came from, as in the report. Below the table stands where
+the page about a model lies, if one was kept.
 
 Examples:
   python launch/compare.py
@@ -21,13 +22,15 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from distributed.tracking import database, default_uri
 from launch.cli import UserError, option, start
+from shards.redaction import shown as shown_address
 
+ROOTS = ("pretrained", "scratch")  # stages that start from no other model
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -65,7 +68,8 @@ class Row:
     labels: float | None  # share of the training labels, over the whole lineage
     accuracy: float | None  # share of the test recordings
     latency_ms: float | None  # one clip, one CPU
-    device_hours: float | None
+    own_device_hours: float | None
+    total_device_hours: float | None  # with all ancestors; None where MLflow does not have them all
     protocol: str
     data: str  # digest of the packed recordings
     seed: int | None
@@ -108,6 +112,8 @@ def read(uri: str, experiment: str | None) -> list[Run]:
             )
             for run in search(MlflowClient(uri), experiment)
         ]  # fmt: skip
+    except ModuleNotFoundError as error:  # the driver of a database
+        raise UserError(f"{shown_address(uri)} needs the {error.name} package: pip install {error.name}") from None
     except MlflowException as error:
         raise UserError(
             f"MLflow at {uri} cannot be read ({str(error).splitlines()[0]}): check --tracking-uri"
@@ -146,7 +152,8 @@ def row(run: Run, known: Mapping[str, Run]) -> Row:
         labels=max((share for share in labels if share is not None), default=None),
         accuracy=number(run, "test/accuracy"),
         latency_ms=number(run, "latency_ms"),
-        device_hours=number(run, "device_hours"),
+        own_device_hours=number(run, "device_hours"),
+        total_device_hours=total_hours(run, ancestors),
         protocol=run.params.get("protocol", ""),
         data=run.data,
         seed=None if seed is None else int(seed),
@@ -167,6 +174,24 @@ def lineage(run: Run, known: Mapping[str, Run]) -> Iterator[Run]:
         run = parent
 
 
+def total_hours(run: Run, ancestors: Sequence[Run]) -> float | None:
+    """Device-hours of a run and of all that it came from.
+
+    A run says what its ancestors took, from the lineage of their models. Where an older one does not, theirs are added
+    up, as far as the first that says it; None where one of them is missing.
+    """
+    total = 0.0
+    for each in (run, *ancestors):
+        own, before = number(each, "device_hours"), number(each, "ancestors_device_hours")
+        if own is None:
+            return None
+        total += own
+        if before is not None:
+            return total + before
+    last = (run, *ancestors)[-1]
+    return total if last.tags.get("bonestrap.stage") in ROOTS and not last.tags.get("bonestrap.parent") else None
+
+
 def number(run: Run, name: str) -> float | None:
     """A metric or else a parameter, as a number; None where there is none."""
     try:
@@ -184,7 +209,8 @@ COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("labels", "%", lambda row: shown(row.labels, "g", 100)),
     ("accuracy", "%", lambda row: shown(row.accuracy, ".1f", 100)),
     ("latency", "ms a clip", lambda row: shown(row.latency_ms, ".1f")),
-    ("cost", "device-hours", lambda row: shown(row.device_hours, ".3f")),
+    ("own cost", "device-hours", lambda row: shown(row.own_device_hours, ".3f")),
+    ("total cost", "device-hours", lambda row: shown(row.total_device_hours, ".3f")),
     ("seed", "", lambda row: shown(row.seed, "d")),
     ("made from", "", lambda row: " <- ".join(row.lineage)),
 )

@@ -28,11 +28,13 @@ import torch
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
 from bonestrap.model import load
+from distributed.tracking import default_uri
 from launch.cli import option, start
 from launch.commands import Commands, say
 from launch.recipes import demo
 from shards import splits
 from shards.reader import Resident
+from shards.redaction import shown
 
 LABELS = 0.05
 STUDENT = 0.125  # width
@@ -96,24 +98,43 @@ def main(options: Options) -> None:
     print(summary(runs, names))
     print(f"\nall of it in {(time.monotonic() - began) / 60:.1f} minutes")
     print(f"page: {runs / 'report.html'}, pictures: {pictures}")
-    print("every curve and model: mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print(f"models: {', '.join(str(runs / name / 'model') for name in (*names, 'pretrained'))}")
+    print(f"every curve and figure: {curves(default_uri())}")
+    print(f"into MLflow's registry goes a model by: python launch/register.py --run {runs / 'student'}")
+
+
+def curves(uri: str) -> str:
+    """How to see the runs in MLflow."""
+    return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else f"MLflow at {shown(uri)}"
 
 
 def summary(runs: Path, names: tuple[str, ...]) -> str:
-    """What the table says, in sentences; each figure is a share of the test recordings."""
-    found = {name: tested(runs / name)[0] for name in names}
-    floors = tested(runs / "teacher")[1]
+    """What the table says and leaves out, in sentences; each figure is a share of the test recordings."""
+    found = {name: tested(runs / name) for name in names}
+    share = {name: own for name, (own, _) in found.items()}
+    encoder = tested(runs / "pretrained", "linear")
     lines = [
         f"with {LABELS:.0%} of the labels, in percent of the test recordings:",
-        f"  teacher, pretrained        {found['teacher']:6.1%}   from scratch {found['scratch-wide']:6.1%}",
-        f"  student, distilled         {found['student']:6.1%}   from scratch {found['scratch-compact']:6.1%}",
+        f"  teacher, pretrained        {share['teacher']:6.1%}   from scratch {share['scratch-wide']:6.1%}",
+        f"  student, distilled         {share['student']:6.1%}   from scratch {share['scratch-compact']:6.1%}",
+        *(f"  {who:25}  {floor:6.1%}" for who, floor in found["teacher"][1].items()),
+        "with all labels, linear classifiers on what does not move any more:",
+        f"  pretrained encoder         {encoder[0]:6.1%}",
+        *(f"  {who:25}  {floor:6.1%}" for who, floor in encoder[1].items()),
     ]
-    return "\n".join(lines + [f"  {who:25}  {share:6.1%}" for who, share in floors.items()])
+    figures = {**found, "the pretrained encoder with all labels": encoder}
+    below = [
+        f"{name} is below {who}: {own:.1%} against {floor:.1%}"
+        for name, (own, floors) in figures.items()
+        for who, floor in floors.items()
+        if own < floor
+    ]
+    return "\n".join(lines + (below or ["nothing is below a random encoder or raw joints"]))
 
 
-def tested(run: Path) -> tuple[float, dict[str, float]]:
-    """A run's test accuracy, and that of its floors."""
-    result: dict[str, Any] = json.loads((run / "evaluation.json").read_text())["test"]
+def tested(run: Path, evaluation: str = "test") -> tuple[float, dict[str, float]]:
+    """A run's accuracy on the test recordings, and that of its floors."""
+    result: dict[str, Any] = json.loads((run / "evaluation.json").read_text())[evaluation]
     first, *floors = result
     return result[first]["accuracy"], {who: result[who]["accuracy"] for who in floors}
 

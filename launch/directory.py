@@ -15,6 +15,7 @@ import torch
 
 from distributed.record import Record
 from launch.cli import UserError
+from shards import redaction
 from shards.remote import is_address
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def provenance() -> dict[str, Any]:
         ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
     )
     return {
-        "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "command": redaction.command(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
         "commit": git.stdout.strip() + ("+changes" if changed.stdout else "") if git.returncode == 0 else "unknown",
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -110,7 +110,7 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
         parents=[stage.parent(teacher, options.teacher)],
     )
     made = dataclasses.replace(description, stage="student", config=config, lineage=lineage)
-    stage.finish(strategy, options, Model(made, student.encoder, student.head))
+    stage.finish(strategy, options, Model(made, student.encoder, student.head), data, parents=[options.teacher])
     return summary
 
 

@@ -7,6 +7,7 @@ Costs come from the model's lineage, settings from `run.json`, curves and latenc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,9 +50,10 @@ class Measured:
 class Evaluation:
     """A model beside its floors under one evaluation: a random encoder, raw joints."""
 
-    name: str  # test, linear or knn
+    name: str  # test, linear or knn; of other shards or under another protocol, that follows: "test on lab 0a1b2c3d"
     model: Measured
     floors: Mapping[str, Measured]
+    seen: int = 0  # of the recordings: those that the model or what it came from was trained on
 
     @property
     def missed(self) -> list[str]:
@@ -150,7 +152,12 @@ class Dossier:
     @property
     def hours(self) -> float:
         """Device-hours of the whole lineage."""
-        return sum(cost.hours for cost in self.costs)
+        return lineage_hours(self.lineage)
+
+
+def lineage_hours(lineage: Mapping[str, Any]) -> float:
+    """Device-hours of a run and of all that it came from, by the lineage of its model."""
+    return sum(cost.hours for cost in _costs("", lineage))
 
 
 def read(folder: Path) -> Dossier:
@@ -164,7 +171,7 @@ def read(folder: Path) -> Dossier:
     told = _json(run / "run.json")
     found = _json(run / EVALUATION) if (run / EVALUATION).exists() else {}
     try:
-        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if name in ("test", *PROBES))
+        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _counts(name))
         result, info = told["result"], told["info"]
     except (AttributeError, KeyError, StopIteration, TypeError) as error:
         raise UserError(f"{run} holds a run.json or {EVALUATION} without {error}: evaluate it again") from None
@@ -181,10 +188,16 @@ def home(folder: Path) -> Path | None:
     return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
 
 
+def _counts(name: str) -> bool:
+    """Whether an evaluation is one of test recordings that has a place on a card."""
+    return not name.endswith(" on held-out") and re.split(" on | under ", name)[0] in ("test", *PROBES)
+
+
 def _evaluation(name: str, contenders: Mapping[str, Mapping[str, Any]]) -> Evaluation:
     first = next(iter(contenders))
     floors = {who: Measured.of(scores) for who, scores in contenders.items() if who != first}
-    return Evaluation(name=name, model=Measured.of(contenders[first]), floors=floors)
+    seen = contenders[first].get("seen", 0)
+    return Evaluation(name=name, model=Measured.of(contenders[first]), floors=floors, seen=seen)
 
 
 def _costs(stage: str, lineage: Mapping[str, Any]) -> Iterator[Cost]:

@@ -43,10 +43,17 @@ from bonestrap.protocols.features import extract
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
 from bonestrap.protocols.transfer import correspondence, retarget
-from launch import report, results, stage
+from launch import report, results, stage, trained
 from launch.cli import UserError, option, required, start_choice
 from launch.judging import Judge, Known, Scored, judged
-from launch.protocols import PROTOCOLS, Chosen, TestProtocol, TransferProtocol
+from launch.protocols import (
+    PROTOCOLS,
+    Chosen,
+    FewShotProtocol,
+    RetrievalProtocol,
+    TestProtocol,
+    TransferProtocol,
+)
 from launch.reading import Reading, Recorded
 from shards import splits
 from shards.loader import balanced_subset
@@ -66,6 +73,11 @@ class Options(Reading):
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")
     json: bool = option(False, "print the result as JSON")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.report and self.on == "held-out":
+            raise ValueError("report shows the test recordings, which --on held-out never opens: leave one of them out")
 
 
 class Split(NamedTuple):
@@ -149,7 +161,6 @@ def contenders(chosen: Chosen, options: Options, model: Model, split: Split) -> 
                 y=y,
                 held_out=held_out[rows],
                 keys=train.views.key.take(rows.numpy()),
-                dataset=train.manifest.name,
                 classes=len(train.manifest.classes),
                 raw=who == "raw joints",
                 seed=options.seed,
@@ -175,10 +186,13 @@ def novel(model: Model, data: Recorded) -> tuple[int, ...]:
 
 def left_out(model: Model, data: Recorded) -> tuple[int, ...]:
     """The classes of the data set of which no recording has been in the model's pretraining."""
-    lineage = model.description.lineage
-    while lineage.get("parents"):
+    lineage, found = model.description.lineage, []
+    while True:
+        if "labels" not in lineage:  # a pretraining, which another may have started from
+            found.append(set(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else set())
+        if not lineage.get("parents"):
+            return tuple(sorted(set.intersection(*found))) if found else ()
         lineage = lineage["parents"][0]["lineage"]
-    return tuple(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else ()
 
 
 def label_seed(lineage: dict[str, Any]) -> int:
@@ -205,6 +219,8 @@ def latency(model: Model, data: Recorded, adapt: Adapt, repeats: int = 30) -> fl
 
 
 def main(name: str, options: Options, chosen: Chosen) -> None:
+    if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
+        raise UserError(f"{name} has no figures of single classes: leave out --classes")
     options, _ = options.settled(workers=1, cuda=False)
     model = stage.load_model(options.model)
     if isinstance(chosen, TestProtocol) and model.head is None:
@@ -222,11 +238,16 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     outcomes = {
         who: one.judge(Scored(rows[who], truth, scored.views.key)) for who, one in ready.items() if one.judge
     }  # fmt: skip
-    own = stage.protocol_of(model)
-    under = "" if options.protocol in (None, own) else f" under {options.protocol}"  # beside the own one's, not over it
-    found = {key + under: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures}
-    plain = results.as_json(found, classes)
-    results.record(options.model, options.on, plain, {**results.metrics(options.on, found), "latency_ms": milliseconds})
+    beside = aside(options, model, scored)
+    found = {
+        key + beside: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures
+    }
+    plain, seen = results.as_json(found, classes), trained.seen(options.model, scored)
+    if seen is not None:
+        for each in plain.values():
+            each[first]["seen"] = seen
+    measured = results.metrics(options.on, found) | ({} if beside else {"latency_ms": milliseconds})
+    results.record(options.model, options.on, plain, measured)
     if options.pictures:
         draw(name, options, classes, rows[first], outcomes[first].predicted, truth)
     if options.json:
@@ -234,10 +255,34 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     else:
         say(name, options, model, scored, found)
         print(f"  one clip takes {milliseconds:.1f} ms on one CPU thread")
+    if warning := exposure(options, beside, seen, len(scored)):
+        print(f"  {warning}", file=sys.stderr if options.json else sys.stdout)
     if options.on == "test":
         predicted = outcomes[first].predicted
         failing = None if predicted is None else (next(iter(found)), predicted, truth)
         report.conclude(options, options.model, failing, options.report)
+
+
+def aside(options: Options, model: Model, scored: Recorded) -> str:
+    """What follows an evaluation's name, so that it stands beside the model's own result and never in its place.
+
+    Nothing where the recordings are of the shards that trained the model, under its own protocol.
+    """
+    manifest, lineage = scored.manifest, model.description.lineage
+    said = "" if manifest.digest == lineage["digest"] else f" on {manifest.name} {manifest.digest[:8]}"
+    return said + ("" if options.protocol in (None, lineage["protocol"]) else f" under {options.protocol}")
+
+
+def exposure(options: Options, beside: str, seen: int | None, scored: int) -> str:
+    """What is to be said of scored recordings that were trained on; nothing where all are new to the model."""
+    if seen:
+        return (
+            f"WARNING: {seen:,} of these {scored:,} recordings were in the training of this model or of one that it "
+            "came from: the figures are not those of unseen recordings"
+        )
+    if seen is None and (beside or options.on == "held-out"):
+        return f"whether this model was trained on these recordings is not known: {trained.FILE} of a run is missing"
+    return ""
 
 
 def say(name: str, options: Options, model: Model, scored: Recorded, found: results.Results) -> None:

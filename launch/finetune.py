@@ -35,6 +35,9 @@ from launch.compilation import compile_encoders
 from shards import splits
 from shards.loader import Loader, balanced_subset
 
+# Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
+ENCODER_RATE, FROZEN = 0.01, 0.1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(stage.Options):
@@ -51,9 +54,10 @@ class Options(stage.Options):
     batch: int = option(32, "recordings a step")
     group: int | None = option(None, "recordings normalised together, from scratch; none takes the whole batch")
     learning_rate: float = option(0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine")
-    # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
-    encoder_rate: float = option(0.01, "the pretrained encoder's share of the learning rate once it moves")
-    frozen: float = option(0.1, "share of the steps during which the pretrained encoder is frozen")
+    encoder_rate: float | None = option(
+        None, "a pretrained encoder's share of the learning rate once it moves; none: 0.01"
+    )
+    frozen: float | None = option(None, "share of the steps during which a pretrained encoder is frozen; none: 0.1")
     weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch")
     method: SupervisedConfig = SupervisedConfig()
 
@@ -64,10 +68,23 @@ class Options(stage.Options):
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         stage.check_group(self.batch, self.group)
-        if not (0 <= self.frozen <= 1 and self.encoder_rate >= 0):
-            raise ValueError("frozen must lie in [0, 1] and the encoder's rate must not be negative")
+        if self.frozen is not None and not 0 <= self.frozen <= 1:
+            raise ValueError(f"frozen must lie in [0, 1], got {self.frozen}")
+        if self.encoder_rate is not None and self.encoder_rate < 0:
+            raise ValueError(f"encoder_rate must not be negative, got {self.encoder_rate}")
+        for name in ("frozen", "encoder_rate"):
+            if self.scratch and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
         if self.encoder.width is not None and not self.scratch:
             raise ValueError("encoder.width needs --scratch: a pretrained encoder has its width")
+
+    @property
+    def pace(self) -> dict[str, float]:
+        """How long a pretrained encoder stays frozen, and how fast it moves then."""
+        return {
+            "frozen": FROZEN if self.frozen is None else self.frozen,
+            "encoder_rate": ENCODER_RATE if self.encoder_rate is None else self.encoder_rate,
+        }
 
 
 def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
@@ -93,7 +110,7 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
         options.method,
         view=Pipeline(data.layout, description.clip, CONSERVATIVE),
         pretrained=not options.scratch,
-        frozen=0 if options.scratch else round(options.frozen * options.steps),
+        frozen=0 if options.scratch else round(options.pace["frozen"] * options.steps),
     ).to(strategy.device)
     if options.compile:
         compile_encoders(method, strategy.device)
@@ -101,7 +118,7 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
     optimizer = torch.optim.SGD(
         [
             {"params": list(classifier.head.parameters()), "scale": 1.0},
-            {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.encoder_rate},
+            {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.pace["encoder_rate"]},
         ],
         lr=options.learning_rate,
         momentum=0.9,
@@ -132,7 +149,8 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
     if not options.scratch:
         lineage["parents"] = [stage.parent(source, options.model)]
     made = dataclasses.replace(description, stage=kind(options), config=config, classes=classes, lineage=lineage)
-    stage.finish(strategy, options, Model(made, encoder, classifier.head))
+    parents = [] if options.scratch else [options.model]
+    stage.finish(strategy, options, Model(made, encoder, classifier.head), data, rows=subset, parents=parents)
     return summary
 
 
@@ -149,7 +167,7 @@ def main(options: Options) -> None:
         kind=kind(options),
         protocol=options.protocol or stage.protocol_of(source),
         encoder=options.encoder.applied(source.description.config),
-        result=stage.shaping(options),
+        result={**stage.shaping(options), **options.pace},
         groups=options.batch // (options.group or options.batch),
         parents=[] if options.scratch else [options.model],
         labels=options.labels,

@@ -18,7 +18,6 @@ class Known(NamedTuple):
     y: Tensor  # (R,)
     held_out: Tensor  # (R,) bool: for choosing
     keys: Strings  # the performance of each
-    dataset: str
     classes: int
     raw: bool  # rows are joints and no features
     seed: int

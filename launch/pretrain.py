@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 import torch
 
+from bonestrap import model as models
 from bonestrap.augment import Pipeline
 from bonestrap.encoders.stgcn import STGCN
 from bonestrap.methods.byol import BYOL
@@ -55,6 +57,12 @@ class Options(stage.Options):
         None, "run or model directory whose weights a new run starts from, at step 0; to go on, repeat the command"
     )
     classes: Composition = Composition()
+    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.probe_every < 1:
+            raise ValueError(f"probe_every must be at least 1, got {self.probe_every}")
 
     def absolute(self) -> Options:
         return dataclasses.replace(super().absolute(), init_from=self.init_from and self.init_from.resolve())
@@ -123,10 +131,28 @@ def worker(recipe: Recipe, options: Options, record: Record, tracking: Tracking 
         layout=data.layout,
         clip=recipe.clip,
         classes=(),
-        lineage=stage.lineage(data.manifest, recipe.protocol, options, summary, **composed(options, data.manifest)),
+        lineage=stage.lineage(
+            data.manifest,
+            recipe.protocol,
+            options,
+            summary,
+            **composed(options, data.manifest),
+            **begun_from(options),
+        ),
     )
-    stage.finish(strategy, options, Model(description, encoder, None))
+    parents = [options.init_from] if options.init_from else []
+    stage.finish(strategy, options, Model(description, encoder, None), data, parents=parents)
     return summary
+
+
+def begun_from(options: Options) -> dict[str, Any]:
+    """What the lineage says of --init-from: nothing of a run that has checkpoints and no model yet."""
+    if options.init_from is None:
+        return {}
+    try:
+        return {"parents": [stage.parent(models.load(options.init_from), options.init_from)]}
+    except models.ModelError:
+        return {}
 
 
 def composed(options: Options, manifest: Manifest) -> dict[str, Any]:
@@ -138,7 +164,7 @@ def composed(options: Options, manifest: Manifest) -> dict[str, Any]:
 
 
 def main(name: str, options: Options, recipe: Recipe) -> None:
-    stage.execute(
+    summary = stage.execute(
         functools.partial(worker, recipe),
         options.absolute(),
         kind="pretrained",
@@ -153,6 +179,17 @@ def main(name: str, options: Options, recipe: Recipe) -> None:
         },
         parents=[options.init_from] if options.init_from else [],
     )
+    if said := against_raw_joints(summary.metrics):
+        print(said)
+
+
+def against_raw_joints(metrics: Mapping[str, float]) -> str:
+    """How the last linear probe stands beside raw joints; nothing where nothing was probed."""
+    if not {"linear", "raw_joints"} <= metrics.keys():
+        return ""
+    linear, raw = metrics["linear"], metrics["raw_joints"]
+    said = f"linear probe {linear:.1%}, raw joints {raw:.1%}, on held-out subjects with all labels"
+    return said if linear > raw else f"{said}: pretraining has not paid with so many labels; measure it with few"
 
 
 if __name__ == "__main__":

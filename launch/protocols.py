@@ -60,7 +60,7 @@ class TransferProtocol(LinearProtocol):
     """
 
     def learn(self, known: Known) -> Judge:
-        return judged(f"transfer to {known.dataset}", self.fitted(known).votes)
+        return judged("transfer", self.fitted(known).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

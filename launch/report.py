@@ -36,6 +36,8 @@ from launch.preview import write
 from launch.reading import Reading
 from launch.samples import samples
 from launch.trial import Trials, trials
+from shards.folder import spoken
+from shards.redaction import redacted
 
 STYLES = ("preview.css", "report.css")
 
@@ -84,7 +86,8 @@ def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None
         if one.lineage["digest"] != manifest.digest:
             raise UserError(
                 f"{one.folder} was trained on {one.lineage['data']} of digest {one.lineage['digest'][:8]}, and "
-                f"{reading.data} is {manifest.name} of digest {manifest.digest[:8]}: give the shards it was trained on"
+                f"{spoken(reading.data)} is {manifest.name} of digest {manifest.digest[:8]}: "
+                "give the shards it was trained on"
             )
     own = sorted({one.lineage["protocol"] for one in dossiers})
     if protocol is None and len(own) > 1:
@@ -195,7 +198,7 @@ def keep(run: Path, page: Path) -> None:
     try:
         tracking.attach(run, page, tag="bonestrap.report")
     except Exception as error:  # whatever MLflow raises: the page is there
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = redacted((str(error) or type(error).__name__).splitlines()[0])
         print(f"MLflow has not taken the page ({reason}); it is {page}", file=sys.stderr)
 
 

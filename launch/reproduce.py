@@ -40,7 +40,7 @@ from launch.recipes import RECIPES
 from launch.steps import Plan, Setup, Step
 from launch.tables import TABLES, Table
 from launch.tally import Tally
-from shards import splits
+from shards import redaction, splits
 from shards.folder import absolute
 from shards.manifest import Manifest
 
@@ -128,7 +128,7 @@ def made(options: Options, table: Table, manifest: Manifest) -> Setup:
 def settings(setup: Setup, manifest: Manifest) -> dict[str, Any]:
     """What shapes the runs that tables share: a folder of runs belongs to one such set."""
     shaping = {name: getattr(setup, name) for name in ("recipe", "epochs", "pretrain", "finetune", "distill")}
-    return {"data": manifest.name, "digest": manifest.digest, **shaping}
+    return redaction.plain({"data": manifest.name, "digest": manifest.digest, **shaping})
 
 
 def check(step: Step) -> None:
@@ -185,7 +185,7 @@ def sentence(setup: Setup, about: dict[str, Any]) -> str:
     more = " ".join(word for kind in (setup.pretrain, setup.finetune, setup.distill) for word in kind)
     said = f"{about['data']} (digest `{about['digest'][:12]}`), recipe {setup.recipe}"
     said += f", pretraining cut to {setup.epochs:g} epochs" if setup.epochs is not None else ""
-    said += f", with `{more}`" if more else ""
+    said += f", with `{redaction.redacted(more)}`" if more else ""
     seeds = ", ".join(map(str, setup.seeds))
     return (
         f"{said}; seeds {seeds}; {about['device_hours']} device-hours. Percent of the test recordings. Intervals are "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from bonestrap.protocols.scores import ClassScore, Scores
 from distributed import tracking
 from launch.judging import Episodes, Figures, LongTail, Repeated, Search
+from shards.redaction import redacted
 
 Results = Mapping[str, Mapping[str, Figures]]  # by what was measured, then by contender
 
@@ -99,14 +101,14 @@ def record(model: Path, on: str, results: dict[str, dict[str, dict[str, Any]]], 
         try:
             tracking.replay(folder)
         except Exception as error:  # an evaluation is not lost because MLflow is away
-            print(f"MLflow has not taken the result ({error}); it stands in {file}", file=sys.stderr)
+            print(redacted(f"MLflow has not taken the result ({error}); it stands in {file}"), file=sys.stderr)
 
 
 def metrics(on: str, results: Results) -> dict[str, float]:
     """The headline of every contender by the name that MLflow gets; of the model also by what it is."""
     out = {}
     for name, each in results.items():
-        metric = ("" if on == "test" else "held_out_") + name.replace(" ", "_")
+        metric = ("" if on == "test" else "held_out_") + re.sub(r"[^\w.-]", "_", name)
         (_, figures), *floors = each.items()
         out[f"{metric}/{headline(figures)[0]}"] = headline(figures)[1]
         out |= {f"{metric}/{who.replace(' ', '_')}": headline(floor)[1] for who, floor in floors}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 
 from bonestrap import model as models
@@ -31,7 +32,7 @@ from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
-from launch import card, dossier
+from launch import card, dossier, trained
 from launch.cli import UserError, option, required
 from launch.directory import prepared, provenance
 from launch.grounds import Grounds
@@ -62,7 +63,7 @@ class Options(Reading):
     workers: str = option(
         "0", "training processes, through Ray Train: 4, or 2:8 for as many as there is room; 0 trains in this one"
     )
-    strategy: Literal["ddp", "zero1", "zero2", "zero3"] = option(
+    strategy: Literal["ddp", "zero1", "zero2"] = option(
         "ddp", "zero1, zero2: DeepSpeed divides the optimizer's state (2: and gradients) among the workers"
     )
     hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung")
@@ -77,7 +78,6 @@ class Options(Reading):
         False, "torch.compile the encoders; takes minutes at first, and is meant for GPUs (docs/performance.md)"
     )
     checkpoint_every: int = option(500, "steps between checkpoints")
-    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
     log_every: int = option(10, "steps between lines of the journal")
     experiment: str = option("bonestrap", "MLflow experiment")
     tracking_uri: str | None = option(
@@ -88,21 +88,15 @@ class Options(Reading):
     def __post_init__(self) -> None:
         super().__post_init__()
         cluster.Workers.parse(str(self.workers))
-        if self.strategy == "zero3":
-            raise ValueError(
-                "zero3 cannot train here: it cuts up the parameters, and the target network is a moving average of "
-                "whole ones, gathered anew every step; zero2 divides all else, so give --strategy zero2"
-            )
         if self.hang_timeout <= 0:
             raise ValueError(f"hang_timeout must be positive, got {self.hang_timeout}")
-        for name in ("checkpoint_every", "probe_every", "log_every", "keep"):
+        for name in ("checkpoint_every", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def crew(self) -> cluster.Crew:
         """How the run is worked on."""
-        assert self.strategy != "zero3"
         return cluster.Crew(
             workers=cluster.Workers.parse(str(self.workers)),
             threads=self.threads,
@@ -140,7 +134,7 @@ class EncoderChange:
 # Options that say where and how a run is done, not what comes out.
 PRACTICAL = {
     "run", "data", "workers", "strategy", "hang_timeout", "storage", "checkpoints", "keep", "threads", "device",
-    "compile", "checkpoint_every", "probe_every", "log_every", "experiment", "tracking_uri", "track", "seed",
+    "compile", "checkpoint_every", "log_every", "experiment", "tracking_uri", "track", "seed",
     "precision", "hold_out", "stream", "window", "stream_gib", "cache", "cache_gib",
 }  # fmt: skip
 
@@ -228,6 +222,7 @@ def execute(
     if options.track:
         made_from = [run_id for folder in parents if (run_id := tracked(folder))]
         params = {**_flat({"encoder": encoder, **result}), "stage": kind, "protocol": protocol, "labels": labels}
+        params["ancestors_device_hours"] = hours_before(parents)
         tracking = Tracking(
             experiment=options.experiment,
             name=options.run.name,
@@ -287,6 +282,14 @@ def started(worker: Callable[[Strategy], Summary], crew: cluster.Crew, run: Path
         raise UserError(sentence(error)) from error
 
 
+def hours_before(parents: Sequence[Path]) -> float | None:
+    """Device-hours of all that a run comes from; None where a parent has no model yet, which says it."""
+    try:
+        return sum(dossier.lineage_hours(models.load(folder).description.lineage) for folder in parents)
+    except models.ModelError:
+        return None
+
+
 def by_name(worker: Callable[..., Result]) -> Callable[..., Result]:
     """The same function as its module's, where it belongs to the script that was started.
 
@@ -321,11 +324,23 @@ def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     return out
 
 
-def finish(strategy: Strategy, options: Options, model: Model) -> None:
-    """Write the run's model and its card, on the first rank. UserError where the card fails; the model stays."""
+def finish(
+    strategy: Strategy,
+    options: Options,
+    model: Model,
+    data: Recorded,
+    *,
+    rows: np.ndarray | None = None,
+    parents: Sequence[Path] = (),
+) -> None:
+    """Write the run's model, what it was trained on (`rows` of `data`, or all) and its card, on the first rank.
+
+    UserError where the card fails; the model stays.
+    """
     if not strategy.first:
         return
     models.save(options.run / "model", model)
+    trained.keep(options.run, data, rows, parents)
     try:
         card.ship(dossier.read(options.run), Grounds.of(options, protocol_of(model)))
     except (ValueError, OSError) as error:
@@ -373,7 +388,14 @@ def probe(
         return None
     recordings = [options.sample(part, PROBED, strategy.device) for part in parts]
     samples = [Sample.of(data, most=PROBED) for data in recordings]
-    return Probe(encoder, pipeline, fit=samples[0], held_out=samples[1], warn=strategy.screen.message)
+    return Probe(
+        encoder,
+        pipeline,
+        layout=recordings[0].layout,
+        fit=samples[0],
+        held_out=samples[1],
+        say=strategy.screen.message,
+    )
 
 
 def chunks(count: int, size: int = 256) -> Sequence[range]:

@@ -100,7 +100,17 @@ SMALL = Settings(
     scratch_steps=(400, 400),
     distill=("--epochs", "60", "--batch", "64", "--learning-rate", "0.1"),
 )
+PACE = ("--frozen", "--encoder-rate")  # of a pretrained encoder: a network from scratch refuses them
 SETTINGS = {"ntu60": PUBLISHED, "nw-ucla": SMALL, "own": SMALL, "demo": SMALL}
+
+
+def without(words: Words, flags: Words) -> Words:
+    """The words without these options and their values, which are one word each."""
+    kept = []
+    for before, word in zip(("", *words), words, strict=False):
+        if before not in flags and word.partition("=")[0] not in flags:
+            kept.append(word)
+    return tuple(kept)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +166,7 @@ class Setup:
         least, most = settings.scratch_steps
         where = self._labelled(source, run, labels, seed, elsewhere)
         own = ("--scratch", "--encoder.width", f"{width:g}", "--steps", str(max(least, round(most * labels))))
-        return Step("finetune.py", (*where, *own, *settings.scratch, *self.finetune), run)
+        return Step("finetune.py", (*where, *own, *settings.scratch, *without(self.finetune, PACE)), run)
 
     def distilling(self, teacher: Step, width: float, seed: int) -> Step:
         run = f"distilled-{width:g}x-from-{teacher.run}"

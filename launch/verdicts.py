@@ -14,6 +14,7 @@ SHARES = {  # metrics of the journal that are shares in 0..1, and what they are 
     "agreement": "agreement with the teacher",
     "linear": "linear probe, held-out subjects",
     "knn": "kNN, held-out subjects",
+    "raw_joints": "raw joints, held-out subjects",
 }
 
 

@@ -14,7 +14,8 @@ from shards import manifest
 from shards.cache import Cache
 from shards.errors import DataError
 from shards.manifest import Manifest, Stored
-from shards.remote import Remote, is_address, shown
+from shards.redaction import shown
+from shards.remote import Remote, is_address
 
 Location = Path | str
 

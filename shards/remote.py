@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from shards.errors import DataError
+from shards.redaction import shown
 
 PIECE = 8 * 2**20  # bytes asked for at a time, and the most that is held
 TRIES = 6
@@ -26,12 +26,6 @@ Result = TypeVar("Result")
 def is_address(location: Path | str) -> bool:
     """Whether this names a folder elsewhere and not a path."""
     return isinstance(location, str) and "://" in location
-
-
-def shown(address: str) -> str:
-    """An address without user, password and parameters, which may hold keys."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")).rstrip("/")
 
 
 class Remote:

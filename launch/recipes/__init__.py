@@ -29,9 +29,12 @@ class Schedule:
     weight_decay: float = dataclasses.field(default=1e-4, metadata={"help": "L2 penalty of SGD with momentum .9"})
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or self.warmup < 0 or self.warmup >= self.epochs:
+        if self.epochs <= 0 or self.warmup < 0:
+            raise ValueError(f"epochs must be positive and the warm-up not negative, got {self.epochs}, {self.warmup}")
+        if self.warmup >= self.epochs:
             raise ValueError(
-                f"epochs must be positive and longer than the warm-up, got {self.epochs} and {self.warmup}"
+                f"epochs must be more than the {self.warmup:g} of the warm-up, got {self.epochs:g}: give a smaller "
+                "--schedule.warmup as well"
             )
         if self.group < 1 or self.batch % self.group:
             raise ValueError(f"group must divide the batch of {self.batch}, got {self.group}")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,16 @@ def run(
 
 
 PRETRAINED = run(
-    "pretrained", "pretrain", metrics={"parameters": 3_099_000, "device_hours": 1.5}, width="1", labels="0"
+    "pretrained", "pretrained", metrics={"parameters": 3_099_000, "device_hours": 1.5}, width="1", labels="0"
 )
-TEACHER = run("teacher", "finetune", "id-pretrained", labels="0.05", width="1", metrics={"test/accuracy": 0.914})
+TEACHER = run(
+    "teacher",
+    "finetune",
+    "id-pretrained",
+    labels="0.05",
+    width="1",
+    metrics={"test/accuracy": 0.914, "device_hours": 0.25},
+)
 STUDENT = run(
     "student", "distill", "id-teacher", width="0.25", labels="0",
     metrics={"test/accuracy": 0.9, "latency_ms": 4.25, "parameters": 201_345, "device_hours": 0.02},
@@ -55,6 +63,20 @@ def test_rows_are_sorted_and_know_where_they_come_from() -> None:
     assert by_name["other"].labels is None
 
 
+def test_a_cost_is_a_run_s_own_or_that_of_all_that_it_came_from() -> None:
+    def costs(*runs: Run) -> dict[str, tuple[float | None, float | None]]:
+        return {row.model: (row.own_device_hours, row.total_device_hours) for row in compare(runs)}
+
+    found = costs(STUDENT, TEACHER, PRETRAINED, SCRATCH)
+    assert found["pretrained"] == (1.5, 1.5) and found["scratch"] == (None, None)
+    assert found["teacher"] == (0.25, 1.75) and found["student"] == (0.02, pytest.approx(1.77))
+    assert costs(STUDENT, TEACHER)["student"] == (0.02, None)  # MLflow does not have the pretraining
+    told = replace(
+        TEACHER, params={**TEACHER.params, "ancestors_device_hours": "1.5"}
+    )  # but the teacher's lineage does
+    assert costs(STUDENT, told)["student"] == (0.02, pytest.approx(1.77))
+
+
 def test_a_circle_of_parents_ends() -> None:
     rows = compare([run("a", "distill", "id-b"), run("b", "distill", "id-a")])
     assert {row.model: row.lineage for row in rows} == {"a": ("b",), "b": ("a",)}
@@ -63,11 +85,12 @@ def test_a_circle_of_parents_ends() -> None:
 def test_the_table_reads_well() -> None:
     lines = table(compare([STUDENT, SCRATCH, PRETRAINED, ELSEWHERE, TEACHER])).splitlines()
     assert lines[0].split()[:4] == ["model", "stage", "encoder", "width"]
-    assert lines[1].split() == ["%", "%", "ms", "a", "clip", "device-hours"]
+    assert "own cost    total cost" in lines[0]
+    assert lines[1].split() == ["%", "%", "ms", "a", "clip", "device-hours", "device-hours"]
     headings = [line for line in lines if line.startswith("data")]
     assert headings == ["data a0a0a0a0, protocol cross-subject", "data d1d1d1d1, protocol cross-subject"]
     student = next(line for line in lines if line.startswith("student"))
-    assert student.split()[1:10] == ["distill", "stgcn", "0.25", "201,345", "5", "90.0", "4.2", "0.020", "1"]
+    assert student.split()[1:11] == ["distill", "stgcn", "0.25", "201,345", "5", "90.0", "4.2", "0.020", "1.770", "1"]
     assert student.endswith("  teacher <- pretrained")
     end = lines[0].index("accuracy") + len("accuracy")
     models = [line for line in lines if " stgcn " in line]

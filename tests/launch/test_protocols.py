@@ -16,6 +16,7 @@ from launch.cli import start_choice
 from launch.recipes import RECIPES
 from shards.composition import Composition
 from shards.errors import DataError
+from shards.manifest import Manifest
 from shards.pack import pack as pack_source
 from shards.reader import Resident
 from tests.launch.test_workers_0 import Waving
@@ -53,7 +54,7 @@ COMMANDS = {
     "few-shot 2": "few-shot --shots 2 --episodes 5",
     "retrieval in train": "retrieval",
     "retrieval in test": "retrieval --gallery test",
-    "transfer to synthetic": "transfer",
+    "transfer": "transfer",
     "long-tailed 8": "long-tailed --imbalance 8 --seeds 0 1",
 }
 
@@ -120,7 +121,9 @@ def kinect(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_transfer_to_another_layout(model: Path, kinect: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The model knows 25 joints, the recordings 20."""
     said = evaluated(capsys, model, kinect, "transfer", "--protocol", "cross-subject", "--json")
-    found = json.loads(said)["transfer to nw-ucla"]
+    (found,) = json.loads(said).values()
+    name = f"transfer on nw-ucla {Manifest.read(kinect).digest[:8]} under cross-subject"
+    assert json.loads((model / "evaluation.json").read_text())[name] == found
     assert list(found) == ["pretrained", *FLOORS] and found["pretrained"]["recordings"] == 20
     assert [row["class"] for row in found["pretrained"]["classes"]] == ["fast", "slow"]
 

@@ -37,14 +37,14 @@ class Copied(Waving):
 
     classes = ("fast", "slow & <low>")  # a page has to escape this
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, frames: int = 20) -> None:
+        self.seed, self.frames = seed, frames
 
     def __getitem__(self, number: int) -> Performance:
         rng = np.random.default_rng((self.seed, number))
         seen = []
         for _ in range(3):
-            steps = rng.normal(0, 0.02 * (1 + number % 2), (20, 1, len(self.layout.joints), 3)).cumsum(0)
+            steps = rng.normal(0, 0.02 * (1 + number % 2), (self.frames, 1, len(self.layout.joints), 3)).cumsum(0)
             seen.append((rng.normal(0, 0.4, steps.shape[1:]) + steps).astype(np.float32))
         if number < COPIES:
             seen[2] = seen[1]
@@ -171,7 +171,12 @@ def test_every_figure_is_that_of_its_file(home: Path, page: str) -> None:
         told = {who: {key: scores[key] for key in shown["model"]} for who, scores in written.items()}
         own, *floors = told
         model = bonestrap.load(home / name)
-        assert shown == {"name": evaluation, "model": told[own], "floors": {who: told[who] for who in floors}}
+        assert shown == {
+            "name": evaluation,
+            "model": told[own],
+            "floors": {who: told[who] for who in floors},
+            "seen": 0,
+        }
         assert models[name]["parameters"] == sum(p.numel() for p in model.parameters())
         latencies = [line["latency_ms"] for line in tracking.read(home / name) if "latency_ms" in line]
         assert models[name]["latency_ms"] == latencies[-1]
@@ -307,6 +312,48 @@ def test_what_another_protocol_says_stands_beside_and_not_over(copy: Path) -> No
     assert after == before
     recordings = [figures["student"]["recordings"] for figures in (under, before["test"])]
     assert recordings == [20 - COPIES, 20]
+
+
+def test_other_shards_never_replace_the_headline(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, file = copy / "student", copy / "student" / "model" / card.FILE
+    evaluations, before, measured = of_json(run, "evaluation.json"), file.read_text(), tracking.latest(run)
+    pack(Copied(), copy / "again", shard_bytes=9000)  # the same recordings in other shards
+    pack(Copied(seed=1, frames=21), copy / "new")
+    said, digests = {}, {name: Manifest.read(copy / name).digest[:8] for name in ("shards", "again", "new")}
+    assert len(set(digests.values())) == 3
+    capsys.readouterr()
+    for name, words in {"again": ["--protocol", "cross-subject"], "new": []}.items():
+        evaluated("test", run, copy / name, *words)
+        said[name] = capsys.readouterr().out
+
+    after = of_json(run, "evaluation.json")
+    again = after.pop(f"test on nw-ucla {digests['again']} under cross-subject")["student"]
+    new = after.pop(f"test on nw-ucla {digests['new']}")["student"]
+    assert after == evaluations
+    now = tracking.latest(run)
+    assert {key: now[key] for key in measured} == measured
+    lines = [line for line in file.read_text().splitlines() if line.startswith("- **test")]
+    assert lines[0] in before and len(lines) == 3
+
+    # Of subjects 6 to 10, 10 performances, cameras 1 and 2 were trained on, and camera 3, which has 30 recordings
+    # with them, was not.
+    assert (again["recordings"], again["seen"]) == (30, 20) and (new["recordings"], new["seen"]) == (20, 0)
+    assert "WARNING: 20 of these 30 recordings were in the training of this model" in said["again"]
+    assert "20 of them were trained on" in lines[1] and "WARNING" not in said["new"]
+
+
+def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path) -> None:
+    """Three runs of one lineage, of which MLflow has the last alone: it has noted what came before."""
+    pytest.importorskip("mlflow")
+    uri, run = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "student"
+    words = ["--teacher", str(copy / "teacher"), "--data", str(copy / "shards"), "--run", str(run), "--device", "cpu"]
+    start(distill.main, distill.Options, [*words, "--epochs", "0.1", "--batch", "4", "--tracking-uri", uri])
+    (row,) = compare.compare(compare.read(uri, None))
+    costs = dossier.read(run).costs
+    assert [cost.stage for cost in costs] == ["pretrained", "teacher", "student"]
+    assert row.own_device_hours == pytest.approx(costs[-1].hours, abs=1e-5) and row.own_device_hours
+    assert row.total_device_hours == pytest.approx(lineage_hours(run), abs=1e-5)
+    assert row.total_device_hours > row.own_device_hours
 
 
 def test_worst_classes_are_named_with_what_they_are_taken_for() -> None:

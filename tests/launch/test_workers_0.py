@@ -72,12 +72,14 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_whole_chain_needs_no_platform(packed: Path, tmp_path: Path) -> None:
     pretrained, teacher, student = (tmp_path / name for name in ("pretrained", "teacher", "student"))
-    common = f"--data {packed} --workers 0 --device cpu --no-track --probe-every 2"
+    common = f"--data {packed} --workers 0 --device cpu --no-track"
     small = "--encoder.width 0.125 --clip.frames 16 --method.hidden 16 --method.projection 8 --protocol cross-subject"
-    short = "--schedule.batch 8 --schedule.group 4 --schedule.epochs 1 --schedule.warmup 0"
+    short = (
+        "--schedule.batch 8 --schedule.group 4 --schedule.epochs 1 --schedule.warmup 0 --schedule.learning-rate 0.001"
+    )
     few = "--batch 4 --learning-rate 0.01"
     commands = [
-        f"launch/pretrain.py demo --run {pretrained} {common} {small} {short} --schedule.learning-rate 0.001",
+        f"launch/pretrain.py demo --run {pretrained} {common} --probe-every 2 {small} {short}",
         f"launch/finetune.py --model {pretrained} --run {teacher} {common} {few} --labels 0.5 --steps 2",
         f"launch/distill.py --teacher {teacher} --run {student} {common} {few} --group 4 --epochs 1",
         f"launch/evaluate.py test --model {student} --data {packed}",
