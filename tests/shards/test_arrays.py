@@ -133,7 +133,7 @@ def damage(path: Path, kind: str) -> None:
         ("text", r"c\.npy: not a readable array"),
         ("cut", r"c\.npy: not a readable array"),
         ("words", r"c\.npy: an array of <U1, not of numbers"),
-        ("axes", r"c\.npy: the array has 2 axes, \(2, 2\), and not TMVC; give --axes"),
+        ("axes", r"c\.npy: \(2, 2\) is not TMVC of 20 joints x 3 numbers \(layout kinect20\); correct --layout"),
     ],
 )
 def test_a_broken_array_is_named(folder: Path, kind: str, message: str) -> None:

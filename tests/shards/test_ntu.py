@@ -51,7 +51,7 @@ def test_bodies_are_followed_by_their_id(tmp_path: Path) -> None:
     assert joints.shape == (5, 2, 25, 3) and joints.dtype == np.float32
     expected = np.full_like(joints, np.nan)
     expected[1, 0], expected[2, 0], expected[4, 0] = a, a + 1, c
-    expected[2, 1], expected[3, 1] = b, b + 1
+    expected[2, 1], expected[3, 1], expected[4, 1] = b, b + 1, 0
     np.testing.assert_allclose(joints, expected, atol=1e-6)
 
 

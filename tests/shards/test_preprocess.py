@@ -123,6 +123,7 @@ def test_prepared_recordings_do_not_depend_on_the_camera(rng: np.random.Generato
 def test_steps_are_described_as_data() -> None:
     described = [preprocess.describe(step) for step in preprocess.steps(preprocess.NTU_CLEANING, NTU25)]
     assert described == [
+        {"step": "drop_zero_bodies"},
         {"step": "drop_short_bodies", "longest": 11},
         {"step": "drop_spread_bodies", "spread": 0.8, "share": 0.69754},
         {"step": "order_by_motion", "spread": 0.8},
@@ -196,5 +197,6 @@ def test_repairs_are_data(rng: np.random.Generator) -> None:
     described = [preprocess.describe(step) for step in preprocess.detected(COCO17, least=0.1)]
     assert described == [
         {"step": "hide_uncertain", "least": 0.1, "keep": False},
+        {"step": "hide_zeros", "layout": "coco17"},
         {"step": "interpolate_joints", "layout": "coco17"},
     ]

@@ -228,7 +228,7 @@ def test_persons_who_are_not_there_and_unsure_joints(tmp_path: Path) -> None:
         ({"annotations": []}, "no annotations in it"),
         ({"split": {}}, "no annotations in it"),
         (3, "no annotations in it"),
-        ({"annotations": [{"frame_dir": "a"}]}, "an annotation without keypoint"),
+        ({"annotations": [{"frame_dir": "a"}]}, "annotation a is without keypoint"),
         ({"annotations": [annotation("a"), annotation("a")]}, "two annotations have the same frame_dir"),
         ({"annotations": [{**annotation("a"), "keypoint": np.zeros((1, 4, 18, 2))}]}, "18 joints of 2 coordinates"),
         ({"annotations": [annotation("a")], "split": {"some": ["a"]}}, "the split 'some' says neither"),
