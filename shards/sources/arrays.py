@@ -86,12 +86,14 @@ class Arrays(Clips):
         flat = next((numbers for numbers in (self.numbers, 2, 3) if shape[1:] == (count * numbers,)), None)
         if flat:
             raise DataError(f"{wanted}, but flat; reshape each array to frames x joints x {flat} and save it again")
+        other = next((order for order in ORDERS if len(order) == len(shape) and self._fits(shape, order)), None)
+        if other:
+            raise DataError(f"{wanted}; give --axes {other}")
         if len(axes) == len(shape) and size["V"] == count and size["C"] == self.layout.coordinates + 1:
             raise DataError(f"{wanted}; where the last number is a confidence, give --confidence hide (or keep)")
         if len(axes) == len(shape) and size["V"] == count and size["C"] in (2, 3):
             raise DataError(f"{wanted}; give --coordinates {size['C']}, or correct --confidence")
-        other = next((order for order in ORDERS if len(order) == len(shape) and self._fits(shape, order)), None)
-        raise DataError(f"{wanted}; give --axes {other}" if other else f"{wanted}; correct --layout or --axes")
+        raise DataError(f"{wanted}; correct --layout or --axes")
 
     def _fits(self, shape: tuple[int, ...], axes: str) -> bool:
         return (shape[axes.index("V")], shape[axes.index("C")]) == (len(self.layout.joints), self.numbers)
