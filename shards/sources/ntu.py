@@ -209,5 +209,5 @@ def _joints(lines: list[str]) -> np.ndarray:
     if found:
         bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
         t, body = np.array(found).T
-        joints[t, body] = bodies
+        joints[t, body] = np.where(np.isnan(bodies).all((1, 2), keepdims=True), 0, bodies)
     return joints

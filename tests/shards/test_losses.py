@@ -163,7 +163,7 @@ def ntu(folder: Path, rng: Rng) -> tuple[Source, Counts]:
             lines.append(str(int(bodies.sum())))
             for body in np.flatnonzero(bodies):
                 number = identity(kind, frame, int(body), rng)["track_id"]
-                joints = rng.normal(0, (0.2, 0.5, 0.2), (25, 3)) * (rng.random() > 0.1)
+                joints = rng.normal(0, (0.2, 0.5, 0.2), (25, 3)) * rng.choice([1, 0, np.nan], p=[0.8, 0.1, 0.1])
                 lines += [f"{number} 0 1 1 1 1 0 0 0 2", "25", *(f"{x:.7g} {y:.7g} {z:.7g} 0" for x, y, z in joints)]
         name = f"S001C001P{file:03}R001A001.skeleton"
         (folder / name).write_text("\n".join(lines) + "\n")

@@ -151,6 +151,18 @@ def test_nan_joints_stop_packing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_broken_joints_name_the_option_that_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, "S001C001P001R001A001", [[("1", standing(0))], [("1", np.nan * standing(0))], [("1", standing(1))]])
+    path = write(tmp_path, "S001C001P002R001A001", [[("1", standing(0))], [("1", standing(2))]])
+    text = path.read_text().splitlines()
+    text[4] = "NaN " + text[4].partition(" ")[2]
+    path.write_text("\n".join(text) + "\n")
+    with pytest.raises(DataError, match=r"P002R001A001\.skeleton: .*NaN.* or leave out .* with --broken drop"):
+        pack(NTU(tmp_path), tmp_path / "out")
+    manifest = pack(NTU(tmp_path), tmp_path / "out", broken="drop")
+    assert [key for key, reason in manifest.dropped if reason.startswith("broken: ")] == ["S001P002R001A001"]
+
+
 def test_a_list_without_names_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such list of missing samples"):
         read_missing(tmp_path / "missing.txt")
