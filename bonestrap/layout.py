@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from bonestrap.sides import alone, named_sides
+
 Point = int | tuple[int, ...]  # a joint, or the joints whose mean it is
 REQUIRED = ("name", "joints", "bones", "root", "spine", "shoulders")
 OPTIONAL = ("sides", "parts", "coordinates", "confidence")
@@ -51,8 +53,8 @@ class Layout:
 
     @staticmethod
     def from_json(fields: Any) -> Layout:
-        """The layout of a JSON object; see `to_json`. `sides` follow from names that begin with left and right where
-        they are not given, and `parts` are then trunk, left and right. Raises ValueError saying what is wrong.
+        """The layout of a JSON object; see `to_json`. `sides` follow from names where they are not given (see
+        `bonestrap.sides`), and `parts` are then trunk, left and right. Raises ValueError saying what is wrong.
         """
         if not isinstance(fields, dict):
             raise ValueError(f"a layout is a JSON object with the fields {', '.join(REQUIRED)}, not {fields!r:.40}")
@@ -85,6 +87,18 @@ class Layout:
             "coordinates": self.coordinates,
             "confidence": self.confidence,
         }
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What may be a slip in it, in sentences: joints of one side without their counterpart, and no sides at all."""
+        if not self.sides:
+            missing = "has no sides, so no limb can be hidden in training; give sides, pairs [left, right]"
+            return (f"layout {self.name} {missing}",)
+        return tuple(
+            f"layout {self.name}: joint {name} has no counterpart on the other side and counts to the trunk; if it has "
+            "one, pair them in sides, [left, right]"
+            for name in alone(self.joints, self.sides)
+        )
 
     @property
     def axes(self) -> int:
@@ -223,15 +237,12 @@ def _check_tree(layout: Layout) -> None:
 
 
 def _check_sides(layout: Layout) -> None:
-    """Left and right are told apart and complete, and parts hold every joint once."""
+    """Left and right are told apart, and parts hold every joint once."""
     names = layout.joints
     sided = [joint for pair in layout.sides for joint in pair]
     for joint in sided:
         if sided.count(joint) > 1:
             raise ValueError(f"joint {names[joint]} comes twice in sides")
-    for joint, name in enumerate(names):
-        if name.startswith(("left", "right")) and joint not in sided:
-            raise ValueError(f"joint {name} has no partner on the other side; pair it in sides, [left, right]")
     right, left = layout.shoulders
     if (right in sided or left in sided) and (left, right) not in layout.sides:
         raise ValueError(f"shoulders must be [right, left], a pair of sides, and are [{names[right]}, {names[left]}]")
@@ -278,7 +289,7 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
         if not isinstance(fields[field], list) or len(fields[field]) != 2:
             order = "[lower, upper]" if field == "spine" else "[right, left]"
             raise ValueError(f"{field} must be two joints, {order}")
-    sides = pairs("sides", "[left, right]") if "sides" in fields else _named_sides(joints)
+    sides = pairs("sides", "[left, right]") if "sides" in fields else named_sides(joints)
     lower, upper = fields["spine"]
     right, left = fields["shoulders"]
     return Layout(
@@ -303,12 +314,6 @@ def _parts(parts: Any, index: Callable[[Any, str], int]) -> dict[str, tuple[int,
     if not isinstance(parts, dict) or any(not isinstance(joints, list) for joints in parts.values()):
         raise ValueError("parts must be an object of lists of joints")
     return {part: tuple(index(joint, f"part {part}") for joint in joints) for part, joints in parts.items()}
-
-
-def _named_sides(joints: list[str]) -> tuple[tuple[int, int], ...]:
-    """The pairs left..., right... of names; a name without a counterpart is found missing later."""
-    counterpart = {name: "right" + name.removeprefix("left") for name in joints if name.startswith("left")}
-    return tuple((joints.index(a), joints.index(b)) for a, b in counterpart.items() if b in joints)
 
 
 def _sided_parts(count: int, sides: tuple[tuple[int, int], ...]) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from shards.duplicates import Contamination, Copies, contaminations, protocols_of
+from shards.sources.units import LARGEST, SMALLEST
 from shards.survey import Survey
 
 FEW_FRAMES = 10  # a recording below is near-empty
@@ -79,6 +80,8 @@ class Report:
             self._bones(),
             self._joints(),
             *self._rare(),
+            *self._size(),
+            *(Finding(level="note", title="layout", text=doubt) for doubt in self.survey.manifest.layout.doubts),
         ]
         order = {"fault": 0, "note": 1, "good": 2}
         return sorted(found, key=lambda finding: order[finding.level])
@@ -162,6 +165,17 @@ class Report:
                 text = f"{len(names)} of {len(classes)} classes {what}: {self._some(names)}"
                 out.append(Finding(level="note", title="classes", text=text))
         return out
+
+    def _size(self) -> list[Finding]:
+        if self.survey.manifest.layout.coordinates != 3:
+            return []
+        size = self.survey.looks.size
+        rows = np.flatnonzero((size < SMALLEST) | (size > LARGEST))
+        if not len(rows):
+            return []
+        names = [f"{self.name(int(row))} ({size[row]:.3g} metres)" for row in rows]
+        text = f"bodies as small or large as none are in {_recordings(len(rows))}: {self._some(names)}"
+        return [Finding(level="fault", title="size", text=f"{text}; pack them again with the --unit that is meant")]
 
     def _some(self, names: list[str]) -> str:
         rest = len(names) - NAMED

@@ -20,6 +20,7 @@ from shards.sources.recorded import FOREIGN
 from shards.sources.sbu import SBU
 from shards.sources.source import Source
 from shards.sources.table import Table, read_classes, read_table
+from shards.sources.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class Own(Described):
     layout: str = required("layout file (JSON), or ntu25, kinect20, sbu15, coco17")
     coordinates: Literal[2, 3] | None = option(None, "of a joint: 3 in space, 2 in an image; none takes the layout's")
     axes: str | None = option(None, "order of an array's axes, such as CTVM; none: TVC or TMVC")
-    unit: arrays.Unit = option("metre", "of coordinates in space")
+    unit: Unit = option("metre", "of coordinates in space")
     confidence: Literal["hide", "keep"] | None = option(
         None, "where the last number of a joint is one: hide interpolates uncertain joints, keep stores it as well"
     )
@@ -170,7 +171,12 @@ class Pickled:
 
     layout: str | None = option(None, "layout file (JSON) of other joints than coco17 and ntu25")
     classes: Path | None = option(None, "class names, one a line, in the order of their labels")
-    confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
+    unit: Unit = option("metre", "of coordinates in space")
+    confidence: Literal["hide", "keep"] | None = option(
+        None,
+        "hide interpolates uncertain joints, keep stores it as well; given for a file without scores: the last "
+        "number of a joint is one; none: hide scores",
+    )
     least: float = option(0.1, "confidence below which a joint is interpolated")
 
     def open(self, folder: Path) -> Source:
@@ -180,6 +186,7 @@ class Pickled:
             classes=read_classes(self.classes) if self.classes else None,
             confidence=self.confidence,
             least=self.least,
+            unit=self.unit,
         )
 
 

@@ -15,6 +15,7 @@ from shards import catalogue
 from shards.duplicates import Contamination, Copies, contaminations
 from shards.folder import open_folder
 from shards.index import Table
+from shards.losses import whole
 from shards.manifest import Manifest
 from shards.splits import protocol
 
@@ -64,7 +65,7 @@ class Grounds:
                 f"protocol {sides.protocol.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
                 f"({sides.share:.1%}) are copies of training recordings"
             )
-        if dropped := self.manifest.dropped:
+        if dropped := whole(self.manifest.dropped):
             reasons = Counter(reason for _, reason in dropped).most_common(REASONS)
             why = "; ".join(f"{count:,} x {reason}" for reason, count in reasons)
             out.append(f"{len(dropped):,} files of the source were left out at packing: {why}")

@@ -34,6 +34,7 @@ from launch.bar import Bar
 from launch.cli import UserError, argument, option, required, start, start_choice
 from launch.formats import FORMATS, Format, Synthetic
 from shards.draft import refuse_used
+from shards.losses import Loss, partial, whole
 from shards.manifest import FILE, Manifest
 from shards.pack import DROPPED, pack
 from shards.parallel import Processes, Spread, cores
@@ -84,6 +85,8 @@ def main(name: str, options: Options, chosen: Format) -> None:
 
 def _pack(source: Source, options: Options) -> Manifest:
     bar = Bar("packing", "performances")
+    for notice in source.notices:
+        bar.message(f"warning: {notice}")
     spread: Spread = Tasks(options.workers) if options.ray else Processes(options.workers or cores())
     return pack(
         source,
@@ -100,24 +103,42 @@ def _pack(source: Source, options: Options) -> Manifest:
 
 def summarise(manifest: Manifest, output: Path) -> None:
     """Say what was packed, and what was not and why."""
+    files, parts = whole(manifest.dropped), partial(manifest.dropped)
+    unpacked = sum(loss.lost for _, loss in parts if loss.what == "frames")
     size = sum(shard.bytes for shard in manifest.shards)
     print(f"{output}: {manifest.name}, layout {manifest.layout.name}, {len(manifest.classes)} classes")
     print(f"  performances {manifest.performances}")
     print(f"  views        {manifest.views}")
-    print(f"  frames       {manifest.frames}")
+    print(f"  frames       {manifest.frames}" + (f" of {manifest.frames + unpacked} read" if unpacked else ""))
     print(f"  bytes        {size} in {len(manifest.shards)} shards, {manifest.dtype}")
     print(f"  digest       {manifest.digest}")
-    print(f"  dropped      {len(manifest.dropped)}")
+    print(f"  dropped      {len(files)}")
     reasons = defaultdict(list)
-    for file, reason in manifest.dropped:
+    for file, reason in files:
         reasons[reason.partition(": ")[0]].append((file, reason))
     for kind, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        named = ", ".join(file for file, _ in found[:EXAMPLES])
-        print(f"    {len(found):6}  {kind}: {named}{', ...' if len(found) > EXAMPLES else ''}")
+        print(f"    {len(found):6}  {kind}: {_named([file for file, _ in found])}")
         if detail := found[0][1].removeprefix(kind).removeprefix(": "):
             print(f"            first: {detail}")
+    if parts:
+        _summarise_parts(parts)
     if manifest.dropped:
         print(f"    all of them are in {output / DROPPED}")
+
+
+def _summarise_parts(parts: list[tuple[str, Loss]]) -> None:
+    """Say what was left out of recordings that are packed; a pose is a person in a frame."""
+    kinds = defaultdict(list)
+    for file, loss in parts:
+        kinds[loss.what, loss.reason].append((file, loss))
+    print(f"  in part      {len({file for file, _ in parts})}")
+    for (what, reason), found in sorted(kinds.items()):
+        lost, read = (sum(number) for number in zip(*((loss.lost, loss.of) for _, loss in found), strict=True))
+        print(f"    {lost:6}  of {read} {what}, {reason}: {_named([file for file, _ in found])}")
+
+
+def _named(files: list[str]) -> str:
+    return ", ".join(files[:EXAMPLES]) + (", ..." if len(files) > EXAMPLES else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from bonestrap.layout import Layout
 from launch import animation
 from launch.findings import FEW_FRAMES, Report
 from launch.sections import KINDS, augmented, borders, content, health, moving
+from shards.losses import whole
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 PACE = 30  # frames a second: what sensors record at; shards do not say
@@ -167,7 +168,8 @@ def _findings(report: Report) -> str:
 def _foot(report: Report) -> str:
     manifest = report.survey.manifest
     steps = " → ".join(escape(str(step.get("step", "")).replace("_", " ")) for step in manifest.preprocessing)
-    dropped = f" {len(manifest.dropped):,} files of the source were left out." if manifest.dropped else ""
+    files = len(whole(manifest.dropped))
+    dropped = f" {files:,} files of the source were left out." if files else ""
     return f"""<footer>
 <p>Prepared by: {steps}.{dropped} Played at {PACE} frames a second; shards do not say what was recorded at.</p>
 <p>Digest <code>{manifest.digest}</code></p>

@@ -18,20 +18,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
-from bonestrap import pose
 from bonestrap.layout import Layout
 from shards.errors import DataError
+from shards.losses import Counted, Loss
+from shards.repair import drop_zero_bodies, hide_uncertain, hide_zeros, interpolate_joints, presence
 
 Step = Callable[[np.ndarray], np.ndarray]
 
 STORABLE = {"float16": np.float16, "float32": np.float32}
-
-
-def presence(joints: np.ndarray) -> np.ndarray:
-    """(T, M) bool: which body is there in which frame."""
-    return ~np.isnan(joints).all(axis=(2, 3))
 
 
 def check(joints: np.ndarray, layout: Layout, origin: str) -> None:
@@ -40,7 +35,10 @@ def check(joints: np.ndarray, layout: Layout, origin: str) -> None:
     broken = ~np.isfinite(joints).all(axis=(2, 3)) & presence(joints)
     if broken.any():
         frame, body = np.argwhere(broken)[0]
-        raise DataError(f"{origin}: body {body} has NaN or infinite joints in frame {frame}; repair or remove the file")
+        raise DataError(
+            f"{origin}: body {body} has NaN or infinite joints in frame {frame}; repair or remove the file, or leave "
+            "out all such recordings with --broken drop"
+        )
 
 
 def drop_short_bodies(joints: np.ndarray, *, longest: int) -> np.ndarray:
@@ -54,13 +52,15 @@ def drop_spread_bodies(joints: np.ndarray, *, spread: float, share: float) -> np
     """Remove bodies that lie sideways like furniture.
 
     A frame is noisy when the body's extent along x exceeds `spread` times its extent along y (up, in camera space); a
-    body goes when at least `share` of its frames are noisy.
+    body goes when at least `share` of its frames are noisy. Where all do, the last one stays, as with CTR-GCN.
     """
-    for body in range(joints.shape[1] - 1, -1, -1):
-        seen = joints[presence(joints)[:, body], body]
-        if joints.shape[1] > 1 and (_noisy(seen, spread).mean() if len(seen) else 1.0) >= share:
-            joints = np.delete(joints, body, axis=1)
-    return joints
+    present = presence(joints)
+    keep = np.ones(joints.shape[1], dtype=bool)
+    for body in range(joints.shape[1]):
+        seen = joints[present[:, body], body]
+        if keep.sum() > 1 and (_noisy(seen, spread).mean() if len(seen) else 1.0) >= share:
+            keep[body] = False
+    return joints[:, keep]
 
 
 def order_by_motion(joints: np.ndarray, *, spread: float) -> np.ndarray:
@@ -77,12 +77,15 @@ def order_by_motion(joints: np.ndarray, *, spread: float) -> np.ndarray:
 
 
 def merge_bodies(joints: np.ndarray, *, most: int) -> np.ndarray:
-    """Join bodies that are never seen in the same frame, in the given order, into at most `most`; drop the rest."""
+    """Join bodies that share at most one frame, in the given order, into at most `most`; drop the rest.
+
+    In a frame that two share the later one is kept. CTR-GCN's rule: there, tracks may touch at their ends.
+    """
     seen = presence(joints)
     merged: list[np.ndarray] = []
     taken: list[np.ndarray] = []
     for body in range(joints.shape[1]):
-        home = next((i for i, frames in enumerate(taken) if not (frames & seen[:, body]).any()), None)
+        home = next((i for i, frames in enumerate(taken) if (frames & seen[:, body]).sum() <= 1), None)
         if home is not None:
             merged[home] = np.where(seen[:, body, None, None], joints[:, body], merged[home])
             taken[home] = taken[home] | seen[:, body]
@@ -107,21 +110,30 @@ def fill_gaps(joints: np.ndarray) -> np.ndarray:
     return joints[source, np.arange(joints.shape[1])]
 
 
-def hide_uncertain(joints: np.ndarray, *, least: float, keep: bool) -> np.ndarray:
-    """Make the coordinates of joints whose confidence, the last number of each, lies below `least` NaN: a detector puts
-    a joint that it does not find anywhere. Without `keep` the confidence is left out of the result.
+def join_tracks(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
+    """Join bodies that are never seen in the same frame: a tracker that loses a person goes on under another number.
+
+    In the order in which they appear, each goes on with the body that was last seen nearest to where it begins. No pose
+    is lost, and the bodies are as few as the frames with the most of them allow, where no track is interrupted.
     """
-    places, confidence = joints[..., :-1], joints[..., -1:]
-    places = np.where(confidence >= least, places, np.float32(np.nan))
-    if not keep:
-        return places
-    there = np.isfinite(places).any(axis=(2, 3), keepdims=True)
-    return np.concatenate([places, np.where(there, np.nan_to_num(confidence), np.float32(np.nan))], axis=-1)
-
-
-def interpolate_joints(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
-    """Find a place for single missing joints; see `bonestrap.pose.interpolate`. A body without any joint is absent."""
-    return pose.interpolate(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
+    seen = presence(joints)
+    centre = joints[..., : layout.coordinates].mean(2)  # (T, M, coordinates)
+    first = seen.argmax(0)
+    homes: list[int] = []  # the body that each of the joined ones began as
+    joints, seen = joints.copy(), seen.copy()
+    for body in np.argsort(first, kind="stable"):
+        frames = seen[:, body].copy()
+        if not frames.any():
+            continue
+        free = [home for home in homes if not (seen[:, home] & frames).any()]
+        last = {home: centre[: first[body], home][seen[: first[body], home]][-1] for home in free}
+        home = min(free, key=lambda home: float(np.linalg.norm(last[home] - centre[first[body], body])), default=None)
+        if home is None:
+            homes.append(int(body))
+            continue
+        joints[frames, home], centre[frames, home] = joints[frames, body], centre[frames, body]
+        seen[frames, home] = True
+    return joints[:, homes] if homes else joints
 
 
 def keep_longest(joints: np.ndarray, *, most: int) -> np.ndarray:
@@ -131,11 +143,16 @@ def keep_longest(joints: np.ndarray, *, most: int) -> np.ndarray:
 
 def canonical(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
     """Centre and orient a whole recording; see `bonestrap.pose`. Computed in float64, returned as float32."""
+    import torch
+
+    from bonestrap import pose
+
     return pose.canonical(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
 
 
 # The published constants.
 NTU_CLEANING: tuple[Step, ...] = (
+    drop_zero_bodies,
     partial(drop_short_bodies, longest=11),
     partial(drop_spread_bodies, spread=0.8, share=0.69754),
     partial(order_by_motion, spread=0.8),
@@ -143,10 +160,36 @@ NTU_CLEANING: tuple[Step, ...] = (
 )
 
 
+# What makes single joints and bodies missing, or finds them; done before anything asks whether bodies are whole.
+REPAIRS: tuple[Callable[..., np.ndarray], ...] = (drop_zero_bodies, hide_uncertain, hide_zeros, interpolate_joints)
+
+# Why a step leaves out persons. Steps that are not here keep all of them.
+PERSONS: dict[Callable[..., np.ndarray], str] = {
+    drop_zero_bodies: "persons without a joint",
+    hide_uncertain: "persons without a joint of enough confidence",
+    hide_zeros: "persons without a joint",
+    interpolate_joints: "persons without a joint",
+    drop_short_bodies: "persons seen in too few frames",
+    drop_spread_bodies: "persons spread sideways",
+    merge_bodies: "persons beyond those kept, or seen twice at once",
+    keep_longest: "persons beyond those seen longest",
+}
+EMPTY = "frames without anybody"
+EMPTIED = "frames of nobody but persons left out"
+ZERO = "joints at exactly zero, interpolated"
+
+
 def detected(layout: Layout, *, least: float | None = None) -> tuple[Step, ...]:
-    """The repair of joints that a detector lost: NaN ones and, given `least`, those of less confidence."""
+    """The repair of joints that a detector or a sensor lost: NaN or exactly zero ones and, given `least`, those of less
+    confidence.
+    """
     hide = () if least is None else (partial(hide_uncertain, least=least, keep=layout.confidence),)
-    return (*hide, partial(interpolate_joints, layout=layout))
+    return (*hide, partial(hide_zeros, layout=layout), partial(interpolate_joints, layout=layout))
+
+
+def tracked(layout: Layout, *, most: int) -> tuple[Step, ...]:
+    """The `most` persons seen longest, of tracks that may be pieces of a person's."""
+    return (partial(join_tracks, layout=layout), partial(keep_longest, most=most))
 
 
 def steps(cleaning: tuple[Step, ...], layout: Layout) -> tuple[Step, ...]:
@@ -162,24 +205,59 @@ def describe(step: Step) -> dict[str, Any]:
     return {"step": step.func.__name__, **constants}
 
 
-def prepare(joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, origin: str) -> np.ndarray:
+def prepare(
+    joints: np.ndarray, cleaning: tuple[Step, ...], layout: Layout, origin: str, losses: list[Loss] | None = None
+) -> np.ndarray:
     """Clean, fill and orient one recording: (T, M, V, C) with gaps to (T', M', V, C) without, float32.
 
-    Raises DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen
-    comes back with no frames, for the caller to drop and report.
+    What is left out is appended to `losses`: a frame or pose of `joints` is in the result or is counted there. Raises
+    DataError naming `origin` for a wrong shape or broken joints. A recording in which no body was ever seen comes back
+    with no frames, for the caller to drop and report.
     """
-    repairs = [step for step in cleaning if _function(step) in (hide_uncertain, interpolate_joints)]
+    repairs = [step for step in cleaning if _function(step) in REPAIRS]
     hidden = any(_function(step) is hide_uncertain for step in repairs)
     _check_shape(joints, layout, origin, layout.coordinates + 1 if hidden else layout.axes)
+    tally = _Tally(joints, layout, losses if losses is not None else [])
     for step in repairs:
-        joints = step(joints)
+        joints = tally(step, joints)
     check(joints, layout, origin)
-    joints = drop_empty_frames(joints)
+    joints = tally(drop_empty_frames, joints, EMPTY)
     if not len(joints):
         return joints
-    for step in steps(cleaning, layout)[len(repairs) :]:
-        joints = step(joints)
-    return joints
+    for step in cleaning:
+        joints = joints if step in repairs else tally(step, joints)
+    joints = tally(drop_empty_frames, joints, EMPTIED)
+    return canonical(fill_gaps(joints), layout=layout)
+
+
+class _Tally:
+    """Does steps and counts what they leave out of one recording."""
+
+    def __init__(self, joints: np.ndarray, layout: Layout, losses: list[Loss]) -> None:
+        self.layout, self.losses = layout, losses
+        self.read: dict[Counted, int] = self._count(joints)
+
+    def __call__(self, step: Step, joints: np.ndarray, empty: str = "") -> np.ndarray:
+        before, out = self._count(joints), step(joints)
+        after, function = self._count(out), _function(step)
+        if empty:
+            self._add(empty, before["frames"] - after["frames"], "frames")
+        if function in PERSONS:
+            self._add(PERSONS[function], before["poses"] - after["poses"], "poses")
+        if function is hide_zeros:
+            there = presence(out)
+            self._add(ZERO, int((self._seen(joints) & ~self._seen(out))[there].sum()), "joints")
+        return out
+
+    def _count(self, joints: np.ndarray) -> dict[Counted, int]:
+        return {"frames": len(joints), "poses": int(presence(joints).sum()), "joints": int(self._seen(joints).sum())}
+
+    def _seen(self, joints: np.ndarray) -> np.ndarray:
+        return np.isfinite(joints[..., : self.layout.coordinates]).all(-1)
+
+    def _add(self, reason: str, lost: int, what: Counted) -> None:
+        if lost:
+            self.losses.append(Loss(reason=reason, lost=lost, of=self.read[what], what=what))
 
 
 def store(joints: np.ndarray, dtype: str, origin: str) -> np.ndarray:

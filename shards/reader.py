@@ -25,6 +25,7 @@ from shards.errors import DataError
 from shards.folder import Folder, Location, open_folder
 from shards.members import Members, gather
 from shards.shelf import THREADS, Shelf
+from shards.splits import said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Resident(Catalogue):
         columns = selected(table, select)
         if not len(columns["view_row"]):
             raise DataError(
-                f"{folder.name}: the chosen protocol leaves no recording; choose another one or other shards"
+                f"{folder.name}: {said(select)} leaves no recording; choose another protocol or other shards"
             )
         counts = columns["view_length"] * columns["view_bodies"]
         starts = np.cumsum(counts) - counts

@@ -19,6 +19,7 @@ import numpy as np
 
 from shards.errors import DataError
 from shards.index import Entry, StoredView
+from shards.losses import Loss
 from shards.preprocess import prepare, store
 from shards.sources.source import Performance, Source
 
@@ -71,10 +72,12 @@ class Prepare:
         members: dict[str, bytes] = {}
         names: dict[bytes, str] = {}
         for number, view in enumerate(performance.views):
-            joints = prepare(view.joints, self.source.cleaning, self.source.layout, view.origin)
+            losses: list[Loss] = []
+            joints = prepare(view.joints, self.source.cleaning, self.source.layout, view.origin, losses)
             if not len(joints):
                 dropped.append((view.origin, "no body in any frame"))
                 continue
+            dropped += [(view.origin, str(loss)) for loss in losses]
             name = f"c{view.camera}.npy" if view.camera is not None else f"v{number}.npy"
             if name in members:
                 raise DataError(f"{view.origin}: a second recording of {performance.key} by camera {view.camera}")

@@ -28,6 +28,22 @@ from shards.index import Views
 Predicate = Callable[[Views], np.ndarray]  # one bool a view
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of a protocol: a predicate that says in messages what it is."""
+
+    said: str
+    rule: Predicate
+
+    def __call__(self, views: Views) -> np.ndarray:
+        return self.rule(views)
+
+
+def said(select: Predicate | None) -> str:
+    """What a predicate selects, as a message says it."""
+    return select.said if isinstance(select, Side) else "the chosen protocol"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """One way to cut a data set. `train` and `test` never overlap; `held_out` is a part of `train`."""
@@ -37,6 +53,11 @@ class Protocol:
     train: Predicate
     test: Predicate
     held_out: Predicate
+
+    def __post_init__(self) -> None:
+        for side, name in (("train", "training"), ("test", "test"), ("held_out", "held-out")):
+            said = f"the {name} side of protocol {self.name}"
+            object.__setattr__(self, side, Side(said, getattr(self, side)))
 
     def fit(self, views: Views) -> np.ndarray:
         """What trains while hyper-parameters are being chosen: training views of the subjects not held out."""
@@ -191,7 +212,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 
 def labelled(select: Predicate) -> Predicate:
     """Those of the selected views whose label is known: what supervised learning and scores can use."""
-    return lambda views: select(views) & (views.label >= 0)
+    return Side(f"{said(select)}, of recordings with a label,", lambda views: select(views) & (views.label >= 0))
 
 
 ALL = Protocol(

@@ -24,6 +24,7 @@ from shards.errors import DataError
 from shards.folder import Location, open_folder
 from shards.members import Members, gather
 from shards.shelf import LIMIT, Shelf
+from shards.splits import said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Stream(Catalogue):
         columns = selected(table, select)
         if not len(columns["view_row"]):
             raise DataError(
-                f"{folder.name}: the chosen protocol leaves no recording; choose another one or other shards"
+                f"{folder.name}: {said(select)} leaves no recording; choose another protocol or other shards"
             )
         members = Members(table, manifest)
         rows = columns["view_row"]

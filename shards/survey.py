@@ -22,6 +22,7 @@ from shards.index import Table
 from shards.manifest import Manifest, verify
 from shards.members import Members
 from shards.parallel import Processes, Spread
+from shards.sources.units import body_size
 
 SAMPLE = 400  # views from which usual bone lengths are learnt
 LONGER, SHORTER = 2.0, 0.5  # a bone this many times its usual length, or this small a part of it, is implausible...
@@ -40,6 +41,7 @@ class Looks:
     frame: np.ndarray  # the frame in which it errs most
     ratio: np.ndarray  # that bone's length there, as a multiple of the usual one
     repeated: np.ndarray  # share of frames that repeat the one before bit for bit
+    size: np.ndarray  # metres or torsos: how large the bodies are, the median diagonal of the boxes around them
     extent: np.ndarray  # metres or torsos: how far the joint that moves most comes around
 
 
@@ -142,6 +144,7 @@ class Look:
             columns["ratio"].append(ratios[frame, body])
             columns["repeated"].append((stored[1:] == stored[:-1]).all((1, 2, 3)).mean() if len(stored) > 1 else 0.0)
             columns["extent"].append(np.linalg.norm(np.ptp(joints[..., : layout.coordinates], axis=0), axis=-1).max())
+            columns["size"].append(body_size(joints[..., : layout.coordinates]))
             poses = joints.shape[0] * joints.shape[1]
             sums = sums + Sums(missing=absent.sum((0, 1)), implausible=wrong.sum((0, 1)), poses=poses)
         return Looks(**{name: np.array(column) for name, column in columns.items()}), sums

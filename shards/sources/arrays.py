@@ -2,7 +2,7 @@
 
 Each array is one recording, (T, V, C) of one person or (T, M, V, C) of several, or in any other order of these axes. An
 `.npz` of several arrays holds several recordings, named FILE/ARRAY. A body is absent from a frame in which all its
-coordinates are zero or NaN.
+coordinates are zero or NaN; a single joint at exactly zero is missing, as one that is NaN.
 
 Legend: C numbers a joint, T frames, V joints, M bodies.
 """
@@ -22,20 +22,26 @@ from shards.preprocess import detected
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import file_stamp
 from shards.sources.table import Table
+from shards.sources.units import UNITS, Unit, check_scores, check_size
 
-UNITS = {"metre": 1.0, "centimetre": 0.01, "millimetre": 0.001}
-Unit = Literal["metre", "centimetre", "millimetre"]
 Confidence = Literal["none", "hide", "keep"]
+ORDERS = ("TVC", "CTV", "TCV", "VTC", "VCT", "CVT", "CTVM", "MTVC", "MCTV", "TVCM", "TVMC", "TMVC", "CVTM", "TMCV")
 
 
 class Arrays(Clips):
-    """The arrays of a folder. `axes` is the order of their axes, such as "CTVM"; None: T V C or T M V C."""
+    """The arrays of a folder. `axes` is the order of their axes, such as "CTVM"; None: T V C or T M V C.
 
-    def __init__(self, root: Path, layout: Layout, *, axes: str | None = None, scale: float = 1.0) -> None:
+    `scored`: whether the last number of a joint is its confidence. `unit` is that of coordinates in space.
+    """
+
+    def __init__(
+        self, root: Path, layout: Layout, *, axes: str | None = None, unit: Unit = "metre", scored: bool = False
+    ) -> None:
         self.root = Path(root)
         self.layout = layout
         self.axes = check_axes(axes) if axes else None
-        self.scale = scale
+        self.unit: Unit = unit
+        self.numbers = layout.coordinates + scored
         files = sorted(path for path in self.root.rglob("*") if path.suffix in (".npy", ".npz"))
         if not files:
             raise DataError(f"{self.root}: no .npy or .npz files below it; give the folder that holds them as --input")
@@ -58,15 +64,39 @@ class Arrays(Clips):
 
     def _prepared(self, joints: np.ndarray, name: str) -> np.ndarray:
         axes = self.axes or {3: "TVC", 4: "TMVC"}.get(joints.ndim, "TMVC")
-        if len(axes) != joints.ndim:
-            raise DataError(f"{name}: the array has {joints.ndim} axes, {joints.shape}, and not {axes}; give --axes")
+        self._check_shape(joints.shape, axes, name)
         joints = np.einsum(f"{axes}->{''.join(axis for axis in 'TMVC' if axis in axes)}", joints)
         joints = joints if "M" in axes else joints[:, None]
         joints = np.array(joints, dtype=np.float32)  # a copy: what follows changes it
         places = joints[..., : self.layout.coordinates]
-        places *= np.float32(self.scale)
+        if self.layout.coordinates == 3:
+            check_scores(joints, self.layout, name)
+            places *= np.float32(UNITS[self.unit])
+            check_size(places, self.unit, name)
         joints[(np.isnan(places) | (places == 0)).all(axis=(2, 3))] = np.nan
         return joints
+
+    def _check_shape(self, shape: tuple[int, ...], axes: str, name: str) -> None:
+        """Raise DataError, naming the option that is meant, unless an array of this shape has the layout's joints."""
+        count = len(self.layout.joints)
+        size = dict(zip(axes, shape, strict=len(axes) == len(shape)))
+        if len(axes) == len(shape) and (size["V"], size["C"]) == (count, self.numbers):
+            return
+        wanted = f"{name}: {shape} is not {axes} of {count} joints x {self.numbers} numbers (layout {self.layout.name})"
+        flat = next((numbers for numbers in (self.numbers, 2, 3) if shape[1:] == (count * numbers,)), None)
+        if flat:
+            raise DataError(f"{wanted}, but flat; reshape each array to frames x joints x {flat} and save it again")
+        other = next((order for order in ORDERS if len(order) == len(shape) and self._fits(shape, order)), None)
+        if other:
+            raise DataError(f"{wanted}; give --axes {other}")
+        if len(axes) == len(shape) and size["V"] == count and size["C"] == self.layout.coordinates + 1:
+            raise DataError(f"{wanted}; where the last number is a confidence, give --confidence hide (or keep)")
+        if len(axes) == len(shape) and size["V"] == count and size["C"] in (2, 3):
+            raise DataError(f"{wanted}; give --coordinates {size['C']}, or correct --confidence")
+        raise DataError(f"{wanted}; correct --layout or --axes")
+
+    def _fits(self, shape: tuple[int, ...], axes: str) -> bool:
+        return (shape[axes.index("V")], shape[axes.index("C")]) == (len(self.layout.joints), self.numbers)
 
     def _inside(self, path: Path) -> list[str]:
         origin = self._origin(path)
@@ -98,15 +128,14 @@ def arrays(
     confidence: Confidence = "none",
     least: float = 0.1,
 ) -> Recorded:
-    """The source of a folder of arrays. Single missing joints, NaN, are interpolated.
+    """The source of a folder of arrays. Single missing joints, NaN or exactly zero, are interpolated.
 
     `confidence` says whether the last number of each joint is its detector's confidence: "hide" interpolates joints
     below `least`, "keep" hands the confidence on to the encoder as well. `unit` is that of coordinates in space.
     """
     layout = dataclasses.replace(layout, confidence=confidence == "keep")
-    scale = UNITS[unit] if layout.coordinates == 3 else 1.0
     cleaning = detected(layout, least=None if confidence == "none" else least)
-    clips = Arrays(root, layout, axes=axes, scale=scale)
+    clips = Arrays(root, layout, axes=axes, unit=unit, scored=confidence != "none")
     return Recorded(clips, name=name, layout=layout, table=table, cleaning=cleaning)
 
 

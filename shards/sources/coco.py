@@ -1,9 +1,10 @@
 """2D keypoints with confidence, as person detectors write them: COCO's results and annotations in JSON.
 
 A file is a list of detections, `{"image_id": ..., "keypoints": [x, y, confidence, ...]}`, or an object that holds such
-a list under `annotations` and, perhaps, the names of the frames under `images`. In a folder each file is a clip; a
-single file may hold many, told apart by the folders in the names of their frames. Persons are followed by `track_id`
-(or `idx`, `person_id`) where every detection has one, and from frame to frame by their places otherwise.
+a list under `annotations` and, perhaps, the frames, those without anybody too, under `images`. In a folder each file is
+a clip; a single file may hold many, told apart by the folders in the names of their frames. Persons are followed by
+`track_id` (or `idx`, `person_id`), and from frame to frame by their places where a detection has none, a negative one,
+or that of another one in its frame.
 
 Legend: C numbers a joint (x, y, confidence), T frames, V joints, M bodies.
 """
@@ -13,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +25,7 @@ import numpy as np
 
 from bonestrap.layout import Layout
 from shards.errors import DataError
-from shards.preprocess import Step, detected, keep_longest
+from shards.preprocess import Step, detected, tracked
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import file_stamp
 from shards.sources.table import Table
@@ -33,13 +35,23 @@ NEAR = 0.5  # of a body's size: how far its joints may be, on average, from wher
 DIGITS = re.compile(r"\d+")
 
 
+Order = tuple[Any, ...]  # frames sort by it
+
+
 class Detection(NamedTuple):
     """One person in one frame."""
 
-    clip: str
-    frame: tuple[Any, ...]  # frames sort by it
-    track: int | None
-    joints: np.ndarray  # (V, 3)
+    frame: Order
+    track: Hashable | None
+    joints: np.ndarray  # (V, 3); zeros where the detector wrote nothing, or what is no number
+
+
+@dataclass
+class Clip:
+    """What a file says of one clip."""
+
+    frames: set[Order] = field(default_factory=set)
+    detections: list[Detection] = field(default_factory=list)
 
 
 class Keypoints(Clips):
@@ -60,8 +72,12 @@ class Keypoints(Clips):
 
     def read(self, name: str) -> np.ndarray:
         if self.root.is_file():
-            return _bodies(_clips(self.root, self.joints)[name])
-        return _bodies(_detections(self.root / name, self.joints))
+            return _bodies(_clips(self.root, self.joints)[name], self.joints)
+        whole = Clip()
+        for clip in _read(self.root / name, self.joints).values():
+            whole.frames |= clip.frames
+            whole.detections += clip.detections
+        return _bodies(whole, self.joints)
 
 
 def keypoints(
@@ -76,72 +92,115 @@ def keypoints(
 ) -> Recorded:
     """The source of a folder, or a file, of 2D keypoints.
 
-    Joints of confidence below `least` are interpolated; "keep" hands the confidence on to the encoder as well. Of the
-    persons of a clip the `bodies` that are seen longest are kept.
+    Joints of confidence below `least`, and those at exactly zero, are interpolated; "keep" hands the confidence on to
+    the encoder as well. Tracks that are never seen together are joined; of the persons of a clip the `bodies` that are
+    seen longest are kept.
     """
     layout = dataclasses.replace(layout, coordinates=2, confidence=confidence == "keep")
-    cleaning: tuple[Step, ...] = (*detected(layout, least=least), partial(keep_longest, most=bodies))
+    cleaning: tuple[Step, ...] = (*detected(layout, least=least), *tracked(layout, most=bodies))
     return Recorded(Keypoints(root, layout), name=name, layout=layout, table=table, cleaning=cleaning)
 
 
 @functools.lru_cache(maxsize=1)
-def _clips(path: Path, joints: int) -> dict[str, list[Detection]]:
-    clips: dict[str, list[Detection]] = {}
-    for detection in _detections(path, joints):
-        clips.setdefault(detection.clip or path.name, []).append(detection)
-    return clips
+def _clips(path: Path, joints: int) -> dict[str, Clip]:
+    return {name or path.name: clip for name, clip in _read(path, joints).items()}
 
 
-def _detections(path: Path, joints: int) -> list[Detection]:
-    """The detections of a file. Raises DataError naming it and what is wrong."""
+def _read(path: Path, joints: int) -> dict[str, Clip]:
+    """The clips of a file by the folders of their frames. Raises DataError naming it and what is wrong."""
     try:
         content = json.loads(path.read_bytes())
+        if isinstance(content, dict) and "annotations" not in content:
+            _refuse(path, content)
         entries = content["annotations"] if isinstance(content, dict) else content
         images = content.get("images", []) if isinstance(content, dict) else []
-        frames = {image["id"]: str(image["file_name"]) for image in images}
-        track = next((key for key in TRACKS if entries and all(key in entry for entry in entries)), None)
-        return [_detection(entry, frames, track, joints) for entry in entries if entry.get("keypoints")]
+        names = {image["id"]: str(image["file_name"]) for image in images}
+        track = next((key for key in TRACKS if any(key in entry for entry in entries)), None)
+        clips: dict[str, Clip] = {}
+        for image in names:
+            name, frame = _place(image, names)
+            clips.setdefault(name, Clip()).frames.add(frame)
+        for entry in entries:
+            name, frame = _place(entry["image_id"], names)
+            clip = clips.setdefault(name, Clip())
+            clip.frames.add(frame)
+            found = _joints(entry.get("keypoints"), joints)
+            clip.detections.append(Detection(frame, _track(entry.get(track)) if track else None, found))
+        return clips
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{path}: no list of COCO keypoints ({said}); repair or remove the file") from None
 
 
-def _detection(entry: dict[str, Any], frames: dict[Any, str], track: str | None, joints: int) -> Detection:
-    numbers = np.array(entry["keypoints"], dtype=np.float32)
-    if numbers.shape != (3 * joints,):
-        raise ValueError(f"{numbers.size} numbers where {joints} joints have {3 * joints}")
-    image = frames.get(entry["image_id"], entry["image_id"])
-    place = PurePosixPath(str(image))
+def _refuse(path: Path, content: dict[str, Any]) -> None:
+    """Raise DataError for an object without annotations, saying what it is."""
+    if "people" in content:
+        raise DataError(
+            f"{path}: one frame as OpenPose writes it, an object with people; put the frames of a clip into one list "
+            "of COCO keypoints, or into an array for the format arrays"
+        )
+    held = f"{', '.join(map(str, content)) or 'nothing':.80}"
+    raise DataError(f"{path}: no list of COCO keypoints (an object without annotations, of {held}); remove the file")
+
+
+def _place(image: Any, names: dict[Any, str]) -> tuple[str, Order]:
+    """The clip that an image belongs to, and its order in it: by the numbers in its name, its name, and its id."""
+    place = PurePosixPath(names.get(image, str(image)).replace("\\", "/"))
     number = tuple(map(int, DIGITS.findall(place.stem)))
     clip = place.parent.as_posix() if len(place.parts) > 1 else ""
-    return Detection(clip, (number, str(image)), entry[track] if track else None, numbers.reshape(joints, 3))
+    return clip, (number, str(place), isinstance(image, str), image)
 
 
-def _bodies(detections: Sequence[Detection]) -> np.ndarray:
-    """One clip as (T, M, V, 3), NaN where a body is not seen. T counts the frames in which anybody is."""
-    order = {frame: t for t, frame in enumerate(sorted({detection.frame for detection in detections}))}
-    frames: list[list[Detection]] = [[] for _ in order]
-    for detection in detections:
-        frames[order[detection.frame]].append(detection)
-    tracks = [[detection.track for detection in frame] for frame in frames]
-    if any(track is None for people in tracks for track in people):
-        tracks = _followed([[detection.joints for detection in frame] for frame in frames])
-    slots: dict[int | None, int] = {}
-    for people in tracks:
-        for track in people:
-            slots.setdefault(track, len(slots))
-    shape = detections[0].joints.shape if detections else (0, 3)
-    joints = np.full((len(frames), len(slots), *shape), np.nan, dtype=np.float32)
-    for t, (frame, people) in enumerate(zip(frames, tracks, strict=True)):
-        for detection, track in zip(frame, people, strict=True):
-            joints[t, slots[track]] = detection.joints
+def _joints(written: Any, joints: int) -> np.ndarray:
+    """(V, 3) of the numbers of one detection."""
+    if not written:
+        return np.zeros((joints, 3), dtype=np.float32)
+    numbers = np.array(written, dtype=np.float32)
+    if numbers.shape != (3 * joints,):
+        raise ValueError(f"{numbers.size} numbers where {joints} joints have {3 * joints}")
+    numbers = numbers.reshape(joints, 3)
+    numbers[~np.isfinite(numbers[:, :2]).all(1)] = 0
+    return numbers
+
+
+def _track(written: Any) -> Hashable | None:
+    """The number, or name, of a person: AlphaPose writes 1, [1.0] and [[1.0], [1.0]]. None where it is not known."""
+    while isinstance(written, list):
+        written = written[0] if written else None
+    if isinstance(written, str):
+        return written.strip() or None
+    known = isinstance(written, int | float) and (isinstance(written, int) or math.isfinite(written)) and written >= 0
+    return written if known else None
+
+
+def _bodies(clip: Clip, count: int) -> np.ndarray:
+    """One clip as (T, M, V, 3), NaN where a body is not seen. T counts the frames that the file names."""
+    order = {frame: t for t, frame in enumerate(sorted(clip.frames))}
+    people: list[list[Detection]] = [[] for _ in order]
+    lost: list[list[Detection]] = [[] for _ in order]  # of whom nobody says who they are
+    for detection in clip.detections:
+        t = order[detection.frame]
+        alone = detection.track is not None and detection.track not in [other.track for other in people[t]]
+        (people if alone else lost)[t].append(detection)
+    followed = _followed([[detection.joints for detection in frame] for frame in lost])
+    slots: dict[tuple[str, Hashable], int] = {}
+    placed: list[tuple[int, int, np.ndarray]] = []
+    for t, (known, unknown, numbers) in enumerate(zip(people, lost, followed, strict=True)):
+        named = [(("track", detection.track), detection) for detection in known]
+        named += [(("place", number), detection) for number, detection in zip(numbers, unknown, strict=True)]
+        placed += [(t, slots.setdefault(name, len(slots)), detection.joints) for name, detection in named]
+    joints = np.full((len(order), len(slots), count, 3), np.nan, dtype=np.float32)
+    for t, slot, found in placed:
+        joints[t, slot] = found
     return joints
 
 
-def _followed(frames: Iterable[list[np.ndarray]]) -> list[list[int | None]]:
+def _followed(frames: Iterable[list[np.ndarray]]) -> list[list[int]]:
     """A number for each person of each frame: that of the person who was last seen nearest, or a new one."""
     last: list[np.ndarray] = []
-    out: list[list[int | None]] = []
+    out: list[list[int]] = []
     for people in frames:
         near = sorted(
             (distance, person, track)

@@ -174,7 +174,7 @@ def read_missing(path: Path) -> frozenset[str]:
 def read_skeleton(path: Path) -> np.ndarray:
     """One raw file as joints (T, M, 25, 3) float32, metres in camera space; NaN where a body is not seen.
 
-    M counts the bodies of the whole file, 0 where there is none. A body whose joints are all exactly zero is not seen.
+    M counts the bodies of the whole file, 0 where there is none. A body that the tracker lost has all joints at zero.
     Raises DataError naming a file that is cut short or is no skeleton file.
     """
     try:
@@ -209,6 +209,5 @@ def _joints(lines: list[str]) -> np.ndarray:
     if found:
         bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
         t, body = np.array(found).T
-        joints[t, body] = bodies
-    joints[(joints == 0).all(axis=(2, 3))] = np.nan
+        joints[t, body] = np.where(np.isnan(bodies).all((1, 2), keepdims=True), 0, bodies)
     return joints

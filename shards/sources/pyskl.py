@@ -1,8 +1,8 @@
 """Pickled annotations as pyskl and MMAction2 share them: `{"split": {...}, "annotations": [...]}`.
 
 An annotation holds `frame_dir` (its name), `label`, `keypoint` (M, T, V, C) and perhaps `keypoint_score` (M, T, V): 2D
-keypoints of COCO's 17 joints with their confidence, or 25 joints in space. A pickle can run any program: see `unpickle`
-for what this one may do.
+keypoints of COCO's 17 joints with their confidence, or 25 joints in space. A body whose joints are all zero or NaN in a
+frame is absent there. A pickle can run any program: see `unpickle` for what this one may do.
 
 Legend: C numbers a joint, T frames, V joints, M bodies.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +20,12 @@ import numpy as np
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
-from shards.preprocess import Step, detected, keep_longest
+from shards.preprocess import Step, detected, tracked
 from shards.sources import declare, ntu
 from shards.sources.recorded import FOREIGN, keys
 from shards.sources.source import Performance, Source, View, file_stamp
+from shards.sources.table import empty_classes, numbered_labels
+from shards.sources.units import UNITS, Unit, check_scores, check_size
 from shards.sources.unpickle import unpickle
 
 BODIES = 2
@@ -34,8 +35,10 @@ class Pyskl(Source):
     """The performances of one pickled file.
 
     Names like NTU's become performances over cameras, with NTU's classes and protocols. Other files declare the splits
-    that they hold; `classes` names their labels. Raises DataError for a file that is no such pickle, and for one that
-    asks for more than arrays.
+    that they hold; `classes` names their labels, and texts without it are numbered by their alphabet. `confidence` says
+    what becomes of `keypoint_score` or, in a file without, of the last number of each joint; None hides the former and
+    takes the latter for a coordinate. `unit` is that of coordinates in space. Annotations without keypoints are left
+    out. Raises DataError for a file that is no such pickle, and for one that asks for more than arrays.
     """
 
     def __init__(
@@ -44,36 +47,46 @@ class Pyskl(Source):
         *,
         layout: Layout | None = None,
         classes: tuple[str, ...] | None = None,
-        confidence: Literal["hide", "keep"] = "hide",
+        confidence: Literal["hide", "keep"] | None = None,
         least: float = 0.1,
+        unit: Unit = "metre",
     ) -> None:
         self.path = Path(path)
-        names, labels = _heads(self.path)
-        place = {name: number for number, name in enumerate(names)}
-        if len(place) < len(names):
-            raise DataError(f"{self.path}: two annotations have the same frame_dir; repair the file")
-        first = _entries(self.path)[0]
-        joints, coordinates = np.shape(first["keypoint"])[2:4]
+        self.unit: Unit = unit
+        names, rows = _rows(self.path)
+        self.dropped = [(name, "no keypoints") for row, name in enumerate(names) if row not in set(rows)]
+        first = _entries(self.path)[rows[0]]
+        joints, coordinates = np.shape(first["keypoint"])[2:]
         scored = "keypoint_score" in first
+        last = confidence is not None and not scored  # the last number of a joint is its confidence
+        coordinates -= last
         self.layout = dataclasses.replace(
             layout or _layout(self.path, joints, coordinates),
             coordinates=coordinates,
-            confidence=scored and confidence == "keep",
+            confidence=confidence == "keep",
         )
-        self.cleaning: tuple[Step, ...] = detected(self.layout, least=least if scored else None)
-        self.cleaning = (*self.cleaning, partial(keep_longest, most=BODIES))
+        self.cleaning: tuple[Step, ...] = (
+            *detected(self.layout, least=least if scored or last else None),
+            *tracked(self.layout, most=BODIES),
+        )
+        names = [names[row] for row in rows]
         parsed = {name: ntu.NAME.fullmatch(name) for name in names}
         self._ntu = {name: ntu.Name(*map(int, match.groups())) for name, match in parsed.items() if match}
         if len(self._ntu) < len(names):
             self._ntu = {}
-        actions = len(ntu.ACTIONS) if max(labels, default=0) >= ntu.NTU60_ACTIONS else ntu.NTU60_ACTIONS
+        texts = [_label(self.path, _entries(self.path)[row]) for row in rows]
+        labels, numbered = numbered_labels(texts, [f"annotation {name}" for name in names], str(self.path), classes)
+        large = max((label for label in labels if label is not None), default=0) >= ntu.NTU60_ACTIONS
+        actions = len(ntu.ACTIONS) if large else ntu.NTU60_ACTIONS
         self.name = f"ntu{actions}" if self._ntu else FOREIGN.sub("-", self.path.stem)
-        numbered = tuple(map(str, range(max(labels, default=-1) + 1)))
         self.classes = classes or (ntu.ACTIONS[:actions] if self._ntu else numbered)
+        absent = [] if self._ntu or classes else empty_classes(self.classes, labels)
+        self.notices = (*self.layout.doubts, *absent)
         self._splits = {} if self._ntu else _splits(self.path, names)
+        self._labels = dict(zip(rows, labels, strict=True))
         groups: dict[str, list[int]] = {}
-        for name, key in sorted(zip(names, self._keys(names), strict=True)):
-            groups.setdefault(key, []).append(place[name])
+        for _, key, row in sorted(zip(names, self._keys(names), rows, strict=True)):
+            groups.setdefault(key, []).append(row)
         self._rows = sorted(groups.items())
 
     def _keys(self, names: list[str]) -> list[str]:
@@ -91,10 +104,10 @@ class Pyskl(Source):
     def __getitem__(self, number: int) -> Performance:
         key, numbers = self._rows[number]
         found = [_entries(self.path)[annotation] for annotation in numbers]
-        name = self._ntu.get(found[0]["frame_dir"])
+        name = self._ntu.get(str(found[0]["frame_dir"]))
         return Performance(
             key=key,
-            label=int(found[0]["label"]) if "label" in found[0] else None,
+            label=self._labels[numbers[0]],
             subject=name.subject if name else None,
             setup=name.setup if name else None,
             replication=name.replication if name else None,
@@ -102,18 +115,25 @@ class Pyskl(Source):
         )
 
     def _view(self, annotation: dict[str, Any]) -> View:
-        name = annotation["frame_dir"]
-        joints = np.asarray(annotation["keypoint"], dtype=np.float32)
+        name = str(annotation["frame_dir"])
+        try:
+            joints = np.array(annotation["keypoint"], dtype=np.float32)
+            score = annotation.get("keypoint_score")
+            scores = None if score is None else np.asarray(score, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{self.path}: {name}: keypoints that are no numbers ({error}); repair the file") from None
         if joints.ndim != 4:
             raise DataError(f"{self.path}: {name}: keypoint has the shape {joints.shape} and not bodies x frames x ...")
+        if scores is not None and scores.shape != joints.shape[:3]:
+            raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
         places = joints[..., : self.layout.coordinates]
+        if self.layout.coordinates == 3 and joints.shape[-1] == 3:
+            check_scores(joints, dataclasses.replace(self.layout, coordinates=2), f"{self.path}: {name}")
+            places *= np.float32(UNITS[self.unit])
+            check_size(places, self.unit, f"{self.path}: {name}")
         absent = (np.isnan(places) | (places == 0)).all(axis=(2, 3))
-        if (score := annotation.get("keypoint_score")) is not None:
-            if np.shape(score) != joints.shape[:3]:
-                raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
-            joints = np.concatenate([joints, np.asarray(score, dtype=np.float32)[..., None]], axis=-1)
-        elif self.layout.coordinates == 2:
-            joints = np.where((joints == 0).all(-1, keepdims=True), np.float32(np.nan), joints)
+        if scores is not None:
+            joints = np.concatenate([joints, scores[..., None]], axis=-1)
         joints[absent] = np.nan
         camera = self._ntu[name].camera if self._ntu else None
         return View(camera=camera, joints=joints.swapaxes(0, 1).copy(), origin=name, splits=self._splits.get(name, ()))
@@ -130,22 +150,50 @@ def _content(path: Path) -> Any:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """The annotations of a file. Raises DataError where there are none."""
+    """The annotations of a file, or the one that it is. Raises DataError where there are none."""
     content = _content(path)
+    if isinstance(content, dict) and "keypoint" in content:
+        return [{"frame_dir": path.stem, **content}]
     found = content.get("annotations") if isinstance(content, Mapping) else content
     if not isinstance(found, list) or not found or not all(isinstance(entry, dict) for entry in found):
         raise DataError(f"{path}: no annotations in it; give a pickle of pyskl's as --input")
     return found
 
 
-def _heads(path: Path) -> tuple[list[str], list[int]]:
-    """The names, and the labels that are known, of all annotations."""
+def _rows(path: Path) -> tuple[list[str], list[int]]:
+    """The names of all annotations, and which have keypoints, (M, T, V, C) in the first of them."""
     found = _entries(path)
-    for entry in found:
+    for number, entry in enumerate(found, 1):
         for field in ("frame_dir", "keypoint"):
             if field not in entry:
-                raise DataError(f"{path}: an annotation without {field}; give a pickle of pyskl's as --input")
-    return [str(entry["frame_dir"]) for entry in found], [int(entry["label"]) for entry in found if "label" in entry]
+                which = entry.get("frame_dir", f"number {number}")
+                raise DataError(f"{path}: annotation {which} is without {field}; give a pickle of pyskl's as --input")
+    names = [str(entry["frame_dir"]) for entry in found]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: two annotations have the same frame_dir; repair the file")
+    rows = [row for row, entry in enumerate(found) if np.size(entry["keypoint"])]
+    if not rows:
+        raise DataError(f"{path}: no annotation has keypoints; give another pickle as --input")
+    shape = np.shape(found[rows[0]]["keypoint"])
+    if len(shape) != 4:
+        raise DataError(f"{path}: {names[rows[0]]}: keypoint has the shape {shape} and not bodies x frames x ...")
+    return names, rows
+
+
+def _label(path: Path, entry: dict[str, Any]) -> str:
+    """A label as text, "" where there is none: a number, a text, or an array or list that holds one of these."""
+    label = entry.get("label")
+    if label is None:
+        return ""
+    try:
+        held = np.asarray(label).ravel()
+    except ValueError:  # of lists of several lengths
+        held = np.zeros(0)
+    if held.size != 1 or held.dtype.kind not in "iufU" or (held.dtype.kind == "f" and not float(held[0]).is_integer()):
+        raise DataError(
+            f"{path}: annotation {entry['frame_dir']} has the label {label!r:.60}, not one number or text; correct it"
+        )
+    return str(held[0]).strip() if held.dtype.kind == "U" else str(int(held[0]))
 
 
 def _layout(path: Path, joints: int, coordinates: int) -> Layout:

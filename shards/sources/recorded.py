@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class Recorded(Source):
         self.clips = clips
         self.table = table or bare(clips.names)
         self.classes = self.table.classes
+        self.notices = (*layout.doubts, *self.table.notices)
         self._names = _matched(self.table.files, clips.names)
         listed = set(self._names)
         self.dropped = [(name, "not in the table") for name in clips.names if name not in listed]
@@ -119,11 +121,14 @@ class Recorded(Source):
 
 
 def _matched(files: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The recording that each row of a table means: by its name, which may lack its ending."""
-    known = {name: name for name in names}
+    """The recording that each row of a table means: by its name, which may lack its ending.
+
+    Backslashes of Windows separate folders, and letters with marks are the same however they are composed.
+    """
+    known = {_plain(name): name for name in names}
     for name in names:
-        known.setdefault(PurePosixPath(name).with_suffix("").as_posix(), name)
-    places = [known.get(PurePosixPath(file).as_posix(), "") for file in files]
+        known.setdefault(PurePosixPath(_plain(name)).with_suffix("").as_posix(), name)
+    places = [known.get(_plain(file), "") for file in files]
     if "" in places:
         lost = [file for file, place in zip(files, places, strict=True) if not place]
         more = f" and {len(lost) - 1} others" if len(lost) > 1 else ""
@@ -132,6 +137,10 @@ def _matched(files: Sequence[str], names: Sequence[str]) -> list[str]:
         name = next(name for name in places if places.count(name) > 1)
         raise DataError(f"{name}: two rows of the table mean this recording; a recording has one row")
     return places
+
+
+def _plain(name: str) -> str:
+    return PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")).as_posix()
 
 
 def keys(performances: Sequence[str]) -> list[str]:

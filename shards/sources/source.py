@@ -51,6 +51,7 @@ class Source(ABC):
     classes: tuple[str, ...]
     cleaning: tuple[Step, ...] = ()  # what this format needs before the common preprocessing
     dropped: Sequence[tuple[str, str]] = ()  # (file, reason): files left out by their names, known without reading
+    notices: Sequence[str] = ()  # what is doubtful about the recordings as a whole, in sentences, known without reading
 
     @abstractmethod
     def __len__(self) -> int:

@@ -1,14 +1,16 @@
 """What is known of recordings beside their joints: a CSV or Parquet table, one row a recording.
 
 Only the column `file` is required. `label` names the class, by text or number; `subject`, `camera` and `setup` are
-texts or numbers, `replication` a number; rows of one `performance` are views of it. Every column whose name begins with
-`split` declares a split: train, val or test, or nothing. An empty field is not known; other columns are passed over.
+texts or numbers, `replication` a number; rows of one `performance` are views of it; `rate` is in frames a second. Every
+column whose name begins with `split` declares a split: train, val or test, or nothing. An empty field is not known;
+other columns are passed over.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ from shards.errors import DataError
 from shards.sources import declare
 
 NUMBERS = ("subject", "camera", "setup", "replication")
-COLUMNS = ("file", "label", "performance", *NUMBERS)
+COLUMNS = ("file", "label", "performance", "rate", *NUMBERS)
+NAMED = 5  # classes that a sentence names
+NEGATIVE = re.compile(r"-\d+")
 WHOLE = re.compile(r"(\d+)\.0+")  # a whole number that went through a column of floating-point numbers
 
 
@@ -35,6 +39,7 @@ class Table:
     setups: tuple[int | None, ...]
     replications: tuple[int | None, ...]
     splits: tuple[tuple[str, ...], ...]  # the declared parts of each row
+    notices: tuple[str, ...] = ()  # what is doubtful about it, in sentences
 
 
 def bare(files: Sequence[str]) -> Table:
@@ -79,7 +84,11 @@ def _csv(path: Path) -> dict[str, list[str]]:
             head = file.readline()
             file.seek(0)
             rows = list(csv.reader(file, delimiter=max(",;\t", key=head.count)))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not a text in UTF-8 ({error}); save it again as UTF-8 (in Excel: CSV UTF-8), or as Parquet"
+        ) from None
+    except csv.Error as error:
         raise DataError(f"{path}: not a readable table ({error})") from None
     names = [name.strip() for name in rows[0]] if rows else []
     body = [row for row in rows[1:] if any(field.strip() for field in row)]
@@ -114,7 +123,8 @@ def _table(columns: dict[str, list[str]], where: str, classes: tuple[str, ...] |
     twice = _twice(files)
     if twice:
         raise DataError(f"{where}: {twice} comes twice; a recording has one row")
-    labels, names = _labels(columns.get("label", empty), where, classes)
+    rows = [f"row {row}" for row in range(2, len(files) + 2)]
+    labels, names = numbered_labels(columns.get("label", empty), rows, where, classes)
     numbers = {name: _numbers(columns.get(name, empty), name, where) for name in NUMBERS}
     performances = [name or file for name, file in zip(columns.get("performance", empty), files, strict=True)]
     declared = {
@@ -142,6 +152,10 @@ def _table(columns: dict[str, list[str]], where: str, classes: tuple[str, ...] |
         setups=tuple(numbers["setup"]),
         replications=tuple(numbers["replication"]),
         splits=tuple(splits),
+        notices=(
+            *([] if classes else empty_classes(names, labels)),
+            *_rates(columns.get("rate", empty), rows, where),
+        ),
     )
 
 
@@ -155,21 +169,68 @@ def _drawn(performances: list[str], labels: list[int | None], subjects: list[int
     return dict(zip(first, parts, strict=True))
 
 
-def _labels(texts: list[str], where: str, classes: tuple[str, ...] | None) -> tuple[list[int | None], tuple[str, ...]]:
+def numbered_labels(
+    texts: Sequence[str], rows: Sequence[str], where: str, classes: tuple[str, ...] | None
+) -> tuple[list[int | None], tuple[str, ...]]:
+    """Labels, None for "", and the names of their classes, from texts or numbers; `rows` names each in messages.
+
+    Without `classes` texts are numbered by their alphabet, and numbers are their own names. Raises DataError for a
+    label that is none of the classes, and for a negative number, which many write where the class is not known.
+    """
     texts = _whole(texts)
     known = {text for text in texts if text}
     numbered = all(text.isdecimal() for text in known)
+    for row, text in zip(rows, texts, strict=True):
+        if NEGATIVE.fullmatch(text) and text not in (classes or ()):
+            raise DataError(
+                f"{where}: the label {text} in {row} is below 0; leave out labels that are not known, or name "
+                f"the class {text} in --classes"
+            )
     if classes is None:
         most = max(map(int, known), default=-1) if numbered else 0
         classes = tuple(map(str, range(most + 1))) if numbered else tuple(sorted(known))
     place = {name: label for label, name in enumerate(classes)}
     labels: list[int | None] = []
-    for row, text in enumerate(texts, 2):
+    for row, text in zip(rows, texts, strict=True):
         label = place.get(text, int(text) if numbered and text else None)
         if text and (label is None or label >= len(classes)):
-            raise DataError(f"{where}: the label {text!r} in row {row} is none of the {len(classes)} classes")
+            raise DataError(f"{where}: the label {text!r} in {row} is none of the {len(classes)} classes")
         labels.append(label if text else None)
     return labels, classes
+
+
+def empty_classes(classes: Sequence[str], labels: Sequence[int | None]) -> list[str]:
+    """A sentence about classes that no label names, as where numbers count from 1; nothing where there are none."""
+    known = {label for label in labels if label is not None}
+    absent = [name for label, name in enumerate(classes) if label not in known]
+    if not absent:
+        return []
+    named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
+    return [
+        f"no recording is of class {named}: the labels {min(known)} to {max(known)} make {len(classes)} classes, "
+        "numbered from 0; subtract what is too much, or name the classes with --classes"
+    ]
+
+
+def _rates(texts: Sequence[str], rows: Sequence[str], where: str) -> list[str]:
+    """A sentence where recordings differ in their frames a second, or some are not known. DataError for no rate."""
+    rates: set[float] = set()
+    for row, text in zip(rows, texts, strict=True):
+        try:
+            rate = float(text) if text and text.lower() != "nan" else None
+        except ValueError:
+            rate = -1.0
+        if rate is not None and not 0 < rate < math.inf:
+            raise DataError(
+                f"{where}: the rate {text!r} in {row} is not a number of frames a second above 0; correct it"
+            )
+        rates |= {rate} if rate else set()
+    if len(rates) < 2:
+        return []
+    return [
+        f"recordings have {min(rates):g} to {max(rates):g} frames a second, and a frame counts the same in all; "
+        "resample them to one rate"
+    ]
 
 
 def _numbers(texts: list[str], name: str, where: str) -> list[int | None]:

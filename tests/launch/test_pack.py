@@ -16,6 +16,7 @@ from distributed.progress import Terminal
 from launch.bar import Bar
 from launch.cli import start, start_choice
 from launch.pack import FORMATS, Options, Verify, main, verify
+from shards.losses import whole
 from shards.manifest import Manifest
 from shards.reader import Resident
 
@@ -81,7 +82,8 @@ def test_dropped_files_are_listed_with_their_reason(tmp_path: Path, capsys: pyte
     run(*words, "--broken", "drop")
     listed = capsys.readouterr().out.splitlines()
     key = names[7][:4] + names[7][8:]
-    assert listed[-6:] == [
+    first = listed.index("  dropped      7")
+    assert [*listed[first : first + 5], listed[-1]] == [
         "  dropped      7",
         f"         5  listed as missing: {', '.join(f'{name}.skeleton' for name in names[1:4])}, ...",
         f"         1  no body in any frame: {names[0]}.skeleton",
@@ -91,9 +93,8 @@ def test_dropped_files_are_listed_with_their_reason(tmp_path: Path, capsys: pyte
         f"    all of them are in {tmp_path / 'b' / 'dropped.csv'}",
     ]
     with (tmp_path / "b" / "dropped.csv").open() as file:
-        assert sorted(row[0] for row in list(csv.reader(file))[1:]) == sorted(
-            [key, *(f"{name}.skeleton" for name in names[:6])]
-        )
+        rows = [(file, reason) for file, reason in list(csv.reader(file))[1:]]
+    assert sorted(file for file, _ in whole(rows)) == sorted([key, *(f"{name}.skeleton" for name in names[:6])])
 
 
 def test_shards_are_verified(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +212,34 @@ def test_nan_joints_name_the_file(recordings: Path, tmp_path: Path, capsys: pyte
     message = refused(capsys, "nw-ucla", "--input", recordings, "--output", tmp_path / "shards")
     assert "a12_s02_e00_v01.json: body 0 has NaN or infinite joints in frame 2" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recordings"]
+
+
+def test_what_is_left_out_of_recordings_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joints = np.random.default_rng(0).normal(0, 0.4, (2, 30, 20, 3)).astype(np.float32) + 3
+    joints[0, [0, 1, 29]] = 0
+    joints[1, 10:12] = np.nan
+    joints[1, 20, 4] = 0
+    (tmp_path / "in").mkdir()
+    for name, one in zip("ab", joints, strict=True):
+        np.save(tmp_path / "in" / f"{name}.npy", one)
+    (tmp_path / "t.csv").write_text("file,label,rate\na,1,30\nb,2,25\n")
+    words = ("--layout", "kinect20", "--table", tmp_path / "t.csv", "--output", tmp_path / "out", "--workers", 1)
+    run("arrays", "--input", tmp_path / "in", *words)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "  frames       55 of 60 read" in lines
+    assert lines[-5:] == [
+        "  dropped      0",
+        "  in part      2",
+        "         5  of 60 frames, frames without anybody: a.npy, b.npy",
+        "         1  of 560 joints, joints at exactly zero, interpolated: b.npy",
+        f"    all of them are in {tmp_path / 'out' / 'dropped.csv'}",
+    ]
+    assert [line[:45] for line in err.splitlines()[:2]] == [
+        "warning: no recording is of class 0: the labe", "warning: recordings have 25 to 30 frames a se",
+    ]  # fmt: skip
+    with (tmp_path / "out" / "dropped.csv").open() as file:
+        assert ["a.npy", "frames without anybody: 3 of 30 frames"] in list(csv.reader(file))
 
 
 @pytest.mark.parametrize("start", [["launch/pack.py"], ["-m", "launch.pack"]])

@@ -247,6 +247,25 @@ def test_clean_recordings_are_called_clean(tmp_path: Path, capsys: pytest.Captur
     Tags(page)
 
 
+def test_bodies_of_no_size_and_layouts_without_sides_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three recordings whose millimetres passed for metres, and a layout in which nothing is left or right."""
+
+    def enlarge(made: list[Performance]) -> None:
+        for number in range(3):
+            made[number] = with_joints(made[number], 0, 1000 * made[number].views[0].joints)
+
+    layout = dataclasses.replace(NTU25, sides=())
+    pack(Studio(layout, enlarge, CLASSES), tmp_path / "shards", dtype="float32")
+    looked(tmp_path / "shards")
+    lines = capsys.readouterr().out.splitlines()
+    (size,) = (line for line in lines if line.startswith("!! size"))
+    said = r"bodies .* are in 3 recordings: 00_1\.mp4 \([\d.e+]+ metres\), 01_1.*; pack them again with the --unit"
+    assert re.search(said, size)
+    assert any(line.startswith(" ! layout        layout ntu25 has no sides") for line in lines)
+
+
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     def rename(made: list[Performance]) -> None:
         evil = dataclasses.replace(

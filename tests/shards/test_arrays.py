@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,13 +128,34 @@ def damage(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((3, 9, 20), {}, r"\(3, 9, 20\) is not TVC of 20 joints x 3 numbers \(layout kinect20\); give --axes CTV"),
+        ((3, 9, 20, 2), {}, "give --axes CTVM"),
+        ((2, 9, 20, 3), {"axes": "CTVM"}, "give --axes (MTVC|TMVC)"),
+        ((9, 20, 4), {}, r"where the last number is a confidence, give --confidence hide \(or keep\)"),
+        ((9, 20, 2), {}, "give --coordinates 2"),
+        ((9, 60), {}, "but flat; reshape each array to frames x joints x 3 and save it again"),
+        ((9, 40), {}, "but flat; reshape each array to frames x joints x 2"),
+        ((9, 25, 3), {}, "correct --layout or --axes"),
+    ],
+)
+def test_a_shape_that_does_not_fit_names_the_option(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, str], message: str
+) -> None:
+    np.save(tmp_path / "a.npy", np.ones(shape))
+    with pytest.raises(DataError, match=rf"a\.npy: .*{message}"):
+        list(arrays(tmp_path, name="lab", layout=KINECT20, axes=options.get("axes")))
+
+
+@pytest.mark.parametrize(
     ("kind", "message"),
     [
         ("objects", r"c\.npy: not a readable array .*; save it as a plain array of numbers"),
         ("text", r"c\.npy: not a readable array"),
         ("cut", r"c\.npy: not a readable array"),
         ("words", r"c\.npy: an array of <U1, not of numbers"),
-        ("axes", r"c\.npy: the array has 2 axes, \(2, 2\), and not TMVC; give --axes"),
+        ("axes", r"c\.npy: \(2, 2\) is not TMVC of 20 joints x 3 numbers \(layout kinect20\); correct --layout"),
     ],
 )
 def test_a_broken_array_is_named(folder: Path, kind: str, message: str) -> None:
@@ -183,6 +205,43 @@ def test_numbers_stay_numbers(folder: Path, tmp_path: Path) -> None:
     source = arrays(folder, name="lab", layout=KINECT20, table=read_table(table(tmp_path / "t.csv", rows)))
     assert source.classes == ("0", "1", "2")
     assert [(p.label, p.subject, p.views[0].camera) for p in source] == [(2, 7, 3), (None, 11, 0), (0, None, 3)]
+
+
+def test_tables_of_windows_name_the_same_files(folder: Path, tmp_path: Path) -> None:
+    """Backslashes, letters composed in another way, and a code page that is not UTF-8."""
+    np.save(folder / "day 1" / unicodedata.normalize("NFD", "grüße.npy"), person(7))
+    rows = [("file", "label"), ("day 1\\a.npy", "x"), ("day 1\\" + unicodedata.normalize("NFC", "grüße"), "y")]
+    source = arrays(folder, name="lab", layout=KINECT20, table=read_table(table(tmp_path / "t.csv", rows)))
+    found = {unicodedata.normalize("NFC", view.origin): one.label for one in source for view in one.views}
+    assert found == {"day 1/a.npy": 0, "day 1/grüße.npy": 1}
+    (tmp_path / "t.csv").write_bytes("file,label\nc.npy,grüßen\n".encode("cp1252"))
+    with pytest.raises(
+        DataError, match=r"t\.csv: not a text in UTF-8 .*; save it again as UTF-8 \(in Excel: CSV UTF-8"
+    ):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_negative_label_is_no_class(tmp_path: Path) -> None:
+    rows = [("file", "label"), ("c.npy", 0), ("d.npy", -1), ("e.npy", 1)]
+    with pytest.raises(DataError, match=r"t\.csv: the label -1 in row 3 is below 0; leave out labels .* --classes"):
+        read_table(table(tmp_path / "t.csv", rows))
+    (tmp_path / "classes.txt").write_text("-1\n0\n1\n")
+    assert read_table(tmp_path / "t.csv", tmp_path / "classes.txt").labels == (1, 0, 2)
+
+
+def test_doubts_about_a_table_are_said(tmp_path: Path) -> None:
+    def notices(first: int, *rates: object) -> tuple[str, ...]:
+        rows = [(f"{n}.npy", first + n % 27, rates[n % len(rates)]) for n in range(60)]
+        return read_table(table(tmp_path / "t.csv", [("file", "label", "rate"), *rows])).notices
+
+    assert notices(0, 30) == notices(0, "") == notices(0, "30.0", "30", "nan") == ()
+    (notice,) = notices(1, 30)
+    assert notice.startswith("no recording is of class 0: the labels 1 to 27 make 28 classes, numbered from 0")
+    (notice,) = notices(0, 30, "29.97", "")
+    assert notice.startswith("recordings have 29.97 to 30 frames a second")
+    for wrong in ("0", "-30", "fast", "inf"):
+        with pytest.raises(DataError, match=rf"the rate '{wrong}' in row 2 is not a number of frames a second above 0"):
+            notices(0, wrong)
 
 
 def test_parquet_is_a_table_too(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,47 @@ def test_tracks_tell_persons_apart(tmp_path: Path, field: str) -> None:
     assert np.isnan(by_length[1][[0, 1, 5]]).all()
 
 
+@pytest.mark.parametrize("form", [lambda n: n, float, lambda n: [float(n)], lambda n: [[float(n)], [float(n)]], str])
+def test_alphapose_numbers_persons_in_many_forms(tmp_path: Path, form: Callable[[int], Any]) -> None:
+    a, b = person(0, 6), person(1, 6)
+    a[3:], b[3:] = b[3:].copy(), a[3:].copy()  # who is where says nothing
+    entries = [detection(f"{t}.jpg", one[t], idx=form(n)) for t in range(6) for n, one in ((0, a), (1, b))]
+    joints = read(write(tmp_path / "a.json", shuffled(entries)).parent)["a"]
+    assert joints.shape == (6, 2, 17, 3)
+    np.testing.assert_array_equal(joints[:, joints[0, :, 0, 0] == a[0, 0, 0]], a[:, None])
+
+
+def test_a_number_that_two_persons_have_in_a_frame_loses_none(tmp_path: Path) -> None:
+    a, b = person(0, 8), person(1, 8, at=1500)
+    for repeated in ({"track_id": 5}, {"track_id": -1}, {"track_id": None}, {}):
+        entries = [detection(t, one[t], **repeated) for t in range(8) for one in (a, b)]
+        joints = read(write(tmp_path / "a.json", shuffled(entries)).parent)["a"]
+        found = sorted(joints[~np.isnan(joints).all((2, 3))][:, 0, 0].tolist())
+        assert found == sorted([*a[:, 0, 0].tolist(), *b[:, 0, 0].tolist()])
+
+
+def test_frames_without_anybody_are_frames(tmp_path: Path) -> None:
+    a = person(0, 10)
+    images = [{"id": t, "file_name": f"walk/{t:04}.jpg"} for t in range(-2, 10)]
+    images += [{"id": 90, "file_name": "nobody/0.jpg"}]
+    entries = [detection(t, a[t]) for t in range(10) if t not in (4, 5)]
+    path = write(tmp_path / "a.json", {"images": images, "annotations": entries})
+    manifest = pack(keypoints(path, name="clips", layout=COCO17), tmp_path / "out")
+    assert manifest.frames == 8
+    assert manifest.dropped == (
+        ("nobody", "no body in any frame"),
+        ("walk", "frames without anybody: 4 of 12 frames"),
+    )
+
+
+def test_paths_of_windows_are_folders(tmp_path: Path) -> None:
+    people = [person(n, 30) for n in range(3)]
+    entries = [detection(f"clip{n}\\{t + 1:03}.jpg", people[n][t]) for n in range(3) for t in range(30)]
+    found = read(write(tmp_path / "a.json", shuffled(entries)))
+    assert sorted(found) == ["clip0", "clip1", "clip2"]
+    np.testing.assert_array_equal(found["clip1"][:, 0], people[1])
+
+
 def test_without_tracks_persons_are_followed_by_their_places(tmp_path: Path) -> None:
     a, b, c = person(0, 9), person(1, 9, at=600), person(2, 9, at=1500)
     entries = []
@@ -138,7 +180,8 @@ def test_a_table_names_classes(tmp_path: Path) -> None:
         ([{"image_id": 1, "keypoints": [1, 2, 3]}], "3 numbers where 17 joints have 51"),
         ([{"keypoints": [0] * 51}], "KeyError 'image_id'"),
         ([{"image_id": 1, "keypoints": ["a"] * 51}], "could not convert"),
-        ({"people": []}, "KeyError 'annotations'"),
+        ({"people": []}, "one frame as OpenPose writes it, .* put the frames of a clip into one list"),
+        ({"bodies": []}, "an object without annotations, of bodies"),
         ([1, 2], "no list of COCO keypoints"),
         (3, "no list of COCO keypoints"),
     ],

@@ -51,7 +51,7 @@ def test_bodies_are_followed_by_their_id(tmp_path: Path) -> None:
     assert joints.shape == (5, 2, 25, 3) and joints.dtype == np.float32
     expected = np.full_like(joints, np.nan)
     expected[1, 0], expected[2, 0], expected[4, 0] = a, a + 1, c
-    expected[2, 1], expected[3, 1] = b, b + 1
+    expected[2, 1], expected[3, 1], expected[4, 1] = b, b + 1, 0
     np.testing.assert_allclose(joints, expected, atol=1e-6)
 
 
@@ -149,6 +149,18 @@ def test_nan_joints_stop_packing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"S001C001P001R001A001\.skeleton: body 0 has NaN .* in frame 1"):
         pack(NTU(tmp_path / "in"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_broken_joints_name_the_option_that_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, "S001C001P001R001A001", [[("1", standing(0))], [("1", np.nan * standing(0))], [("1", standing(1))]])
+    path = write(tmp_path, "S001C001P002R001A001", [[("1", standing(0))], [("1", standing(2))]])
+    text = path.read_text().splitlines()
+    text[4] = "NaN " + text[4].partition(" ")[2]
+    path.write_text("\n".join(text) + "\n")
+    with pytest.raises(DataError, match=r"P002R001A001\.skeleton: .*NaN.* or leave out .* with --broken drop"):
+        pack(NTU(tmp_path), tmp_path / "out")
+    manifest = pack(NTU(tmp_path), tmp_path / "out", broken="drop")
+    assert [key for key, reason in manifest.dropped if reason.startswith("broken: ")] == ["S001P002R001A001"]
 
 
 def test_a_list_without_names_is_named(tmp_path: Path) -> None:

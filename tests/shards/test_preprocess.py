@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, NTU25
 from shards import preprocess
 from shards.errors import DataError
+from shards.losses import Loss
 
 
 @pytest.fixture
@@ -75,6 +77,29 @@ def test_a_person_found_again_is_one_person(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(merged[12:, 1], joints[12:, 2])
 
 
+def test_tracks_that_touch_in_one_frame_are_one_person(rng: np.random.Generator) -> None:
+    """As CTR-GCN joins them; tracks that share two frames are two persons."""
+    joints = bodies(rng, (0, 31), (30, 60), frames=60)
+    merged = preprocess.merge_bodies(joints, most=2)
+    assert merged.shape[1] == 1
+    np.testing.assert_array_equal(merged[:30, 0], joints[:30, 0])
+    np.testing.assert_array_equal(merged[30:, 0], joints[30:, 1])
+    assert preprocess.merge_bodies(bodies(rng, (0, 31), (29, 60), frames=60), most=2).shape[1] == 2
+    losses: list[Loss] = []
+    out = preprocess.prepare(joints, preprocess.NTU_CLEANING, NTU25, "", losses)
+    assert out.shape[:2] == (60, 1) and [(loss.lost, loss.of, loss.what) for loss in losses] == [(1, 61, "poses")]
+
+
+def test_of_bodies_that_all_lie_sideways_the_last_stays(rng: np.random.Generator) -> None:
+    """CTR-GCN goes through the bodies in their order and stops at the last one."""
+    joints = bodies(rng, (0, 30), (0, 30), (0, 30))[..., [1, 0, 2]]
+    kept = preprocess.drop_spread_bodies(joints, spread=0.8, share=0.69754)
+    np.testing.assert_array_equal(kept, joints[:, [2]])
+    joints[:, 0] = joints[:, 0][..., [1, 0, 2]]
+    kept = preprocess.drop_spread_bodies(joints, spread=0.8, share=0.69754)
+    np.testing.assert_array_equal(kept, joints[:, [0]])
+
+
 def test_frames_without_anybody_go(rng: np.random.Generator) -> None:
     joints = bodies(rng, (5, 12), (9, 20), (0, 0))
     np.testing.assert_array_equal(preprocess.drop_empty_frames(joints), joints[5:20, :2])
@@ -123,6 +148,7 @@ def test_prepared_recordings_do_not_depend_on_the_camera(rng: np.random.Generato
 def test_steps_are_described_as_data() -> None:
     described = [preprocess.describe(step) for step in preprocess.steps(preprocess.NTU_CLEANING, NTU25)]
     assert described == [
+        {"step": "drop_zero_bodies"},
         {"step": "drop_short_bodies", "longest": 11},
         {"step": "drop_spread_bodies", "spread": 0.8, "share": 0.69754},
         {"step": "order_by_motion", "spread": 0.8},
@@ -192,9 +218,55 @@ def test_the_longest_seen_bodies_are_kept(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(preprocess.keep_longest(raw, most=9), raw[:, [2, 1, 3, 0]])
 
 
+def test_tracks_never_seen_together_are_joined_where_they_left_off(rng: np.random.Generator) -> None:
+    """Two persons whose numbers change together, at another place in the order: each goes on where they were."""
+    a, b = (keypoints(rng, frames=60, bodies=1)[:, 0, :, :2] for _ in range(2))
+    a, b = a / 100, b / 100 + 500
+    raw = np.full((60, 6, 17, 2), np.nan, dtype=np.float32)
+    for third in range(3):
+        span = slice(20 * third, 20 * (third + 1))
+        raw[span, 2 * third + third % 2], raw[span, 2 * third + 1 - third % 2] = a[span], b[span]
+    joined = preprocess.join_tracks(raw, layout=COCO17)
+    np.testing.assert_array_equal(joined, np.stack([a, b], axis=1))
+    raw[19, 2] = raw[20, 2]  # now the second two share a frame with the first two
+    assert preprocess.join_tracks(raw, layout=COCO17).shape[1] == 3
+    alone = raw[:, :1]
+    np.testing.assert_array_equal(preprocess.join_tracks(alone, layout=COCO17), alone)
+
+
+@pytest.mark.parametrize("layout", [COCO17, NTU25], ids=["image", "space"])
+def test_a_joint_at_exactly_zero_is_missing(rng: np.random.Generator, layout: Layout) -> None:
+    """Ten frames of sixty, as sensors write what they lost; counted, and on the line between its neighbours."""
+    raw = rng.normal(3, 0.4, (60, 1, len(layout.joints), layout.coordinates)).astype(np.float32)
+    expected = raw.copy()
+    raw[20:30, 0, 9] = 0
+    weight = (np.arange(20, 30) - 19)[:, None] / 11
+    expected[20:30, 0, 9] = raw[19, 0, 9] * (1 - weight) + raw[30, 0, 9] * weight
+    losses: list[Loss] = []
+    out = preprocess.prepare(raw, preprocess.detected(layout), layout, "", losses)
+    np.testing.assert_allclose(out, preprocess.prepare(expected, (), layout, ""), atol=1e-4)
+    (loss,) = losses
+    assert str(loss) == f"joints at exactly zero, interpolated: 10 of {60 * len(layout.joints)} joints"
+
+
+def test_coordinates_that_count_from_a_joint_leave_it_at_zero(rng: np.random.Generator) -> None:
+    raw = rng.normal(0, 0.4, (30, 1, 25, 3)).astype(np.float32)
+    for origin in (NTU25.root, 20):
+        centred = raw - raw[:, :, [origin]]
+        np.testing.assert_array_equal(preprocess.hide_zeros(centred, layout=NTU25), centred)
+        lost = centred.copy()
+        lost[4:9, 0, 7] = 0
+        hidden = np.isnan(preprocess.hide_zeros(lost, layout=NTU25))
+        assert hidden[4:9, 0, 7].all() and hidden.sum() == 15
+    camera = raw + np.array([0, 0, 3], dtype=np.float32)  # metres in front of a sensor: nothing is at its origin
+    camera[:, :, NTU25.root] = 0
+    assert np.isnan(preprocess.hide_zeros(camera, layout=NTU25)[:, :, NTU25.root]).all()
+
+
 def test_repairs_are_data(rng: np.random.Generator) -> None:
     described = [preprocess.describe(step) for step in preprocess.detected(COCO17, least=0.1)]
     assert described == [
         {"step": "hide_uncertain", "least": 0.1, "keep": False},
+        {"step": "hide_zeros", "layout": "coco17"},
         {"step": "interpolate_joints", "layout": "coco17"},
     ]

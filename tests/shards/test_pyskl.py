@@ -222,13 +222,54 @@ def test_persons_who_are_not_there_and_unsure_joints(tmp_path: Path) -> None:
         np.testing.assert_allclose(longest[3, 9, :2], longest[[2, 4], 9, :2].mean(0), atol=1e-5)
 
 
+def test_labels_are_texts_numbers_arrays_or_lists(tmp_path: Path) -> None:
+    for labels, classes, expected in (
+        (["wave", "bow", "wave"], ("bow", "wave"), [1, 0, 1]),
+        ([np.array(2), [0], np.array([1])], ("0", "1", "2"), [2, 0, 1]),
+        ([np.int64(1), 0.0, None], ("0", "1"), [1, 0, None]),
+    ):
+        content = [annotation(f"v{n}", label) for n, label in enumerate(labels)]
+        source = Pyskl(write(tmp_path / "a.pkl", content))
+        assert (source.classes, [performance.label for performance in source]) == (classes, expected)
+    source = Pyskl(write(tmp_path / "a.pkl", [annotation("v", "bow")]), classes=("wave", "bow"))
+    assert source[0].label == 1
+    for label, message in (
+        (-1, "the label -1 in annotation v1 is below 0"),
+        ([1, 2], r"annotation v1 has the label \[1, 2\], not one number or text"),
+        ({"a": 1}, "annotation v1 has the label"),
+        (1.5, "annotation v1 has the label 1.5"),
+    ):
+        content = [annotation("v0"), annotation("v1", label)]
+        with pytest.raises(DataError, match=rf"a\.pkl: {message}"):
+            Pyskl(write(tmp_path / "a.pkl", content))
+    (notice,) = Pyskl(write(tmp_path / "a.pkl", [annotation("v0", 1), annotation("v1", 2)])).notices
+    assert notice.startswith("no recording is of class 0: the labels 1 to 2 make 3 classes")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("shape", [(0,), (0, 5, 17, 2), (1, 0, 17, 2)])
+def test_annotations_without_keypoints_are_dropped(tmp_path: Path, place: int, shape: tuple[int, ...]) -> None:
+    content = [annotation("a"), annotation("b", 1), annotation("c", 1)]
+    content[place] |= {"keypoint": np.zeros(shape), "keypoint_score": np.zeros(shape[:3])}
+    manifest = pack(Pyskl(write(tmp_path / "a.pkl", content)), tmp_path / "out")
+    assert (manifest.views, manifest.dropped) == (2, (("ab"[place], "no keypoints"),))
+    assert list(Resident.load(tmp_path / "out").performance_key) == [["b", "c"], ["a", "c"]][place]
+
+
+def test_a_pickle_may_be_one_clip(tmp_path: Path) -> None:
+    clip = annotation("a")
+    del clip["frame_dir"]
+    (one,) = Pyskl(write(tmp_path / "walk 1.pkl", clip))
+    assert (one.key, one.label, one.views[0].joints.shape) == ("walk-1", 0, (5, 1, 17, 3))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"annotations": []}, "no annotations in it"),
         ({"split": {}}, "no annotations in it"),
         (3, "no annotations in it"),
-        ({"annotations": [{"frame_dir": "a"}]}, "an annotation without keypoint"),
+        ({"annotations": [{"frame_dir": "a"}]}, "annotation a is without keypoint"),
         ({"annotations": [annotation("a"), annotation("a")]}, "two annotations have the same frame_dir"),
         ({"annotations": [{**annotation("a"), "keypoint": np.zeros((1, 4, 18, 2))}]}, "18 joints of 2 coordinates"),
         ({"annotations": [annotation("a")], "split": {"some": ["a"]}}, "the split 'some' says neither"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
 from shards.reader import Resident
-from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, protocol
+from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, labelled, protocol
 
 EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
 PEOPLE = (*range(1, 110), *(pair for fold in SBU_FOLDS for pair in fold))
@@ -60,6 +61,17 @@ def test_an_unknown_protocol_is_named() -> None:
         DataError, match="mine has no protocol cross-view; its recordings declare none, and there is all"
     ):
         protocol("mine", "cross-view").train(VIEWS)
+
+
+def test_a_side_without_recordings_is_named(folder: Path) -> None:
+    nothing = dataclasses.replace(protocol("people", "all"), name="mine", test=lambda views: views.subject < 0)
+    for select, said in (
+        (nothing.test, "the test side of protocol mine leaves no recording; choose another protocol"),
+        (labelled(nothing.test), "the test side of protocol mine, of recordings with a label, leaves no recording"),
+        (protocol("people", "all").test, "the test side of protocol all leaves no recording"),
+    ):
+        with pytest.raises(DataError, match=said):
+            Resident.load(folder, select=select)
 
 
 def test_declared_splits_are_protocols() -> None:
