@@ -36,7 +36,8 @@ OPSET = 18
 class Deployed(nn.Module):
     """Raw joints (S, M, V, C) of one recording, NaN where a body or a joint is missing, to probabilities (classes,).
 
-    A graph cannot raise: where `Model.predict` says that no frame holds a whole body, every probability is NaN. Raises ModelError for a model without classes, and for an encoder other than ST-GCN.
+    A graph cannot raise: where `Model.predict` says that no frame holds a whole body, every probability is NaN.
+    Raises ModelError for a model without classes, and for an encoder other than ST-GCN.
     """
 
     def __init__(self, model: Model):
@@ -59,8 +60,8 @@ class Deployed(nn.Module):
     def clip(self, joints: Tensor, seen: Tensor) -> Tensor:
         """The bodies that are there, in the canonical pose, as the channels that the network sees: (N, C, T, V).
 
-        `joints` (S, M, V, C) are completed, `seen` (S, M) says where a body is whole. Without any, the first body stands
-        for all, so that no axis is ever empty.
+        `joints` (S, M, V, C) are completed, `seen` (S, M) says where a body is whole. Where none is, the first body
+        stands for all, so that no axis is ever empty.
         """
         here = seen.any(0)
         first = torch.arange(here.shape[0]) == 0
@@ -208,8 +209,9 @@ def export(model: Model, directory: Path) -> Path:
     """Write `model.onnx` beside the model's own files, whole or not at all, and return where it lies.
 
     One input, `joints` (frames, bodies, V, C) float32 with NaN where a body is absent, any number of frames and bodies;
-    one output, `probabilities` (classes,), NaN where no frame holds a whole body. The file's metadata hold the classes and the layout as JSON. Raises
-    ModelError for a model without classes, and ImportError where the packages `onnx` and `onnxscript` are missing.
+    one output, `probabilities` (classes,), NaN where no frame holds a whole body. The file's metadata hold the classes
+    and the layout as JSON. Raises ModelError for a model without classes, and ImportError where the packages `onnx` and
+    `onnxscript` are missing.
     """
     import onnx
     import onnxscript  # noqa: F401  # before any work: the exporter would miss it only at the end
