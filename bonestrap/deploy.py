@@ -36,6 +36,7 @@ OPSET = 18
 class Deployed(nn.Module):
     """Raw joints (S, M, V, C) of one recording, NaN where a body or a joint is missing, to probabilities (classes,).
 
+    A graph cannot raise: where `Model.predict` says that no frame holds a whole body, every probability is NaN.
     Raises ModelError for a model without classes, and for an encoder other than ST-GCN.
     """
 
@@ -51,14 +52,20 @@ class Deployed(nn.Module):
         self.head = model.head
 
     def forward(self, joints_SMVC: Tensor) -> Tensor:
-        features = self.network(self.clip(joints_SMVC))
-        return self.head(features.mean(0)).softmax(0)
-
-    def clip(self, joints_SMVC: Tensor) -> Tensor:
-        """The bodies that are there, in the canonical pose, as the channels that the network sees: (N, C, T, V)."""
         joints = completed(joints_SMVC, self.layout)
         seen = torch.isfinite(joints).all(-1).all(-1)  # (S, M)
-        there = seen.any(0).nonzero().squeeze(1)
+        features = self.network(self.clip(joints, seen))
+        return torch.where(seen.any(), self.head(features.mean(0)).softmax(0), torch.nan)
+
+    def clip(self, joints: Tensor, seen: Tensor) -> Tensor:
+        """The bodies that are there, in the canonical pose, as the channels that the network sees: (N, C, T, V).
+
+        `joints` (S, M, V, C) are completed, `seen` (S, M) says where a body is whole. Where none is, the first body
+        stands for all, so that no axis is ever empty.
+        """
+        here = seen.any(0)
+        first = torch.arange(here.shape[0]) == 0
+        there = (here | (first & ~here.any())).nonzero().squeeze(1)
         seen, joints = seen.index_select(1, there), joints.index_select(1, there)
         joints = hold(joints, seen)
         somebody = seen.any(1)  # the other frames count for nothing
@@ -73,7 +80,7 @@ class Deployed(nn.Module):
     def resampled(self, joints_SNVC: Tensor, kept_S: Tensor) -> Tensor:
         """The frames that are kept as a clip, (T, N, V, C), as the pipeline makes it without augmentation."""
         count, frame = numbered(kept_S)
-        length = count[-1:]
+        length = count[-1:].clamp(min=1)  # of nobody, one frame
         nothing = torch.zeros(1)
         draw = Draw(rate=nothing + 1, offset=nothing, begin=nothing + 0.5, smooth=nothing, shear=nothing, side=nothing)
         position = self.pipeline.warp(length, draw)[0]
@@ -202,8 +209,9 @@ def export(model: Model, directory: Path) -> Path:
     """Write `model.onnx` beside the model's own files, whole or not at all, and return where it lies.
 
     One input, `joints` (frames, bodies, V, C) float32 with NaN where a body is absent, any number of frames and bodies;
-    one output, `probabilities` (classes,). The file's metadata hold the classes and the layout as JSON. Raises
-    ModelError for a model without classes, and ImportError where the packages `onnx` and `onnxscript` are missing.
+    one output, `probabilities` (classes,), NaN where no frame holds a whole body. The file's metadata hold the classes
+    and the layout as JSON. Raises ModelError for a model without classes, and ImportError where the packages `onnx` and
+    `onnxscript` are missing.
     """
     import onnx
     import onnxscript  # noqa: F401  # before any work: the exporter would miss it only at the end

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from bonestrap.layouts import LAYOUTS
 FORMAT = 2
 ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
+CHUNK = 64  # recordings of a list that are worked on at a time
 ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
 
 Joints = np.ndarray | Tensor
@@ -85,19 +86,27 @@ class Model(nn.Module):
             raise ModelError(f"a {self.description.stage} model has features but no classes; fine-tune it first")
         return self.head(self.encoder(clips).float())
 
-    @torch.no_grad()
     def embed(self, recordings: Joints | Sequence[Joints]) -> Tensor:
         """Features (B, D) of raw recordings, each (T, M, V, C) with NaN for absent bodies and joints: metres in space,
         any unit in an image. One array gives (D,). Raises ModelError where an array does not fit the layout.
-        """
-        features = self.encoder(self.pipeline(self.prepare(recordings))).float()
-        return features[0] if isinstance(recordings, np.ndarray | Tensor) else features
 
-    @torch.no_grad()
+        However many there are, memory is needed for `CHUNK` of them.
+        """
+        return self._chunked(recordings, lambda clips: self.encoder(clips).float())
+
     def predict(self, recordings: Joints | Sequence[Joints]) -> Tensor:
         """Class probabilities (B, classes) of raw recordings; one array gives (classes,). See `embed`."""
-        probabilities = self(self.pipeline(self.prepare(recordings))).softmax(1)
-        return probabilities[0] if isinstance(recordings, np.ndarray | Tensor) else probabilities
+        return self._chunked(recordings, lambda clips: self(clips).softmax(1))
+
+    @torch.no_grad()
+    def _chunked(self, recordings: Joints | Sequence[Joints], answer: Callable[[Clips], Tensor]) -> Tensor:
+        """The rows that clips are answered with; one row without its axis where `recordings` is one array."""
+        if isinstance(recordings, np.ndarray | Tensor):
+            return answer(self.pipeline(self.prepare(recordings)))[0]
+        if not len(recordings):
+            raise ModelError("there is no recording in the list: give one array or a list of one or more")
+        parts = (recordings[first : first + CHUNK] for first in range(0, len(recordings), CHUNK))
+        return torch.cat([answer(self.pipeline(self.prepare(part))) for part in parts])
 
     def prepare(self, recordings: Joints | Sequence[Joints]) -> Recordings:
         """Raw joints into the canonical pose of packed shards, bodies packed densely.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launch.dossier import Dossier, Measured
 from launch.grounds import Grounds
+from launch.judging import interval
 from shards.manifest import sha256
 
 FILE = "README.md"
@@ -83,8 +84,8 @@ def results(dossier: Dossier) -> list[str]:
 
 
 def percent(measured: Measured) -> str:
-    """An accuracy with its interval."""
-    return f"{measured.accuracy:.1%} (95 %: {measured.low:.1%} to {measured.high:.1%})"
+    """An accuracy with its intervals."""
+    return f"{measured.accuracy:.1%} ({interval(measured.low, measured.high, 'Wilson', measured.bootstrap)})"
 
 
 def where(dossier: Dossier) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bonestrap.protocols.bootstrap import Bootstrap
 from launch import plots, verdicts
 from launch.dossier import Dossier
 from launch.pictures import OKABE_ITO, plane
@@ -42,7 +43,8 @@ def choosing(dossiers: Sequence[Dossier]) -> str:
         "Which one to take",
         verdicts.choice(dossiers),
         f'<div class="grid two">{"".join(f"""<div class="card">{card}</div>""" for card in cards)}</div>'
-        f'<p class="legend"><span><i class="bar"></i>95 % interval</span><span><i class="dash"></i>raw joints</span>'
+        '<p class="legend"><span><i class="bar"></i>95 % interval (Wilson)</span>'
+        '<span><i class="dash"></i>raw joints</span>'
         f'<span><i class="ring"></i>random encoder of the same kind</span>{key}</p>'
         f'<p class="key">Latency on {escape("; ".join(machines))}, float32.</p>',
     )
@@ -87,9 +89,9 @@ def _raw(dossiers: Sequence[Dossier]) -> list[Floor]:
 def table(dossiers: Sequence[Dossier]) -> str:
     """All models with all that is known of them, the most accurate first, encoders after those that know classes."""
     head = (
-        "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % interval",
-        "latency (ms a clip)", "own cost (device-hours)", "total cost (device-hours)", "evaluated by", "seed", "data",
-        "commit",
+        "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % (Wilson)",
+        "95 % (bootstrap)", "latency (ms a clip)", "own cost (device-hours)", "total cost (device-hours)", "evaluated by",
+        "seed", "data", "commit",
     )  # fmt: skip
     rows = []
     for number, d in sorted(
@@ -106,6 +108,7 @@ def table(dossiers: Sequence[Dossier]) -> str:
             "–" if share is None else f"{100 * share:.4g}%",
             f"{measured.accuracy:.1%}",
             f"{measured.low:.1%} to {measured.high:.1%}",
+            _drawn(measured.bootstrap),
             verdicts.latency(d),
             verdicts.hours(d.costs[-1].hours),
             verdicts.hours(d.hours),
@@ -118,6 +121,10 @@ def table(dossiers: Sequence[Dossier]) -> str:
     titles = "".join(f"<th>{name}</th>" for name in head)
     body = f'<div class="card scroll"><table class="models"><tr>{titles}</tr>{"".join(rows)}</table></div>'
     return _section("table", "In figures", verdicts.table(dossiers), body)
+
+
+def _drawn(drawn: Bootstrap | None) -> str:
+    return "–" if drawn is None else f"{drawn.low:.1%} to {drawn.high:.1%}, {drawn.units:,} {drawn.unit}"
 
 
 def _short(commit: str) -> str:

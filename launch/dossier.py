@@ -16,6 +16,7 @@ from typing import Any
 
 from bonestrap import model as models
 from bonestrap.model import Description, Model
+from bonestrap.protocols.bootstrap import Bootstrap
 from distributed import tracking
 from launch.cli import UserError
 
@@ -29,10 +30,11 @@ class Measured:
     """One contender of an evaluation: shares in 0..1 of `recordings`."""
 
     accuracy: float
-    low: float
+    low: float  # Wilson's 95 % interval
     high: float
     balanced: float
     recordings: int
+    bootstrap: Bootstrap | None  # None of few groups, and in evaluations of before it was kept
 
     @classmethod
     def of(cls, scores: Mapping[str, Any]) -> Measured:
@@ -43,7 +45,13 @@ class Measured:
             high=scores["high"],
             balanced=scores["balanced"],
             recordings=scores["recordings"],
+            bootstrap=Bootstrap(**scores["bootstrap"]) if scores.get("bootstrap") else None,
         )
+
+    @property
+    def reach(self) -> float:
+        """The upper end of the wider interval."""
+        return max(self.high, self.bootstrap.high) if self.bootstrap else self.high
 
 
 @dataclass(frozen=True, kw_only=True)

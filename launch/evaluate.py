@@ -42,10 +42,11 @@ from bonestrap.model import Model, build_encoder
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
+from bonestrap.protocols.linear import NotConverged
 from bonestrap.protocols.transfer import correspondence, retarget
 from launch import report, results, stage, trained
 from launch.cli import UserError, option, required, start_choice
-from launch.judging import Judge, Known, Scored, judged
+from launch.judging import Judge, Known, Scored, dependent, judged
 from launch.protocols import (
     PROTOCOLS,
     Chosen,
@@ -166,7 +167,10 @@ def contenders(chosen: Chosen, options: Options, model: Model, split: Split) -> 
                 seed=options.seed,
                 novel=novel(model, train),
             )
-            out[who] = one._replace(judge=chosen.learn(known))
+            try:
+                out[who] = one._replace(judge=chosen.learn(known))
+            except NotConverged as error:
+                raise UserError(f"{who}: {error}") from None
     return out
 
 
@@ -235,9 +239,10 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     scored = split.scored()  # read once, after everything has been chosen
     truth, classes = labels_of(scored), scored.manifest.classes
     rows = {who: one.rows(scored) for who, one in ready.items()}
+    views = scored.views
     outcomes = {
-        who: one.judge(Scored(rows[who], truth, scored.views.key)) for who, one in ready.items() if one.judge
-    }  # fmt: skip
+        who: one.judge(Scored(rows[who], truth, views.key, dependent(views))) for who, one in ready.items() if one.judge
+    }
     beside = aside(options, model, scored)
     found = {
         key + beside: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures
@@ -290,6 +295,9 @@ def say(name: str, options: Options, model: Model, scored: Recorded, found: resu
     classes = scored.manifest.classes
     print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.protocol or stage.protocol_of(model)}")
     print(*results.table(found), sep="\n")
+    present = {labelled.item() for labelled in labels_of(scored).unique()}
+    if absent := [title for number, title in enumerate(classes) if number not in present]:
+        print(f"  {splits.untested_said(options.on, absent, len(classes))}; figures are of the others")
     if options.classes:
         print(*results.class_table(found, classes), sep="\n")
     if name == "few-shot":

@@ -3,6 +3,7 @@
 
 The file, model.onnx, is written into the model's directory. Canonical pose and resampling are part of it: one input,
 `joints` (frames, bodies, joints, coordinates) float32, NaN where a body is absent, any number of frames and bodies.
+The probabilities of a recording in which no frame holds a whole body are NaN.
 
 Examples:
   python launch/export.py --model runs/student

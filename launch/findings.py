@@ -14,6 +14,7 @@ import numpy as np
 
 from shards.duplicates import Contamination, Copies, contaminations, protocols_of
 from shards.sources.units import LARGEST, SMALLEST
+from shards.splits import untested, untested_said
 from shards.survey import Survey
 
 FEW_FRAMES = 10  # a recording below is near-empty
@@ -75,6 +76,7 @@ class Report:
         """All there is to say, faults first."""
         found = [
             *self._contamination(),
+            *self._untested(),
             self._copies(),
             self._empty_views(),
             self._bones(),
@@ -102,6 +104,15 @@ class Report:
         if clean:
             text = f"{', '.join(clean)}: no recording is on both sides"
             out.append(Finding(level="good", title="clean", text=text))
+        return out
+
+    def _untested(self) -> list[Finding]:
+        views, classes = self.survey.table.views, self.survey.manifest.classes
+        out = []
+        for one in self.protocols:
+            if absent := [classes[label] for label in untested(one.protocol, views)]:
+                text = f"{one.protocol.name}: {untested_said('test', absent, len(classes))}"
+                out.append(Finding(level="note", title="classes", text=text))
         return out
 
     def _copies(self) -> Finding:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from bonestrap.protocols.bootstrap import FEW, Bootstrap, Groups
 from bonestrap.protocols.scores import ClassScore, Scores, score
 from shards.columns import Strings
+from shards.index import Views
 
 
 class Known(NamedTuple):
@@ -30,6 +34,7 @@ class Scored(NamedTuple):
     x: Tensor
     y: Tensor
     keys: Strings
+    groups: Groups  # which depend on each other
 
 
 class Repeated(NamedTuple):
@@ -42,7 +47,11 @@ class Repeated(NamedTuple):
     runs: tuple[float, ...]
     balanced: float  # means
     top5: float
+    labels: int  # of a draw
+    least: int  # of a draw's class with the fewest labels, and with the most
+    most: int
     classes: tuple[ClassScore, ...]  # of all draws together
+    bootstrap: Bootstrap | None  # of the mean over the draws, over groups of test recordings
 
 
 class Episodes(NamedTuple):
@@ -103,6 +112,23 @@ def judged(name: str, votes: Callable[[Tensor], Tensor]) -> Judge:
 
     def judge(scored: Scored) -> Outcome:
         found = votes(scored.x)
-        return Outcome({name: score(found, scored.y)}, found.argmax(1))
+        return Outcome({name: score(found, scored.y, scored.groups)}, found.argmax(1))
 
     return judge
+
+
+def dependent(views: Views) -> Groups:
+    """The recordings of a person where all are known and there are enough of them, else those of a performance."""
+    people, member = np.unique(views.subject, return_inverse=True)
+    if len(people) >= FEW and people[0] >= 0:
+        return Groups("subjects", torch.from_numpy(member.astype(np.int64)))
+    numbers: dict[str, int] = {}
+    return Groups("performances", torch.tensor([numbers.setdefault(key, len(numbers)) for key in views.key]))
+
+
+def interval(low: float, high: float, kind: str, drawn: Bootstrap | None) -> str:
+    """A 95 % interval of a kind, and that of the bootstrap where there is one, in words."""
+    said = f"95 %: {low:.1%} to {high:.1%} ({kind})"
+    if drawn is None:
+        return said
+    return f"{said}, {drawn.low:.1%} to {drawn.high:.1%} (bootstrap over {drawn.units:,} {drawn.unit})"

@@ -33,12 +33,16 @@ from distributed.tasks import Tasks
 from launch.bar import Bar
 from launch.cli import UserError, argument, option, required, start, start_choice
 from launch.formats import FORMATS, Format, Synthetic
+from shards import catalogue
 from shards.draft import refuse_used
+from shards.duplicates import protocols_of
+from shards.folder import open_folder
 from shards.losses import Loss, partial, whole
 from shards.manifest import FILE, Manifest
 from shards.pack import DROPPED, pack
 from shards.parallel import Processes, Spread, cores
 from shards.sources.source import Source
+from shards.splits import untested, untested_said
 from shards.verification import verify_folder
 
 EXAMPLES = 3  # dropped files named for each reason
@@ -124,6 +128,10 @@ def summarise(manifest: Manifest, output: Path) -> None:
         _summarise_parts(parts)
     if manifest.dropped:
         print(f"    all of them are in {output / DROPPED}")
+    table = catalogue.read(open_folder(output), hashed=False)[1]
+    for split in protocols_of(manifest.name, table):
+        if absent := [manifest.classes[label] for label in untested(split, table.views)]:
+            print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
 
 
 def _summarise_parts(parts: list[tuple[str, Loss]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bonestrap.protocols import few_shot, linear
+from bonestrap.protocols.bootstrap import bootstrap
 from bonestrap.protocols.few_labels import few_labels
 from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
 from bonestrap.protocols.knn import knn_votes
@@ -112,13 +114,16 @@ class SemiSupervisedProtocol:
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
-        fitted = {
-            f"semi-supervised {share:.3g}": [
-                _few(known, balanced_subset(known.y.numpy(), share, seed), linear.accuracy) for seed in self.seeds
-            ]
-            for share in self.fractions
-        }
-        return lambda scored: Outcome({name: _repeated(each, scored) for name, each in fitted.items()})
+        labels = known.y.numpy()
+        draws = {share: [balanced_subset(labels, share, seed) for seed in self.seeds] for share in self.fractions}
+        _check_different([(share, labels[rows[0]]) for share, rows in sorted(draws.items())], self.fractions)
+        fitted = {share: [_few(known, rows, linear.accuracy) for rows in each] for share, each in draws.items()}
+        return lambda scored: Outcome(
+            {
+                f"semi-supervised {share:g}": _repeated(each, labels[draws[share][0]], scored)
+                for share, each in fitted.items()
+            }
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,6 +229,18 @@ def _check_seeds(seeds: Sequence[int]) -> None:
         raise ValueError(f"seeds must be one or more different numbers from 0 on, got {seeds}")
 
 
+def _check_different(drawn: Sequence[tuple[float, np.ndarray]], fractions: Sequence[float]) -> None:
+    """UserError where two fractions, ascending, give the same labels: of one seed they are nested."""
+    if len(drawn) < len(fractions):
+        raise UserError(f"--fractions names one fraction twice: {' '.join(f'{share:g}' for share in fractions)}")
+    for (less, fewer), (more, kept) in pairwise(drawn):
+        if len(fewer) == len(kept):
+            raise UserError(
+                f"--fractions {less:g} and {more:g} give the same {len(kept)} labels of {len(np.unique(kept))} "
+                "classes: leave one of them out"
+            )
+
+
 def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
     """A classifier from the labels of these rows alone."""
     x, y = known.x[rows], known.y[rows]
@@ -238,10 +255,16 @@ def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], S
     return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
 
 
-def _repeated(fitted: Sequence[Fitted], scored: Scored) -> Repeated:
+def _repeated(fitted: Sequence[Fitted], labels: np.ndarray, scored: Scored) -> Repeated:
+    """Of classifiers from as many draws of labels, of which `labels` is the first."""
     runs, pooled = _together(fitted, scored)
     accuracies = tuple(run.accuracy for run in runs)
-    return Repeated(*spread(accuracies), accuracies, pooled.balanced, pooled.top5, pooled.classes)
+    right = torch.stack([each.predict(scored.x) == scored.y for each in fitted]).double().mean(0)
+    counts = np.unique(labels, return_counts=True)[1]
+    return Repeated(
+        *spread(accuracies), accuracies, pooled.balanced, pooled.top5, len(labels), int(counts.min()),
+        int(counts.max()), pooled.classes, bootstrap(right, scored.groups),
+    )  # fmt: skip
 
 
 def _long_tail(fitted: Sequence[Fitted], labels: Sequence[np.ndarray], scored: Scored) -> LongTail:

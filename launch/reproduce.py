@@ -189,7 +189,11 @@ def sentence(setup: Setup, about: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, setup.seeds))
     return (
         f"{said}; seeds {seeds}; {about['device_hours']} device-hours. Percent of the test recordings. Intervals are "
-        + ("Student's over seeds" if len(setup.seeds) > 1 else "Wilson's, of one seed")
+        + (
+            "Student's over seeds"
+            if len(setup.seeds) > 1
+            else "Wilson's, of one seed, beside the bootstrap's over subjects or performances"
+        )
         + ". Published figures are document 001's."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 from bonestrap.protocols.scores import ClassScore, Scores
 from distributed import tracking
-from launch.judging import Episodes, Figures, LongTail, Repeated, Search
+from launch.judging import Episodes, Figures, LongTail, Repeated, Search, interval
 from shards.redaction import redacted
 
 Results = Mapping[str, Mapping[str, Figures]]  # by what was measured, then by contender
@@ -32,6 +33,8 @@ def as_json(results: Results, classes: Sequence[str]) -> dict[str, dict[str, dic
 
     def plain(figures: Figures) -> dict[str, Any]:
         fields = figures._asdict()
+        if fields.get("bootstrap"):
+            fields["bootstrap"] = dataclasses.asdict(fields["bootstrap"])
         if "classes" in fields:
             rows: Sequence[ClassScore] = fields["classes"]
             fields["classes"] = [{"class": n, **row._asdict()} for n, row in zip(classes, rows, strict=True)]
@@ -70,13 +73,16 @@ def _line(figures: Figures) -> str:
     if isinstance(figures, Search):
         recalls = f"{figures.recall1:.1%}, {figures.recall5:.1%}, {figures.recall10:.1%}"
         return f"{share:6.1%} {what}   recall at 1, 5, 10: {recalls}   of {figures.queries}"
-    interval = f"95 %: {figures.low:.1%} to {figures.high:.1%}"
     if isinstance(figures, Scores):
+        said = interval(figures.low, figures.high, "Wilson", figures.bootstrap)
         more = f"   top-5 {figures.top5:.1%}   balanced {figures.balanced:.1%}   of {figures.recordings}"
-        return f"{share:6.1%}   {interval}{more}"
-    spread = f"{share:6.1%} ± {figures.deviation:.1%}   {interval}"
+        return f"{share:6.1%}   {said}{more}"
+    drawn = figures.bootstrap if isinstance(figures, Repeated) else None
+    spread = f"{share:6.1%} ± {figures.deviation:.1%}   {interval(figures.low, figures.high, 'over draws', drawn)}"
     if isinstance(figures, Repeated):
-        more = f"top-5 {figures.top5:.1%}   balanced {figures.balanced:.1%}   {len(figures.runs)} draws"
+        each = f"{figures.least}" if figures.least == figures.most else f"{figures.least} to {figures.most}"
+        more = f"top-5 {figures.top5:.1%}   balanced {figures.balanced:.1%}   {figures.labels} labels, {each} a class"
+        more += f"   {len(figures.runs)} draws"
     elif isinstance(figures, Episodes):
         more = f"{figures.ways} novel classes, {figures.shots} shot, {figures.episodes} draws"
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bonestrap.protocols.bootstrap import Bootstrap
 from bonestrap.protocols.scores import Spread, spread
 from launch import intervals
 from launch.steps import Cell, Plan, Setup
@@ -27,6 +29,7 @@ class Line(NamedTuple):
     published: float | None
     published_difference: float | None
     floors: dict[str, float]  # means
+    bootstrap: Bootstrap | None  # of one seed, over groups of test recordings
 
     @property
     def below(self) -> list[str]:
@@ -66,9 +69,11 @@ def _line(
 ) -> Line:
     column, row = key
     accuracy = spread(list(runs[key].values()))
+    drawn = None
     if len(figures) == 1:
         only = _first(_first(figures))
         accuracy = accuracy._replace(low=only["low"], high=only["high"])
+        drawn = Bootstrap(**only["bootstrap"]) if only.get("bootstrap") else None
     against, difference = plan.against.get(row), None
     if against is not None:
         other = runs[column, against]
@@ -77,7 +82,7 @@ def _line(
     beside = plan.published.get((against or "", column))
     gap = None if published is None or beside is None else published - beside
     floors = {who: spread([each[who]["accuracy"] for each in figures.values()]).mean for who in FLOORS}
-    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors)
+    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn)
 
 
 def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
@@ -112,6 +117,8 @@ def _row(line: Line) -> str:
     name = line.row + (f" (**below {' and '.join(line.below)}**)" if line.below else "")
     mean, deviation, low, high = (100 * value for value in line.accuracy)
     cells = [name, f"{mean:.1f}", f"{deviation:.1f}" if len(line.runs) > 1 else "", f"{low:.1f} to {high:.1f}"]
+    if line.bootstrap:
+        cells[-1] += f" (bootstrap {100 * line.bootstrap.low:.1f} to {100 * line.bootstrap.high:.1f})"
     if line.difference is None:
         cells += ["", ""]
     else:
@@ -130,6 +137,7 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
             **line._asdict(),
             "accuracy": line.accuracy._asdict(),
             "difference": line.difference and line.difference._asdict(),
+            "bootstrap": line.bootstrap and dataclasses.asdict(line.bootstrap),
             "below": line.below,
         }
         for line in filled

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from launch.dossier import Dossier, Evaluation
+from launch.judging import interval
 
 HALF = 0.5
 SHARES = {  # metrics of the journal that are shares in 0..1, and what they are called
@@ -26,7 +27,7 @@ def choice(dossiers: Sequence[Dossier]) -> str:
         f"{best.name} is the most accurate, {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
     )
     alike = [one for one in rivals if one.shown.name == best.shown.name]
-    level = [one for one in alike if one.shown.model.high >= best.shown.model.accuracy]
+    level = [one for one in alike if one.shown.model.reach >= best.shown.model.accuracy]
     smallest = min(level, key=lambda one: (one.parameters, one.latency_ms or 0.0))
     if smallest is not best and smallest.parameters < best.parameters:
         said += f"; {smallest.name} is the smallest whose interval reaches it, {_figures(smallest)}"
@@ -59,8 +60,9 @@ def table(dossiers: Sequence[Dossier]) -> str:
     seeds = sorted({one.result["seed"] for one in dossiers})
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     return (
-        f"{len(dossiers)} {'run' if len(dossiers) == 1 else 'runs'} of {what}. An interval (95 %, Wilson) covers the "
-        "choice of test recordings, as if they were independent; it leaves out how much seeds differ."
+        f"{len(dossiers)} {'run' if len(dossiers) == 1 else 'runs'} of {what}. Intervals (95 %) cover the choice of "
+        "test recordings: Wilson's as if they were independent, the bootstrap's as whole subjects, or performances "
+        "where subjects are few or unknown. Both leave out how much seeds differ."
     )
 
 
@@ -144,6 +146,6 @@ def _figures(dossier: Dossier) -> str:
     measured = dossier.shown.model
     fast = f" and {latency(dossier)} ms a clip" if dossier.latency_ms is not None else ""
     return (
-        f"{measured.accuracy:.1%} ({measured.low:.1%} to {measured.high:.1%}) with {dossier.parameters:,} "
-        f"parameters{fast}"
+        f"{measured.accuracy:.1%} ({interval(measured.low, measured.high, 'Wilson', measured.bootstrap)}) with "
+        f"{dossier.parameters:,} parameters{fast}"
     )

@@ -17,7 +17,7 @@ is held out. Every data set has the protocol `all`, under which everything train
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from shards.errors import DataError
 from shards.index import Views
 
 Predicate = Callable[[Views], np.ndarray]  # one bool a view
+NAMED = 5  # classes that a sentence names
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,20 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 def labelled(select: Predicate) -> Predicate:
     """Those of the selected views whose label is known: what supervised learning and scores can use."""
     return Side(f"{said(select)}, of recordings with a label,", lambda views: select(views) & (views.label >= 0))
+
+
+def untested(split: Protocol, views: Views) -> np.ndarray:
+    """The classes of which a labelled recording trains and none tests, ascending; none where nothing tests."""
+    tested = np.unique(views.label[labelled(split.test)(views)])
+    if not len(tested):
+        return tested
+    return np.setdiff1d(views.label[labelled(split.train)(views)], tested)
+
+
+def untested_said(part: str, absent: Sequence[str], classes: int) -> str:
+    """That a part of a protocol has no recording of some classes, in words."""
+    named = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else "")
+    return f"no {part} recording of {len(absent):,} of {classes:,} classes: {named}"
 
 
 ALL = Protocol(

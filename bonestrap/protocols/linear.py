@@ -17,6 +17,12 @@ from torch.nn import functional as F
 
 RIDGE_STRENGTHS = tuple(10.0**e for e in range(-2, 5))
 LOGISTIC_STRENGTHS = tuple(10.0**e for e in range(-5, 1))
+GRADIENT = 1e-6  # the largest component of the gradient at which logistic regression has converged
+ITERATIONS = 20_000  # of L-BFGS at most; weak penalties on correlated features take about a thousand
+
+
+class NotConverged(ValueError):
+    """An optimiser that stopped before its stated tolerance; one sentence that names the remedy."""
 
 
 class Fitted(Protocol):
@@ -73,11 +79,23 @@ def ridge(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
 
 
 def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
-    """Multinomial logistic regression, mean cross-entropy plus strength / 2 * |W|^2, to convergence by L-BFGS."""
+    """Multinomial logistic regression, mean cross-entropy plus strength / 2 * |W|^2, in float64 by L-BFGS.
+
+    Converged where no component of the gradient is above `GRADIENT`, on standardised features. Raises NotConverged
+    where that is not reached, which features that are not finite never do.
+    """
     z, mean, deviation = _standardise(x)
     weight = torch.zeros(classes, z.shape[1], dtype=z.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=z.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+    # Nothing but the gradient and the limit ends the search: torch's other two would, early and in silence.
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=ITERATIONS,
+        max_eval=2 * ITERATIONS,
+        tolerance_grad=GRADIENT,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -85,7 +103,16 @@ def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
         loss.backward()
         return loss
 
+    if not z.isfinite().all():
+        raise NotConverged("features hold numbers that are not finite: evaluate another model, or train this one again")
     optimizer.step(closure)
+    closure()
+    largest = max(part.grad.abs().max().item() for part in (weight, bias) if part.grad is not None)
+    if not largest <= GRADIENT:
+        raise NotConverged(
+            f"logistic regression with a penalty of {strength:g} stopped at a gradient of {largest:.1e}, above "
+            f"{GRADIENT:g}: choose ridge regression"
+        )
     return _raw(weight.detach(), bias.detach(), mean, deviation)
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bonestrap.protocols.bootstrap import Bootstrap, Groups, bootstrap
+
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)  # Student's, 1 to 10 degrees
 
@@ -30,6 +32,7 @@ class Scores(NamedTuple):
     recordings: int
     top5: float  # the right class is among the five likeliest
     classes: tuple[ClassScore, ...]
+    bootstrap: Bootstrap | None  # the interval over whole groups; None of few groups, or where they are not known
 
 
 class Spread(NamedTuple):
@@ -41,21 +44,23 @@ class Spread(NamedTuple):
     high: float
 
 
-def score(votes: Tensor, labels: Tensor) -> Scores:
+def score(votes: Tensor, labels: Tensor, groups: Groups | None = None) -> Scores:
     """Compare votes (R, classes), the larger the likelier and -inf for never, with labels (R,) int64.
 
-    Raises ValueError without recordings.
+    `groups` are the recordings that depend on each other. Raises ValueError without recordings.
     """
     count, classes = votes.shape
     if not count:
         raise ValueError("there is no recording to score")
-    table = confusion(votes.argmax(1), labels, classes)
+    predicted = votes.argmax(1)
+    table = confusion(predicted, labels, classes)
     right = table.diagonal().sum().item() / count
     seen = table.sum(1) > 0
     balanced = (table.diagonal()[seen] / table.sum(1)[seen]).mean().item()
     best, ranked = votes.topk(min(5, classes), dim=1)
     top5 = ((ranked == labels[:, None]) & best.isfinite()).any(1).double().mean().item()
-    return Scores(right, *wilson(right, count), balanced, count, top5, tuple(map(_class, *_counts(table))))
+    drawn = None if groups is None else bootstrap(predicted == labels, groups)
+    return Scores(right, *wilson(right, count), balanced, count, top5, tuple(map(_class, *_counts(table))), drawn)
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -18,7 +18,7 @@ from bonestrap import deploy
 from bonestrap.augment import ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
-from bonestrap.model import Description, Model, build_encoder, save
+from bonestrap.model import Description, Model, ModelError, build_encoder, save
 from bonestrap.protocols.floor import calibrate
 from launch import cli
 from launch.export import Options, main
@@ -97,6 +97,28 @@ def test_plain_operations_say_what_the_model_says(layout: Layout, clip: ClipConf
             torch.testing.assert_close(deployed(torch.from_numpy(joints)), expected, rtol=0, atol=5e-5)
 
 
+def nobody(layout: Layout) -> Iterator[np.ndarray]:
+    """Recordings in which `Model.predict` finds no whole body."""
+    for frames, bodies in ((1, 1), (1, 2), (12, 1), (40, 3)):
+        yield np.full((frames, bodies, len(layout.joints), layout.axes), np.nan, np.float32)
+    if layout.confidence:  # joints are there, but nobody knows how surely
+        joints = walk(12, 2, 0, layout)
+        joints[..., layout.coordinates :] = np.nan
+        yield joints
+
+
+@pytest.mark.parametrize(("layout", "clip"), KINDS.values(), ids=KINDS)
+def test_a_recording_of_nobody_has_no_probabilities(layout: Layout, clip: ClipConfig) -> None:
+    one = model(layout, clip)
+    deployed = deploy.Deployed(one).eval()
+    for joints in nobody(layout):
+        with pytest.raises(ModelError, match="no frame of the recording holds a whole body"):
+            one.predict(joints)
+        with torch.no_grad():
+            found = deployed(torch.from_numpy(joints))
+        assert found.shape == (3,) and found.isnan().all()
+
+
 def test_the_kth_known_frame() -> None:
     known = torch.tensor([False, True, True, False, True])
     count, frame = deploy.numbered(known)
@@ -114,6 +136,9 @@ def test_onnx_runtime_says_what_the_model_says(tmp_path: Path, recordings_root: 
     for joints, expected in seen(one):
         (found,) = session.run(None, {"joints": joints})
         np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4)
+    for joints in nobody(KINECT20):
+        (found,) = session.run(None, {"joints": joints})
+        assert found.shape == (3,) and np.isnan(found).all()
     for file in sorted((recordings_root / "nw_ucla" / "all_sqe").glob("*.json"))[::97]:
         real = np.array(json.loads(file.read_text())["skeletons"], np.float32)[:, None]
         (found,) = session.run(None, {"joints": real})

@@ -178,6 +178,28 @@ def test_one_recording_or_many() -> None:
         torch.testing.assert_close(one.predict(joints.astype(np.float64)), row, rtol=1e-4, atol=1e-5)
 
 
+def test_a_long_list_is_worked_on_in_chunks() -> None:
+    """The figures are those of all recordings at once, and no step holds more than 64 of them."""
+    one = model()
+    raw = [recording(3 + k % 5, bodies=1 + k % 2, seed=k) for k in range(150)]
+    clips = one.pipeline(one.prepare(raw))
+    with torch.no_grad():
+        expected = one.encoder(clips).float()
+    sizes: list[int] = []
+    one.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].size))
+    torch.testing.assert_close(one.embed(raw), expected, rtol=1e-4, atol=1e-5)
+    assert sizes == [64, 64, 22]
+    assert one.head is not None
+    torch.testing.assert_close(one.predict(raw), one.head(expected).softmax(1), rtol=1e-4, atol=1e-5)
+    assert sizes == [64, 64, 22] * 2
+
+
+def test_an_empty_list_is_refused() -> None:
+    for answer in (model().embed, model().predict):
+        with pytest.raises(ModelError, match="no recording in the list"):
+            answer([])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_rigid_motion_of_the_camera_changes_nothing(seed: int) -> None:
     one, generator = model(), np.random.default_rng(seed)

@@ -77,6 +77,21 @@ def test_the_page_gives_three_commands() -> None:
     assert len(LAYOUT["joints"]) == 17 and "camera" not in LAYOUT
 
 
+def test_a_drawn_split_says_which_classes_it_does_not_test(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every fifth performance of a class tests, and one class has four."""
+    table = lab / "lab" / "table.csv"
+    rows = table.read_text().splitlines()
+    rows.remove(next(row for row in rows if ",kick," in row))
+    table.write_text("\n".join(rows) + "\n")
+    folder = lab / "lab"
+    words = ["arrays", "--input", folder, "--layout", folder / "layout.json", "--table", table]
+    words += ["--output", lab / "packed", "--workers", "1"]
+    start_choice(pack, "format", FORMATS, PackOptions, [str(word) for word in words])
+    assert "  split: no test recording of 1 of 3 classes: kick\n" in capsys.readouterr().out
+    start_choice(pack, "format", FORMATS, PackOptions, [str(word) for word in (*words, "--existing", "keep")])
+    assert "no test recording of 1 of 3 classes: kick" in capsys.readouterr().out
+
+
 @pytest.mark.timeout(900)  # forty seconds of work, and some do it on busy machines
 def test_a_strangers_folder_trains_in_three_commands(lab: Path) -> None:
     """The commands as they stand on the page, one after the other, in a folder that holds nothing but recordings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from shards.errors import DataError
 from shards.manifest import Manifest
 from shards.pack import pack as pack_source
 from shards.reader import Resident
+from shards.sources.source import Performance
 from tests.launch.test_workers_0 import Waving
 
 SMALL = "--encoder.width 0.05 --clip.frames 8 --schedule.batch 8 --schedule.group 8 --schedule.epochs 0.5"
@@ -101,6 +103,33 @@ def test_a_result_below_a_floor_says_so_and_classes_are_printed(
     assert sum("%" in line for line in said.splitlines() if line.startswith(("  walk in place", "  shake hands"))) == 2
 
 
+def test_labels_are_counted_and_fractions_of_the_same_labels_refused(
+    shards: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sixteen classes of twelve training recordings: 1 and 5 % are one label a class."""
+    said = evaluated(capsys, model, shards, "semi-supervised", "--fractions", "0.1", "0.3", "--seeds", "0")
+    lines = [line for line in said.splitlines() if line.startswith("  pretrained")]
+    assert ["16 labels, 1 a class" in lines[0], "64 labels, 4 a class" in lines[1]] == [True, True]
+    for fractions, named in ((("0.3", "0.05", "0.01"), "0.01 and 0.05 give the same 16 labels"), (("1", "1"), "twice")):
+        with pytest.raises(SystemExit, match="2"):
+            evaluated(capsys, model, shards, "semi-supervised", "--fractions", *fractions)
+        assert named in capsys.readouterr().err
+
+
+def test_both_intervals_are_told(shards: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four people test across subjects, eight across views: with few people, performances are drawn."""
+    for protocol, unit, units in (("cross-subject", "performances", 64), ("cross-view", "subjects", 8)):
+        words = ("knn", "--protocol", protocol)
+        found = json.loads(evaluated(capsys, model, shards, *words, "--json"))
+        (contenders,) = found.values()
+        for figures in contenders.values():
+            drawn = figures["bootstrap"]
+            assert (drawn["unit"], drawn["units"]) == (unit, units)
+            assert drawn["low"] <= figures["accuracy"] <= drawn["high"] and figures["low"] < figures["high"]
+        said = evaluated(capsys, model, shards, *words)
+        assert said.count("(Wilson)") == 3 and said.count(f"(bootstrap over {units} {unit})") == 3
+
+
 def test_nothing_to_find_is_a_sentence(shards: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):  # one person is held out, who did everything once
         evaluated(capsys, model, shards, "retrieval", "--gallery", "test", "--on", "held-out")
@@ -126,6 +155,23 @@ def test_transfer_to_another_layout(model: Path, kinect: Path, capsys: pytest.Ca
     assert json.loads((model / "evaluation.json").read_text())[name] == found
     assert list(found) == ["pretrained", *FLOORS] and found["pretrained"]["recordings"] == 20
     assert [row["class"] for row in found["pretrained"]["classes"]] == ["fast", "slow"]
+
+
+class Lopsided(Waving):
+    """Only training subjects do both actions."""
+
+    def __getitem__(self, number: int) -> Performance:
+        one = super().__getitem__(number)
+        return one if one.subject is not None and one.subject <= 5 else dataclasses.replace(one, label=0)
+
+
+def test_classes_without_a_test_recording_are_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("webdataset")
+    pack_source(Lopsided(), tmp_path / "shards")
+    said = evaluated(capsys, model, tmp_path / "shards", "transfer", "--protocol", "cross-subject")
+    assert "  no test recording of 1 of 2 classes: slow; figures are of the others\n" in said
 
 
 def test_another_layout_is_refused_by_the_others_and_named_where_joints_lack(

@@ -186,6 +186,8 @@ def test_every_figure_is_that_of_its_file(home: Path, page: str) -> None:
         measured = model["evaluation"]["model"]
         assert f"{measured['accuracy']:.1%}" in rows[name]
         assert f"{measured['low']:.1%} to {measured['high']:.1%}" in rows[name]
+        drawn = measured["bootstrap"]
+        assert f"{drawn['low']:.1%} to {drawn['high']:.1%}, 10 subjects" in rows[name]
         assert {f"{model['parameters']:,}", f"{model['latency_ms']:.2f}"} <= set(rows[name])
         assert of_json(home / name, "run.json")["info"]["commit"][:8] in " ".join(rows[name])
         assert Manifest.read(home / "shards").digest[:8] in rows[name]
@@ -280,6 +282,8 @@ def test_an_evaluation_completes_the_card(home: Path) -> None:
     told = of_json(home / "teacher", "evaluation.json")["test"]
     line = next(line for line in text.splitlines() if line.startswith("- **test**"))
     assert f"{told['teacher']['accuracy']:.1%} (95 %: {told['teacher']['low']:.1%}" in line
+    drawn = told["teacher"]["bootstrap"]
+    assert f"{drawn['low']:.1%} to {drawn['high']:.1%} (bootstrap over 10 subjects))" in line
     assert f"raw joints {told['raw joints']['accuracy']:.1%}" in line and card.UNTESTED not in text
     fails = text.partition("## Where it fails: test")[2]
     rights = [int(count) for count in re.findall(r"of (\d+) recordings right", fails)]

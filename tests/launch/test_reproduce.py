@@ -157,7 +157,9 @@ def write_figures(plan: Plan, runs: Path, accuracy: dict[tuple[str, str, int], f
         run.mkdir(parents=True, exist_ok=True)
         share = accuracy[cell.row, cell.column, cell.seed]
         figures = {"model": share, "random encoder": 0.3, "raw joints": 0.4}
-        known = {who: {"accuracy": each, "low": each - 0.05, "high": each + 0.04} for who, each in figures.items()}
+        drawn = {"low": share - 0.12, "high": share + 0.1, "unit": "subjects", "units": 9}
+        interval = {"low": share - 0.05, "high": share + 0.04, "bootstrap": drawn}
+        known = {who: {**interval, "accuracy": each} for who, each in figures.items()}
         (run / "evaluation.json").write_text(json.dumps({cell.steps[-1].measures: known}))
 
 
@@ -196,6 +198,17 @@ def test_means_intervals_and_paired_differences(tmp_path: Path, table: Table2 | 
         if line.against:
             gaps = shares - [accuracy[line.against, line.column, seed] for seed in (0, 1, 2)]
             assert line.difference and line.difference[:2] == pytest.approx((gaps.mean(), gaps.std(ddof=1)))
+
+
+def test_one_seed_has_both_intervals_of_its_evaluation(tmp_path: Path) -> None:
+    made = dataclasses.replace(setup(tmp_path), seeds=(1,))
+    plan = Table2().plan(made)
+    write_figures(plan, tmp_path, {(cell.row, cell.column, cell.seed): 0.6 for cell in plan.cells})
+    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": "nw-ucla"}, "About.")
+    assert "| full recipe | 60.0 |  | 55.0 to 64.0 (bootstrap 48.0 to 70.0) |" in text
+    rows = json.loads((tmp_path / "table-2.json").read_text())["rows"]
+    drawn = {"low": pytest.approx(0.48), "high": pytest.approx(0.7), "unit": "subjects", "units": 9}
+    assert all(row["bootstrap"] == drawn for row in rows)
 
 
 def test_the_table_says_sign_interval_floor_and_what_was_published(tmp_path: Path) -> None:

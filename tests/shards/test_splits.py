@@ -13,7 +13,7 @@ from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
 from shards.reader import Resident
-from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, labelled, protocol
+from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, labelled, protocol, untested
 
 EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
 PEOPLE = (*range(1, 110), *(pair for fold in SBU_FOLDS for pair in fold))
@@ -52,6 +52,14 @@ def test_what_decides_must_be_known(dataset: str, name: str) -> None:
 def test_held_out_people_do_not_fit(dataset: str, name: str) -> None:
     rule = protocol(dataset, name)
     assert set(SUBJECT[rule.held_out(VIEWS)]).isdisjoint(SUBJECT[rule.fit(VIEWS)])
+
+
+def test_classes_that_train_and_are_never_tested() -> None:
+    """Class 1 is done by a training subject alone, class 2 by both sides, and class 3 by a test subject alone."""
+    rows = np.array([(1, 1), (1, 2), (6, 2), (6, 3), (2, -1)])
+    views = VIEWS.take(np.arange(len(rows)))._replace(subject=rows[:, 0], label=rows[:, 1], copy=np.zeros(5, bool))
+    assert untested(protocol("nw-ucla", "cross-subject"), views).tolist() == [1]
+    assert untested(protocol("nw-ucla", "all"), views).tolist() == []  # nothing is meant to be tested
 
 
 def test_an_unknown_protocol_is_named() -> None:

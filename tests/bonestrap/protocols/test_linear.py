@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap.protocols.linear import Linear, balanced_accuracy, logistic, ridge, select, sgd
+from bonestrap.protocols.linear import GRADIENT, Linear, NotConverged, balanced_accuracy, logistic, ridge, select, sgd
 from tests.bonestrap.protocols.test_knn import features
 
 
@@ -54,6 +56,46 @@ def test_logistic_against_scikit_learn(strength: float) -> None:
     # At the weakest the minimum is flat.
     np.testing.assert_allclose(logits, expected, atol=2e-3 if strength > 1e-3 else 0.1)
     np.testing.assert_array_equal(found.predict(test_x), expected.argmax(1))
+
+
+def correlated(count: int) -> tuple[Tensor, Tensor]:
+    """Features as encoders have them: positive, and most of their variance along few directions."""
+    x, y = features(count, 0)
+    generator = torch.Generator().manual_seed(5)
+    mixed = (x / x.norm(dim=1, keepdim=True)) @ torch.randn(12, 60, generator=generator)
+    return (mixed + 0.02 * torch.randn(count, 60, generator=generator)).relu(), y
+
+
+@pytest.mark.parametrize("strength", [1e-5, 1e-3, 1.0])
+def test_logistic_converges_to_the_minimum_of_scipy(strength: float) -> None:
+    """At the weakest penalty L-BFGS needs far more than 200 iterations."""
+    x, y = correlated(600)
+    found = logistic(x, y, 4, strength)
+    z, one_hot = StandardScaler().fit_transform(x.double()), F.one_hot(y, 4).double().numpy()
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weight, bias = flat[:240].reshape(4, 60), flat[240:]
+        logits = z @ weight.T + bias
+        error = (softmax(logits, axis=1) - one_hot) / len(z)
+        loss = -(log_softmax(logits, axis=1) * one_hot).sum() / len(z) + strength / 2 * (weight**2).sum()
+        return float(loss), np.concatenate([(error.T @ z + strength * weight).ravel(), error.sum(0)])
+
+    scale, mean = x.double().std(0, unbiased=False), x.double().mean(0)
+    ours = np.concatenate([(found.weight * scale).flatten().numpy(), (found.bias + found.weight @ mean).numpy()])
+    loss, gradient = objective(ours)
+    assert np.abs(gradient).max() <= GRADIENT * (1 + 1e-6)
+    options = {"maxiter": 100_000, "maxfun": 100_000, "ftol": 0.0, "gtol": 1e-9}
+    least = minimize(objective, np.zeros(244), jac=True, method="L-BFGS-B", options=options)
+    assert loss == pytest.approx(least.fun, rel=1e-6, abs=1e-6)
+
+
+def test_what_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(600)
+    with pytest.raises(NotConverged, match="not finite"):
+        logistic(x.index_fill(0, torch.tensor([3]), torch.nan), y, 4, 1.0)
+    monkeypatch.setattr("bonestrap.protocols.linear.ITERATIONS", 20)
+    with pytest.raises(NotConverged, match=r"penalty of 1e-05 stopped at a gradient of \d"):
+        logistic(x, y, 4, 1e-5)
 
 
 def test_sgd_against_a_loop_of_its_own() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
+from math import comb
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +50,44 @@ def test_a_query_never_finds_its_own_performance() -> None:
         retrieve(alone, alone)
     apart = alone._replace(performance=torch.tensor([5, 7, 6]))
     assert retrieve(apart, apart) == (1.0, (1.0, 1.0, 1.0), 2)  # the third has nothing to find
+
+
+def test_ties_count_as_the_mean_over_all_their_orders() -> None:
+    """Seven recordings of which three and two are equally similar, against every order that these may have."""
+    angles = torch.tensor([0.1, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9])
+    x = torch.stack((angles.cos(), angles.sin()), 1)
+    for labels in product((0, 1), repeat=7):
+        if not any(labels):
+            continue
+        shelf = Gallery(x, torch.tensor(labels), torch.arange(7))
+        asked = Gallery(torch.tensor([[1.0, 0.0]]), torch.tensor([1]), torch.tensor([9]))
+        precision, recall = [], []
+        for first, last in product(permutations(labels[1:4]), permutations(labels[5:])):
+            ranked = np.array([labels[0], *first, labels[4], *last])
+            ranks = np.flatnonzero(ranked) + 1
+            precision.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+            recall.append([ranked[:depth].any() for depth in (1, 5, 10)])
+        found = retrieve(asked, shelf)
+        assert found.precision == pytest.approx(np.mean(precision))
+        assert found.recall == pytest.approx(np.mean(recall, axis=0))
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_a_collapsed_encoder_does_not_depend_on_the_order_of_the_gallery(noise: float) -> None:
+    """Features in one point, or apart by less than float32 computes: the mean over random orders."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(60) // 20
+    x = torch.randn(1, 16, generator=generator) * (1 + noise * torch.randn(60, 16, generator=generator))
+    shelf, asked = Gallery(x, y, torch.arange(60)), Gallery(x[:9], y[:9], torch.arange(100, 109))
+    found = [retrieve(asked, Gallery(*(each[order] for each in shelf))) for order in (range(60), range(59, -1, -1))]
+    assert found[0] == found[1]
+    shuffler = np.random.default_rng(0)
+    precision = []
+    for _ in range(4000):
+        ranks = np.flatnonzero(shuffler.permutation(y.numpy()) == 0) + 1
+        precision.append(np.mean(np.arange(1, 21) / ranks))
+    assert found[0].precision == pytest.approx(np.mean(precision), abs=4 * np.std(precision) / 4000**0.5)
+    assert found[0].recall == pytest.approx((20 / 60, 1 - comb(40, 5) / comb(60, 5), 1 - comb(40, 10) / comb(60, 10)))
 
 
 def test_few_shot_against_scikit_learn() -> None:
