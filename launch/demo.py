@@ -27,6 +27,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
+from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.model import load
 from launch.cli import option, start
 from launch.commands import Commands, say
@@ -39,12 +40,14 @@ STUDENT = 0.125  # width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Bounded):
     """Where and with which seed."""
 
     runs: Path = option(Path("runs/demo"), "folder for shards, runs and pictures")
-    seed: int = option(0, "of recordings, weights, order, draws and label subset")
-    workers: int = option(2, "workers that pretrain, through Ray Train; 0 pretrains in one process without Ray")
+    seed: int = option(0, "of recordings, weights, order, draws and label subset", Bounds(0, SEED))
+    workers: int = option(
+        2, "workers that pretrain, through Ray Train; 0 pretrains in one process without Ray", Bounds(0, 4096)
+    )
 
 
 def main(options: Options) -> None:

@@ -20,6 +20,7 @@ import torch
 
 from bonestrap import model as models
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import COUNT, SEED, THREADS, WIDTH, Bounded, Bounds
 from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
@@ -45,6 +46,8 @@ Result = TypeVar("Result")
 
 DIGEST = 36  # characters that MLflow keeps of a data set's digest
 PROBED = 1000  # recordings a part of a probe
+HANG = Bounds(0, 1e7, above=True)  # seconds
+EVERY = Bounds(1, COUNT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Options(Reading):
     """What every training command takes. Only the seed, the precision and a stream's window touch the result."""
 
     run: Path = required("run directory; the same command on it goes on where it stopped")
-    seed: int = option(0, "of initial weights, order, draws and label subsets")
+    seed: int = option(0, "of initial weights, order, draws and label subsets", Bounds(0, SEED))
     hold_out: bool = option(False, "train without the held-out training subjects: for choosing settings on them")
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", "bf16 computes under autocast, state stays fp32; auto takes it where the hardware multiplies it faster"
@@ -63,20 +66,20 @@ class Options(Reading):
     strategy: Literal["ddp", "zero1", "zero2", "zero3"] = option(
         "ddp", "zero1, zero2: DeepSpeed divides the optimizer's state (2: and gradients) among the workers"
     )
-    hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung")
+    hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung", HANG)
     storage: Path | None = option(None, "folder that all nodes see, for Ray's own files; needed on several nodes")
     checkpoints: str | None = option(
         None, "folder or address (s3://bucket/run) of the checkpoints; none takes RUN/checkpoints"
     )
-    keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best")
-    threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
+    keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best", EVERY)
+    threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly", THREADS)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
     compile: bool = option(
         False, "torch.compile the encoders; takes minutes at first, and is meant for GPUs (docs/performance.md)"
     )
-    checkpoint_every: int = option(500, "steps between checkpoints")
-    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
-    log_every: int = option(10, "steps between lines of the journal")
+    checkpoint_every: int = option(500, "steps between checkpoints", EVERY)
+    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects", EVERY)
+    log_every: int = option(10, "steps between lines of the journal", EVERY)
     experiment: str = option("bonestrap", "MLflow experiment")
     tracking_uri: str | None = option(
         None, "MLflow server or store; none takes MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
@@ -91,11 +94,6 @@ class Options(Reading):
                 "zero3 cannot train here: it cuts up the parameters, and the target network is a moving average of "
                 "whole ones, gathered anew every step; zero2 divides all else, so give --strategy zero2"
             )
-        if self.hang_timeout <= 0:
-            raise ValueError(f"hang_timeout must be positive, got {self.hang_timeout}")
-        for name in ("checkpoint_every", "probe_every", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def crew(self) -> cluster.Crew:
@@ -122,14 +120,10 @@ class Options(Reading):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderChange:
+class EncoderChange(Bounded):
     """What may differ from the encoder of the model that one starts from."""
 
-    width: float | None = option(None, "width multiplier; none takes that of the model")
-
-    def __post_init__(self) -> None:
-        if self.width is not None and not 0 < self.width <= 16:
-            raise ValueError(f"width must lie in (0, 16], got {self.width}")
+    width: float | None = option(None, "width multiplier; none takes that of the model", WIDTH)
 
     def applied(self, config: dict[str, Any]) -> dict[str, Any]:
         return config if self.width is None else {**config, "width": self.width}
