@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -21,11 +20,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from bonestrap.files import check_size, read_json
 from bonestrap.layout import Layout
 from shards.errors import DataError
 from shards.preprocess import Step, detected, keep_longest
 from shards.sources.recorded import Clips, Recorded
-from shards.sources.source import file_stamp
+from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table
 
 TRACKS = ("track_id", "idx", "person_id")
@@ -51,7 +51,7 @@ class Keypoints(Clips):
         if self.root.is_file():
             self.names: Sequence[str] = sorted(_clips(self.root, self.joints))
         else:
-            self.names = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
+            self.names = sorted(path.relative_to(self.root).as_posix() for path in listed(self.root.rglob("*.json")))
         if not self.names:
             raise DataError(f"{self.root}: no .json files below it; give a folder of them, or one file, as --input")
 
@@ -95,13 +95,13 @@ def _clips(path: Path, joints: int) -> dict[str, list[Detection]]:
 def _detections(path: Path, joints: int) -> list[Detection]:
     """The detections of a file. Raises DataError naming it and what is wrong."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         entries = content["annotations"] if isinstance(content, dict) else content
         images = content.get("images", []) if isinstance(content, dict) else []
         frames = {image["id"]: str(image["file_name"]) for image in images}
         track = next((key for key in TRACKS if entries and all(key in entry for entry in entries)), None)
         return [_detection(entry, frames, track, joints) for entry in entries if entry.get("keypoints")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{path}: no list of COCO keypoints ({said}); repair or remove the file") from None
 
@@ -131,6 +131,7 @@ def _bodies(detections: Sequence[Detection]) -> np.ndarray:
         for track in people:
             slots.setdefault(track, len(slots))
     shape = detections[0].joints.shape if detections else (0, 3)
+    check_size((len(frames), len(slots), *shape))
     joints = np.full((len(frames), len(slots), *shape), np.nan, dtype=np.float32)
     for t, (frame, people) in enumerate(zip(frames, tracks, strict=True)):
         for detection, track in zip(frame, people, strict=True):
