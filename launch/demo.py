@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.model import load
 from launch.cli import option, start
 from launch.commands import Commands, say
+from launch.dossier import recorded
 from launch.recipes import demo
 from shards import splits
 from shards.reader import Resident
@@ -116,7 +116,7 @@ def summary(runs: Path, names: tuple[str, ...]) -> str:
 
 def tested(run: Path) -> tuple[float, dict[str, float]]:
     """A run's test accuracy, and that of its floors."""
-    result: dict[str, Any] = json.loads((run / "evaluation.json").read_text())["test"]
+    result: dict[str, Any] = recorded(run / "evaluation.json")["test"]
     first, *floors = result
     return result[first]["accuracy"], {who: result[who]["accuracy"] for who in floors}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from bonestrap.bounds import WIDE, Bounded, Bounds
+from bonestrap.files import read_object
 from launch.cli import option, required
 from shards import catalogue
 from shards.cache import LIMIT, Cache
@@ -125,7 +125,7 @@ class Reading(Bounded):
 def _begun(run: Path) -> int | None:
     """The window with which the run in this directory was begun, 0 where it read at once; None where there is none."""
     try:
-        return json.loads((run / "run.json").read_text())["result"]["window"] or 0
+        return int(read_object(run / "run.json")["result"]["window"] or 0)
     except (OSError, ValueError, KeyError, TypeError):  # no run yet, or one that is refused with a reason later
         return None
 

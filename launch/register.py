@@ -22,6 +22,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.model import Model
+from distributed.delivery import missing
 from distributed.registry import Shipped, publish
 from launch.cli import UserError, option, required, start
 from launch.stage import load_model
@@ -46,6 +47,8 @@ def main(options: Options) -> None:
     run = options.run.resolve()
     try:
         version = publish(run, shipped(run / "model", model), name=options.name, alias=options.alias, tags=tags(model))
+    except ImportError as error:
+        raise UserError(f"{run.name} cannot be registered: {missing(error)}; pip install it") from None
     except (MlflowException, ValueError) as error:
         raise UserError(f"{run.name} cannot be registered: {str(error).splitlines()[0]}") from None
     print(f"{options.name} version {version} is {run.name}: models:/{options.name}@{options.alias}")

@@ -31,6 +31,7 @@ from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
 from launch import card, dossier
+from launch import lineage as lineages
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
 from launch.grounds import Grounds
@@ -318,11 +319,13 @@ def check_layout(model: Model, data: Recorded, folder: str) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """The model of a directory; UserError where it cannot be loaded."""
+    """The model of a directory; UserError where it cannot be loaded, or its lineage cannot be followed."""
     try:
-        return models.load(folder)
+        model = models.load(folder)
     except models.ModelError as error:
         raise UserError(str(error)) from None
+    lineages.check(model, folder)
+    return model
 
 
 def probe(
