@@ -122,7 +122,9 @@ def unzipped(path: Path | str) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(file) as archive:
                 yield archive
-        except UNZIP as error:
+        except (OSError, *UNZIP) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which comes of places that cannot be
+                raise
             raise ValueError(str(error) or type(error).__name__) from None
 
 

@@ -36,6 +36,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import errno
 import functools
 import inspect
 import sys
@@ -133,7 +134,8 @@ class Sentences:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, DataError):
-            if not isinstance(error, FileNotFoundError | NotADirectoryError | FileExistsError | PermissionError):
+            kinds = FileNotFoundError | NotADirectoryError | FileExistsError | PermissionError
+            if not isinstance(error, kinds) and error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
                 return
             sentence = f"{error.filename}: {(error.strerror or '').lower()}" if error.filename else str(error)
         elif isinstance(error, UserError | DataError):

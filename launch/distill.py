@@ -33,6 +33,7 @@ from launch import stage
 from launch.cli import UserError, option, required, start
 from launch.compilation import compile_encoders
 from shards import splits
+from shards.folder import resolved
 from shards.loader import Loader
 
 
@@ -112,7 +113,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
 
 
 def main(options: Options) -> None:
-    options = dataclasses.replace(options.absolute(), teacher=options.teacher.resolve())
+    options = dataclasses.replace(options.absolute(), teacher=resolved(options.teacher))
     teacher = stage.load_model(options.teacher)
     if not teacher.classes:
         raise UserError(f"{options.teacher} has no classifier to distil; fine-tune it first with launch/finetune.py")

@@ -18,6 +18,7 @@ from bonestrap.model import Description, Model
 from distributed import tracking
 from launch import lineage as lineages
 from launch.cli import UserError
+from shards.folder import resolved
 
 EVALUATION = "evaluation.json"
 PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
@@ -178,7 +179,7 @@ def read(folder: Path) -> Dossier:
 
 def home(folder: Path) -> Path | None:
     """The run directory that a model or run directory belongs to; None where it belongs to none."""
-    folder = folder.resolve()
+    folder = resolved(folder)
     return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
 
 

@@ -33,6 +33,7 @@ from launch import stage
 from launch.cli import option, required, start
 from launch.compilation import compile_encoders
 from shards import splits
+from shards.folder import resolved
 from shards.loader import Loader, balanced_subset
 
 
@@ -140,7 +141,7 @@ def kind(options: Options) -> str:
 
 
 def main(options: Options) -> None:
-    options = dataclasses.replace(options.absolute(), model=options.model.resolve())
+    options = dataclasses.replace(options.absolute(), model=resolved(options.model))
     source = stage.load_model(options.model)
     stage.execute(
         worker,

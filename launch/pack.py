@@ -35,6 +35,7 @@ from launch.bar import Bar
 from launch.cli import UserError, argument, option, required, start, start_choice
 from launch.formats import FORMATS, Format, Synthetic
 from shards.draft import refuse_used
+from shards.folder import resolved
 from shards.manifest import FILE, Manifest
 from shards.pack import DROPPED, pack
 from shards.parallel import Processes, Spread, cores
@@ -74,7 +75,7 @@ def main(name: str, options: Options, chosen: Format) -> None:
     if not options.append:
         refuse_used(options.output)  # before minutes of work, not after
     if options.input is not None:
-        manifest = _pack(chosen.open(options.input.resolve()), options)  # workers have other working directories
+        manifest = _pack(chosen.open(resolved(options.input)), options)  # workers have other working directories
     elif isinstance(chosen, Synthetic):
         with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
             manifest = _pack(chosen.open(Path(scratch)), options)

@@ -27,6 +27,7 @@ from launch.bar import Bar
 from launch.cli import UserError, argument, option, start
 from launch.findings import Report
 from launch.page import page
+from shards.folder import resolved
 from shards.parallel import Processes, cores
 from shards.survey import survey
 
@@ -45,7 +46,7 @@ class Options(Bounded):
 
 
 def main(options: Options) -> None:
-    output = options.output or options.shards.with_name(f"{options.shards.resolve().name}.html")
+    output = options.output or options.shards.with_name(f"{resolved(options.shards).name}.html")
     if output.is_dir():
         raise UserError(f"{output} is a folder; give a file, such as {output / 'preview.html'}, as --output")
     spread = Processes(options.workers or cores())

@@ -16,7 +16,7 @@ from launch.cli import option, required
 from shards import catalogue
 from shards.cache import LIMIT, Cache
 from shards.catalogue import Select
-from shards.folder import absolute, open_folder, spoken
+from shards.folder import absolute, open_folder, resolved, spoken
 from shards.index import Views
 from shards.loader import Plan
 from shards.manifest import Manifest
@@ -53,7 +53,7 @@ class Reading(Bounded):
 
     def found(self: Kind) -> Kind:
         """The same with paths that mean the same in a worker's directory."""
-        return dataclasses.replace(self, data=absolute(self.data), cache=self.cache and self.cache.resolve())
+        return dataclasses.replace(self, data=absolute(self.data), cache=self.cache and resolved(self.cache))
 
     @property
     def store(self) -> Cache:

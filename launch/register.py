@@ -26,6 +26,7 @@ from distributed.delivery import missing
 from distributed.registry import Shipped, publish
 from launch.cli import UserError, option, required, start
 from launch.stage import load_model
+from shards.folder import resolved
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("mlflow", "torch", "numpy", "safetensors")
@@ -44,7 +45,7 @@ def main(options: Options) -> None:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise UserError("registering needs MLflow, which is not installed: pip install -e '.[train]'") from None
-    run = options.run.resolve()
+    run = resolved(options.run)
     try:
         version = publish(run, shipped(run / "model", model), name=options.name, alias=options.alias, tags=tags(model))
     except ImportError as error:

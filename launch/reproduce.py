@@ -41,7 +41,7 @@ from launch.steps import Plan, Setup, Step
 from launch.tables import TABLES, Table
 from launch.tally import Tally
 from shards import splits
-from shards.folder import absolute
+from shards.folder import absolute, resolved
 from shards.manifest import Manifest
 
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
@@ -109,10 +109,10 @@ def made(options: Options, table: Table, manifest: Manifest) -> Setup:
         raise UserError("--encoder.width is what a table sets: give --width, --widths, --student or --teacher")
     words = ["--workers", options.workers, "--device", options.device, "--experiment", options.experiment]
     words += ["--threads", str(options.threads)] if options.threads is not None else []
-    words += ["--storage", str(options.storage.resolve())] if options.storage is not None else []
+    words += ["--storage", str(resolved(options.storage))] if options.storage is not None else []
     return Setup(
         data=absolute(options.data),
-        runs=options.runs.resolve(),
+        runs=resolved(options.runs),
         recipe=recipe,
         protocols=protocols,
         seeds=options.seeds,

@@ -38,7 +38,7 @@ from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
 from shards.errors import DataError
-from shards.folder import absolute, spoken
+from shards.folder import absolute, resolved, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
 
@@ -113,8 +113,8 @@ class Options(Reading):
         """The same with paths that mean the same in a worker's directory, and the precision decided."""
         return dataclasses.replace(
             self.found(),
-            run=self.run.resolve(),
-            storage=self.storage and self.storage.resolve(),
+            run=resolved(self.run),
+            storage=self.storage and resolved(self.storage),
             checkpoints=self.checkpoints and absolute(self.checkpoints),
             precision=decided(self),
         )
@@ -179,7 +179,7 @@ def lineage(manifest: Manifest, protocol: str, options: Options, summary: Summar
 
 def parent(model: Model, folder: Path) -> dict[str, Any]:
     """How a model refers to the one that it was made from."""
-    return {"stage": model.description.stage, "run": folder.resolve().name, "lineage": model.description.lineage}
+    return {"stage": model.description.stage, "run": resolved(folder).name, "lineage": model.description.lineage}
 
 
 def execute(

@@ -23,6 +23,7 @@ from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
 from shards.preprocess import Step, detected, keep_longest
 from shards.sources import declare, ntu
+from shards.sources.labels import numbered as classes_of
 from shards.sources.recorded import FOREIGN, keys
 from shards.sources.source import Performance, Source, View, file_stamp
 from shards.sources.unpickle import unpickle
@@ -53,7 +54,7 @@ class Pyskl(Source):
         if len(place) < len(names):
             raise DataError(f"{self.path}: two annotations have the same frame_dir; repair the file")
         first = _entries(self.path)[0]
-        joints, coordinates = np.shape(first["keypoint"])[2:4]
+        joints, coordinates = _numbers(self.path, first, "keypoint", 4).shape[2:]
         scored = "keypoint_score" in first
         self.layout = dataclasses.replace(
             layout or _layout(self.path, joints, coordinates),
@@ -68,7 +69,7 @@ class Pyskl(Source):
             self._ntu = {}
         actions = len(ntu.ACTIONS) if max(labels, default=0) >= ntu.NTU60_ACTIONS else ntu.NTU60_ACTIONS
         self.name = f"ntu{actions}" if self._ntu else FOREIGN.sub("-", self.path.stem)
-        numbered = tuple(map(str, range(max(labels, default=-1) + 1)))
+        numbered = classes_of(str(max(labels)), str(self.path)) if labels and not (classes or self._ntu) else ()
         self.classes = classes or (ntu.ACTIONS[:actions] if self._ntu else numbered)
         self._splits = {} if self._ntu else _splits(self.path, names)
         groups: dict[str, list[int]] = {}
@@ -91,10 +92,10 @@ class Pyskl(Source):
     def __getitem__(self, number: int) -> Performance:
         key, numbers = self._rows[number]
         found = [_entries(self.path)[annotation] for annotation in numbers]
-        name = self._ntu.get(found[0]["frame_dir"])
+        name = self._ntu.get(str(found[0]["frame_dir"]))
         return Performance(
             key=key,
-            label=int(found[0]["label"]) if "label" in found[0] else None,
+            label=_label(self.path, found[0]) if "label" in found[0] else None,
             subject=name.subject if name else None,
             setup=name.setup if name else None,
             replication=name.replication if name else None,
@@ -102,16 +103,15 @@ class Pyskl(Source):
         )
 
     def _view(self, annotation: dict[str, Any]) -> View:
-        name = annotation["frame_dir"]
-        joints = np.asarray(annotation["keypoint"], dtype=np.float32)
-        if joints.ndim != 4:
-            raise DataError(f"{self.path}: {name}: keypoint has the shape {joints.shape} and not bodies x frames x ...")
+        name = str(annotation["frame_dir"])
+        joints = _numbers(self.path, annotation, "keypoint", 4)
         places = joints[..., : self.layout.coordinates]
         absent = (np.isnan(places) | (places == 0)).all(axis=(2, 3))
         if (score := annotation.get("keypoint_score")) is not None:
-            if np.shape(score) != joints.shape[:3]:
+            score = _numbers(self.path, annotation, "keypoint_score", 3)
+            if score.shape != joints.shape[:3]:
                 raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
-            joints = np.concatenate([joints, np.asarray(score, dtype=np.float32)[..., None]], axis=-1)
+            joints = np.concatenate([joints, score[..., None]], axis=-1)
         elif self.layout.coordinates == 2:
             joints = np.where((joints == 0).all(-1, keepdims=True), np.float32(np.nan), joints)
         joints[absent] = np.nan
@@ -145,7 +145,30 @@ def _heads(path: Path) -> tuple[list[str], list[int]]:
         for field in ("frame_dir", "keypoint"):
             if field not in entry:
                 raise DataError(f"{path}: an annotation without {field}; give a pickle of pyskl's as --input")
-    return [str(entry["frame_dir"]) for entry in found], [int(entry["label"]) for entry in found if "label" in entry]
+    return [str(entry["frame_dir"]) for entry in found], [_label(path, entry) for entry in found if "label" in entry]
+
+
+def _label(path: Path, entry: dict[str, Any]) -> int:
+    try:
+        label = int(entry["label"])
+    except (TypeError, ValueError, OverflowError):
+        label = -1
+    if label < 0:
+        name = f"{entry['frame_dir']!s:.80}"
+        raise DataError(f"{path}: {name}: the label is {entry['label']!r:.40} and no number from 0 on; repair the file")
+    return label
+
+
+def _numbers(path: Path, entry: dict[str, Any], field: str, axes: int) -> np.ndarray:
+    """A field of an annotation as an array of so many axes. DataError where it is none."""
+    try:
+        found = np.array(entry[field], dtype=np.float32)
+        if found.ndim != axes:
+            raise ValueError(f"of the shape {found.shape}")
+    except (TypeError, ValueError, OverflowError) as error:
+        name = f"{entry['frame_dir']!s:.80}"
+        raise DataError(f"{path}: {name}: {field} is no array of {axes} axes ({error}); repair the file") from None
+    return found
 
 
 def _layout(path: Path, joints: int, coordinates: int) -> Layout:
@@ -161,6 +184,8 @@ def _splits(path: Path, names: list[str]) -> dict[str, tuple[str, ...]]:
     lists = content.get("split", {}) if isinstance(content, Mapping) else {}
     place = {name: number for number, name in enumerate(names)}
     members: dict[str, list[str]] = {}
+    if not isinstance(lists, Mapping) or not all(isinstance(listed, list | tuple) for listed in lists.values()):
+        raise DataError(f"{path}: its split holds no lists of names; repair the file")
     for name, listed in lists.items():
         found = declare.named(str(name))
         if found is None:

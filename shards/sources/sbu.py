@@ -40,7 +40,7 @@ class SBU(Source):
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._files: dict[str, tuple[re.Match[str], Path]] = {}
-        for path in listed(self.root.glob(f"s*/*/*/{FILE}")):
+        for path in listed(path for path in self.root.glob("s*/*/*/*") if path.name == FILE):
             folder = path.parent.relative_to(self.root).as_posix()
             match = FOLDERS.fullmatch(folder)
             if not match:
