@@ -90,8 +90,8 @@ def table(dossiers: Sequence[Dossier]) -> str:
     """All models with all that is known of them, the most accurate first, encoders after those that know classes."""
     head = (
         "model", "stage", "width", "parameters", "labels used", "test accuracy", "95 % (Wilson)",
-        "95 % (bootstrap)", "latency (ms a clip)", "own cost (device-hours)", "total cost (device-hours)", "evaluated by",
-        "seed", "data", "commit",
+        "95 % (bootstrap)", "latency (ms a clip)", "own cost (device-hours)", "total cost (device-hours)",
+        "evaluated by", "seed", "data", "commit",
     )  # fmt: skip
     rows = []
     for number, d in sorted(

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distributed.delivery import missing
 from distributed.tracking import database, default_uri
 from launch.cli import UserError, option, start
 from shards.redaction import shown as shown_address
@@ -112,8 +113,8 @@ def read(uri: str, experiment: str | None) -> list[Run]:
             )
             for run in search(MlflowClient(uri), experiment)
         ]  # fmt: skip
-    except ModuleNotFoundError as error:  # the driver of a database
-        raise UserError(f"{shown_address(uri)} needs the {error.name} package: pip install {error.name}") from None
+    except ImportError as error:  # MLflow itself, or the driver of a database
+        raise UserError(f"MLflow at {shown_address(uri)} cannot be read: {missing(error)}; pip install it") from None
     except MlflowException as error:
         raise UserError(
             f"MLflow at {uri} cannot be read ({str(error).splitlines()[0]}): check --tracking-uri"

@@ -116,14 +116,10 @@ class Pyskl(Source):
 
     def _view(self, annotation: dict[str, Any]) -> View:
         name = str(annotation["frame_dir"])
-        try:
-            joints = np.array(annotation["keypoint"], dtype=np.float32)
-            score = annotation.get("keypoint_score")
-            scores = None if score is None else np.asarray(score, dtype=np.float32)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{self.path}: {name}: keypoints that are no numbers ({error}); repair the file") from None
-        if joints.ndim != 4:
-            raise DataError(f"{self.path}: {name}: keypoint has the shape {joints.shape} and not bodies x frames x ...")
+        joints = _numbers(self.path, annotation, "keypoint", 4)
+        scores = None
+        if annotation.get("keypoint_score") is not None:
+            scores = _numbers(self.path, annotation, "keypoint_score", 3)
         if scores is not None and scores.shape != joints.shape[:3]:
             raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
         places = joints[..., : self.layout.coordinates]
@@ -196,6 +192,18 @@ def _label(path: Path, entry: dict[str, Any]) -> str:
     return str(held[0]).strip() if held.dtype.kind == "U" else str(int(held[0]))
 
 
+def _numbers(path: Path, entry: dict[str, Any], field: str, axes: int) -> np.ndarray:
+    """A field of an annotation as an array of so many axes. DataError where it is none."""
+    try:
+        found = np.array(entry[field], dtype=np.float32)
+        if found.ndim != axes:
+            raise ValueError(f"of the shape {found.shape}")
+    except (TypeError, ValueError, OverflowError) as error:
+        name = f"{entry['frame_dir']!s:.80}"
+        raise DataError(f"{path}: {name}: {field} is no array of {axes} axes ({error}); repair the file") from None
+    return found
+
+
 def _layout(path: Path, joints: int, coordinates: int) -> Layout:
     for layout in (COCO17, NTU25):
         if (len(layout.joints), layout.coordinates) == (joints, coordinates):
@@ -209,6 +217,8 @@ def _splits(path: Path, names: list[str]) -> dict[str, tuple[str, ...]]:
     lists = content.get("split", {}) if isinstance(content, Mapping) else {}
     place = {name: number for number, name in enumerate(names)}
     members: dict[str, list[str]] = {}
+    if not isinstance(lists, Mapping) or not all(isinstance(listed, list | tuple) for listed in lists.values()):
+        raise DataError(f"{path}: its split holds no lists of names; repair the file")
     for name, listed in lists.items():
         found = declare.named(str(name))
         if found is None:
