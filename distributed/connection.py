@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_get_check_signal_interval_milliseconds": "100",  # at the default a SIGTERM is noticed up to a second later
 }
 
 

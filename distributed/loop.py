@@ -137,6 +137,11 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.update(values)
             return values
 
+        def left() -> Left:
+            return Left(f"{job.run} has stopped after {done} of {job.steps} steps: the same command goes on.")
+
+        if done < job.steps and watch.leaves(done):
+            raise left()
         if not done:
             probe(0)
 
@@ -168,12 +173,12 @@ def train(job: Job, strategy: Strategy) -> Summary:
             # ------------------------------------------------------------ write down
             ending = done == job.steps
             probing = job.probe is not None and (ending or done % job.probe_every == 0)
-            saving = ending or done % job.checkpoint_every == 0
-            leaving = False
+            leaving = not ending and watch.leaves(done)
+            saving = ending or leaving or done % job.checkpoint_every == 0
             if saving or probing or done % job.log_every == 0:
                 lease.raise_if_lost()
-                values, notice = meter.read(strategy, clock, method, loader.keys, last_good)
-                saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
+                values, preempted = meter.read(strategy, clock, method, loader.keys, last_good)
+                saving = saving or preempted
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
                 paid = clock.device_seconds
                 values["device_hours"] = paid / 3600
@@ -189,7 +194,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
             if leaving:
                 writer.wait()
-                raise Left(f"{job.run} has stopped after {done} of {job.steps} steps: the same command goes on.")
+                raise left()
 
         # ---------------------------------------------------------------- the end
         writer.wait()

@@ -32,26 +32,26 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 def test_the_rank_that_the_others_wait_for_is_named(time: Time) -> None:
     board = Board(3, hang_seconds=10)
     for rank, position in enumerate([Position(4, 2, "summing gradients"), Position(4, 0, "waiting for data")] * 1):
-        assert not board.beat(rank, position, "").over
+        assert not board.beat(rank, position, "")
     board.beat(2, Position(4, 2, "summing gradients"), "")
     time.now += 9
-    assert not board.beat(0, Position(4, 2, "summing gradients"), "").over
+    assert not board.beat(0, Position(4, 2, "summing gradients"), "")
     board.beat(1, Position(4, 0, "waiting for data"), '  File "loader.py", line 7, in group\n')
     time.now += 2
-    assert board.beat(2, Position(4, 2, "summing gradients"), "").over
+    assert board.beat(2, Position(4, 2, "summing gradients"), "")
     assert board.error is not None
     error = unpickled(board.error)
     assert isinstance(error, WorkerHung)
     assert "Worker 1 has hung at step 5, waiting for data: nothing has moved for 11 s" in str(error)
     assert "loader.py" in str(error)
-    assert board.beat(0, Position(4, 2, "summing gradients"), "").over  # every rank is told to end
+    assert board.beat(0, Position(4, 2, "summing gradients"), "")  # every rank is told to end
 
 
 def test_slow_is_not_hung(time: Time) -> None:
     board = Board(2, hang_seconds=10)
     for step in range(5):
         for rank in range(2):
-            assert not board.beat(rank, Position(step), "").over
+            assert not board.beat(rank, Position(step), "")
         time.now += 9
 
 
@@ -61,7 +61,7 @@ def test_a_rank_that_is_heard_of_no_more_is_behind(time: Time) -> None:
         board.beat(rank, Position(3, 1, "computing"), "")
     board.beat(0, Position(4, 3, "summing gradients"), "")
     time.now += 11
-    assert board.beat(0, Position(4, 3, "summing gradients"), "").over
+    assert board.beat(0, Position(4, 3, "summing gradients"), "")
     assert board.error is not None
     assert "Worker 1 has hung at step 4, computing" in str(unpickled(board.error))
 
@@ -72,7 +72,7 @@ def test_a_rank_that_stopped_right_after_the_start_is_not_taken_for_one_that_rea
         board.beat(1, Position(), "")
         board.beat(0, Position(reached, 2, "summing gradients"), "")
         time.now += 11
-        assert board.beat(0, Position(reached, 2, "summing gradients"), "").over == over
+        assert board.beat(0, Position(reached, 2, "summing gradients"), "") == over
 
 
 def test_nobody_is_blamed_where_all_wait(time: Time) -> None:
@@ -89,9 +89,9 @@ def test_reading_the_data_at_the_start_may_take_longer(time: Time) -> None:
     board = Board(2, hang_seconds=10)
     board.beat(0, Position(), "")
     time.now += 800
-    assert not board.beat(0, Position(), "").over
+    assert not board.beat(0, Position(), "")
     time.now += 200
-    assert board.beat(0, Position(), "").over
+    assert board.beat(0, Position(), "")
 
 
 def test_a_range_means_the_largest_number_that_divides_the_groups_and_has_room() -> None:
