@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from distributed.lease import Job
 from distributed.progress import Screen
+from distributed.watch import Departure
 
 T = TypeVar("T")
 
@@ -191,10 +192,7 @@ class BoardWatch:
         self.board, self.rank, self.job = board, rank, job
         self.hang_seconds = hang_seconds
         self.position, self.moved = Position(), time.monotonic()
-        self.turn = threading.Condition()  # guards the three that follow
-        self.begun = -1  # steps that the training thread has begun or done
-        self.asked = False  # to stop; the training thread begins nothing before `last` is known
-        self.last: int | None = None
+        self.departure = Departure()
         self.warned: Any = None  # the preemption that was already answered
         self.over = threading.Event()
         self.worker = threading.get_ident()
@@ -217,12 +215,8 @@ class BoardWatch:
 
         with suppress(ray.exceptions.RayError):
             ray.get(self.board.departure.remote())
-            with self.turn:
-                self.asked, begun = True, self.begun
-            self.last = ray.get(self.board.last_step.remote(self.rank, begun))
-        with self.turn:
-            self.asked = self.last is not None  # without a board there is nobody to agree with
-            self.turn.notify_all()
+            with self.departure.agreeing() as begun:
+                self.departure.last = ray.get(self.board.last_step.remote(self.rank, begun))
 
     def stack(self) -> str:
         """Where the training thread stands, the innermost calls."""
@@ -242,12 +236,7 @@ class BoardWatch:
         self.position, self.moved = Position(step, place, doing), time.monotonic()
 
     def leaves(self, done: int) -> bool:
-        with self.turn:
-            self.turn.wait_for(lambda: not self.asked or self.last is not None)
-            if self.last is not None and done >= self.last:
-                return True
-            self.begun = done + 1
-            return False
+        return self.departure.due(done)
 
     def preempted(self) -> bool:
         from ray import train

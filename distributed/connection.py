@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ def start_here(cores: int, common: dict[str, Any]) -> None:
     """A cluster of this machine alone. Ray gives its processes half a minute, too little where others are busy."""
     import ray
 
+    close_to_others()
     for tries in range(TRIES):
         try:
             ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
@@ -59,6 +61,16 @@ def start_here(cores: int, common: dict[str, Any]) -> None:
             if tries + 1 == TRIES or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+
+
+def close_to_others() -> None:
+    """Let the cluster of this machine ask for a token that only this process and its children know.
+
+    By itself Ray leaves one in the home directory, and every `ray start` there asks for it from then on.
+    """
+    given = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    if not given and os.environ.get("RAY_AUTH_MODE", "token").lower() == "token":
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def hush() -> None:
