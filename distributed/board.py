@@ -6,6 +6,7 @@ one that is furthest behind is what the others wait for.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from distributed.lease import Job
 from distributed.progress import Screen
-from distributed.watch import Notice
+from distributed.watch import Departure
 
 T = TypeVar("T")
 
@@ -46,15 +47,8 @@ class Presence(NamedTuple):
     log: str  # the file of its standard error, on its machine
 
 
-class Told(NamedTuple):
-    """The board's answer to a beat."""
-
-    leave: bool
-    over: bool  # a worker has hung: end this process
-
-
 class Board:
-    """The actor's state. One board an attempt."""
+    """The actor's state. One board an attempt. Its calls take turns on one event loop; those that wait hold up none."""
 
     def __init__(self, world: int, hang_seconds: float) -> None:
         self.world, self.hang_seconds = world, hang_seconds
@@ -65,7 +59,9 @@ class Board:
         self.positions: dict[int, Position] = {}
         self.moved: dict[int, float] = {}  # when each rank's position last changed, by this process's clock
         self.stacks: dict[int, str] = {}
-        self.leaving = self.over = False
+        self.over = False  # a worker has hung
+        self.failed, self.leaving, self.agreed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.begun: dict[int, int] = {}  # how many steps each rank had begun when it heard that the run is to stop
         self.newest = 0  # step of the newest checkpoint
 
     def message(self, text: str) -> None:
@@ -76,6 +72,11 @@ class Board:
 
     def fail(self, error: bytes) -> None:
         self.error = self.error or error
+        self.failed.set()
+
+    async def failure(self) -> None:
+        """Returns once a worker has failed."""
+        await self.failed.wait()
 
     def first_error(self) -> bytes | None:
         return self.error
@@ -93,7 +94,22 @@ class Board:
         return self.newest
 
     def ask_to_leave(self) -> None:
-        self.leaving = True
+        self.leaving.set()
+
+    async def departure(self) -> None:
+        """Returns once the run has been asked to stop."""
+        await self.leaving.wait()
+
+    async def last_step(self, rank: int, begun: int) -> int:
+        """After how many steps all ranks stop: as many as the first of them has begun, as it needs the others' help.
+
+        `begun` is this rank's number, which it will not exceed before it has the answer.
+        """
+        self.begun[rank] = begun
+        if len(self.begun) == self.world:
+            self.agreed.set()
+        await self.agreed.wait()
+        return max(self.begun.values())
 
     def take(self) -> tuple[list[str], tuple[str, bool] | None]:
         """What was said since the last call."""
@@ -101,8 +117,8 @@ class Board:
         self.messages, self.line = [], None
         return said
 
-    def beat(self, rank: int, position: Position, stack: str) -> Told:
-        """A rank says where it is, every second or so, on a thread beside its work."""
+    def beat(self, rank: int, position: Position, stack: str) -> bool:
+        """A rank says where it is, every second or so; True tells it to end its process."""
         now = time.monotonic()
         if self.positions.get(rank) != position:
             self.positions[rank], self.moved[rank] = position, now
@@ -110,7 +126,7 @@ class Board:
         if not self.over and (said := self.hang(now)):
             self.over = True
             self.fail(pickled(WorkerHung(said)))
-        return Told(self.leaving, self.over)
+        return self.over
 
     def hang(self, now: float) -> str:
         """What to say of a hang; empty as long as any rank has moved lately."""
@@ -176,11 +192,12 @@ class BoardWatch:
         self.board, self.rank, self.job = board, rank, job
         self.hang_seconds = hang_seconds
         self.position, self.moved = Position(), time.monotonic()
-        self.leave = False
+        self.departure = Departure()
         self.warned: Any = None  # the preemption that was already answered
         self.over = threading.Event()
         self.worker = threading.get_ident()
-        threading.Thread(target=self.beat, name="watch", daemon=True).start()
+        for work in (self.beat, self.depart):
+            threading.Thread(target=work, name="watch", daemon=True).start()
 
     def beat(self) -> None:
         import ray
@@ -189,10 +206,17 @@ class BoardWatch:
         while not self.over.wait(pause):
             stuck = time.monotonic() - self.moved > self.hang_seconds / 2
             with suppress(ray.exceptions.RayError):
-                told = ray.get(self.board.beat.remote(self.rank, self.position, self.stack() if stuck else ""))
-                self.leave = told.leave
-                if told.over:
+                if ray.get(self.board.beat.remote(self.rank, self.position, self.stack() if stuck else "")):
                     os._exit(1)  # nothing else ends a thread that waits in a collective
+
+    def depart(self) -> None:
+        """Wait until the run is asked to stop, and agree with the other ranks on the step after which it does."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            ray.get(self.board.departure.remote())
+            with self.departure.agreeing() as begun:
+                self.departure.last = ray.get(self.board.last_step.remote(self.rank, begun))
 
     def stack(self) -> str:
         """Where the training thread stands, the innermost calls."""
@@ -211,7 +235,10 @@ class BoardWatch:
         place = self.position.place + 1 if step == self.position.step else 0
         self.position, self.moved = Position(step, place, doing), time.monotonic()
 
-    def notice(self) -> Notice:
+    def leaves(self, done: int) -> bool:
+        return self.departure.due(done)
+
+    def preempted(self) -> bool:
         from ray import train
 
         ask = getattr(train, "get_preemption_info", None)  # not in every version
@@ -221,7 +248,7 @@ class BoardWatch:
             self.warned = info
             if self.rank == 0:
                 self.board.message.remote("A machine will be taken away: writing a checkpoint.")
-        return Notice(save=new, leave=self.leave)
+        return new
 
     def saved(self, step: int) -> None:
         self.board.saved.remote(step)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import queue
 import signal
 import tempfile
 import threading
@@ -34,9 +35,10 @@ from distributed.board import (
 )
 from distributed.connection import connection, room
 from distributed.lease import Job
+from distributed.meter import TrainingStopped
 from distributed.progress import Terminal
 from distributed.strategy import DDP, Single, Strategy, peer_lost
-from distributed.watch import Left
+from distributed.watch import Left, Stop, sigterm
 
 T = TypeVar("T")
 Device = Literal["auto", "cpu", "cuda"]
@@ -46,6 +48,7 @@ COLLECTIVE_TIMEOUT_SECONDS = 300  # Ray's default lets a hang last half an hour
 HANG_SECONDS = 300.0
 LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
 LOG_LINES = 15  # of a dead worker's standard error
+TOGETHER = (Left, TrainingStopped)  # what all ranks raise after the same step
 
 
 class WorkersLost(RuntimeError):
@@ -120,8 +123,8 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
     again, with another number if there is a range, and `worker` is expected to resume from its own checkpoints. When
     there is room for more workers of a range, they stop at a checkpoint and more start.
 
-    Raises what a worker raised (a mistake is not tried again), ValueError if the cluster lacks the GPUs, WorkerHung
-    when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
+    Raises what a worker raised (a mistake is not tried again; Left after SIGTERM), ValueError if the cluster lacks the
+    GPUs, WorkerHung when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
     """
     if crew.workers.most == 0:
         if crew.strategy != "ddp":
@@ -129,7 +132,7 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
         if crew.threads:
             torch.set_num_threads(crew.threads)
         return worker(Single(local_device(crew.device)))
-    with connection(crew.workers.most):
+    with connection(crew.workers.most), sigterm() as stop:
         on_gpu = place(crew.workers.least, crew.device)
         resource = "GPU" if on_gpu else "CPU"
         job, screen, lost = uuid.uuid4().hex, Terminal(), 0
@@ -138,10 +141,10 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
             screen.message(f"{'Starting' if not attempt else 'Going on with'} {count} workers on {resource}s.")
             board = new_board(count, crew.hang_seconds)
             try:
-                with carried(board, screen), asked_to_leave(board, crew, count, resource) as ending:
+                with carried(board, screen), asked_to_leave(board, crew, count, resource, stop):
                     return attempt_run(worker, board, crew, Job(job, attempt), count, on_gpu)
             except Left:
-                if ending.is_set():
+                if stop.asked:
                     raise
                 screen.message("There is room for more workers.")
             except WorkersLost as death:
@@ -166,35 +169,30 @@ def counted(crew: Crew, resource: str) -> int:
 
 
 @contextmanager
-def asked_to_leave(board: Any, crew: Crew, count: int, resource: str) -> Iterator[threading.Event]:
-    """While open, tell the workers to stop at a checkpoint when this process gets SIGTERM or more workers would fit.
-
-    The event is set if it was SIGTERM.
-    """
-    over, ending = threading.Event(), threading.Event()
+def asked_to_leave(board: Any, crew: Crew, count: int, resource: str, stop: Stop) -> Iterator[None]:
+    """While open, tell the workers to stop at a checkpoint when this process is to end or more workers would fit."""
+    over = threading.Event()
 
     def look() -> None:
-        more = 0
-        while not over.wait(LOOK_SECONDS):
+        more = 0  # times seen: a node that has only just come may go at once
+        while not over.is_set():
+            if stop.asked or more >= 2:
+                board.ask_to_leave.remote()
+                return
+            with suppress(queue.Empty):
+                stop.bell.get(timeout=LOOK_SECONDS)
             with suppress(Exception):
                 grown = crew.workers.elastic and crew.workers.choose(crew.groups or crew.workers.most, room(resource))
                 more = more + 1 if grown and grown > count else 0
-            if more >= 2 or ending.is_set():  # seen twice: a node that has only just come may go at once
-                with suppress(Exception):
-                    board.ask_to_leave.remote()
 
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, lambda number, frame: ending.set())
     thread = threading.Thread(target=look, name="cluster", daemon=True)
     thread.start()
     try:
-        yield ending
+        yield
     finally:
         over.set()
+        stop.bell.put(None)
         thread.join()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def local_device(device: Device) -> torch.device:
@@ -250,6 +248,7 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
                 failure_config=FailureConfig(**{key: value for key, value in limits.items() if key in known}),
             ),
         )
+        spare(trainer)
         interrupt = signal.getsignal(signal.SIGINT)
         try:
             return unpickled(trainer.fit().return_value)
@@ -263,6 +262,17 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
+
+
+def spare(trainer: Any) -> None:
+    """Leave out two processes that Ray would start, seconds each: one for data sets of Ray's, of which there are none,
+    and, where the cluster ends with this command anyhow, one that tidies up after it."""
+    unneeded = {"DatasetsCallback"}
+    if not os.environ.get("RAY_ADDRESS"):
+        unneeded.add("PlacementGroupCleanerCallback")
+    with suppress(AttributeError):  # not a public name of Ray's
+        every = trainer._create_default_callbacks
+        trainer._create_default_callbacks = lambda: [one for one in every() if type(one).__name__ not in unneeded]
 
 
 def bereaved(present: dict[int, Presence], failure: Any) -> WorkersLost:
@@ -318,6 +328,9 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job,
             strategy = made(crew.strategy)(ray.train.torch.get_device(), BoardScreen(board), watch)
             return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
+            if rank and isinstance(error, TOGETHER):  # Ray ends all workers after one: the first still has to write
+                with suppress(ray.exceptions.RayError):
+                    ray.get(board.failure.remote())
             if not peer_lost(error):  # the rank that ended first says why, if it can
                 ray.get(board.fail.remote(pickled(error, rank)))
             raise

@@ -154,6 +154,14 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.update(values)
             return values
 
+        def left() -> Left:
+            goes_on = ": the same command goes on."
+            if writer.unsaved:
+                goes_on = f", but {writer.unsaved}: the same command goes on from the checkpoint before it."
+            return Left(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
+
+        if done < job.steps and watch.leaves(done):
+            raise left()
         if not done:
             probe(0)
 
@@ -185,12 +193,12 @@ def train(job: Job, strategy: Strategy) -> Summary:
             # ------------------------------------------------------------ write down
             ending = done == job.steps
             probing = job.probe is not None and (ending or done % job.probe_every == 0)
-            saving = ending or done % job.checkpoint_every == 0
-            leaving = False
+            leaving = not ending and watch.leaves(done)
+            saving = ending or leaving or done % job.checkpoint_every == 0
             if saving or probing or done % job.log_every == 0:
                 lease.raise_if_lost()
-                values, notice = meter.read(strategy, clock, method, loader.keys, last_good)
-                saving, leaving = saving or notice.save or notice.leave, notice.leave and not ending
+                values, preempted = meter.read(strategy, clock, method, loader.keys, last_good)
+                saving = saving or preempted
                 values["learning_rate"] = optimizer.param_groups[0]["lr"]
                 paid = clock.device_seconds
                 values["device_hours"] = paid / 3600
@@ -206,9 +214,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
             if leaving:
                 writer.wait()
-                goes_on = f", but {writer.unsaved}: the same command goes on from the checkpoint before it."
-                goes_on = goes_on if writer.unsaved else ": the same command goes on."
-                raise Left(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
+                raise left()
 
         # ---------------------------------------------------------------- the end
         writer.wait()

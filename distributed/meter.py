@@ -13,7 +13,6 @@ from torch import Tensor
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
 from distributed.strategy import Strategy
-from distributed.watch import Notice
 
 FAULTS = ("The loss", "A gradient", "A parameter")  # in the order in which one leads to the next
 NAMED = 8  # recordings in a message
@@ -85,22 +84,22 @@ class Meter:
         method: Method,
         keys: Callable[[int, int], Sequence[str]],
         last_good: Callable[[], str | None],
-    ) -> tuple[dict[str, float], Notice]:
+    ) -> tuple[dict[str, float], bool]:
         """The means over the steps since the last reading and over all ranks, in one collective and one transfer.
 
         Every rank puts in the first step at which its loss or its gradient was not finite, whether the parameters are
-        not, and what it was told to do, so all ranks stop or save together and all know where it began.
+        not, and whether its machine will go away, so all ranks stop or save together and all know where it began.
+        Returns the means, and whether any rank will lose its machine.
         """
         rows = torch.stack(self.rows).double().unflatten(0, (-1, self.groups))  # (steps, groups, names)
-        notice = strategy.watch.notice()
-        said = rows.new_zeros(len(FAULTS) + 3, strategy.world)
+        said = rows.new_zeros(len(FAULTS) + 2, strategy.world)
         bad_losses = ~rows[:, :, self.names.index("loss")].isfinite()
         bad_gradients = ~torch.stack(self.norms).isfinite()
         said[0, strategy.rank] = first(bad_losses.any(1))
         said[1, strategy.rank] = first(bad_gradients)
         said[2, strategy.rank] = not_finite(method) * len(rows)
         said[3, strategy.rank] = first(bad_losses[(said[0, strategy.rank].long() - 1).clamp(min=0)])
-        said[4], said[5] = notice.save, notice.leave
+        said[4] = strategy.watch.preempted()
         means = rows.mean((0, 1)) / strategy.world
         told = strategy.sum(torch.cat([said.flatten(), means])).tolist()
         said_rows = [told[i * strategy.world : (i + 1) * strategy.world] for i in range(len(said))]
@@ -118,7 +117,7 @@ class Meter:
         self.rows.clear()
         self.norms.clear()
         self.before = (self.clips, seconds, waited)
-        return values, Notice(save=any(said_rows[4]), leave=any(said_rows[5]))
+        return values, any(said_rows[4])
 
     def stop(
         self,

@@ -197,6 +197,8 @@ class DDP(Strategy):
         `find_unused_parameters=True`: a step may leave parameters without gradient, as fine-tuning does while its
         encoder is frozen. It also keeps the buckets in which gradients are summed the same from the first step on;
         otherwise they are rebuilt after one step, floating-point sums change order, and a resumed run is not exact.
+        No `device_ids`: with them DDP moves every tensor of its inputs to the GPU, also those that `Recordings` keeps
+        on the CPU because sizes follow from them.
         """
         import torch.distributed as dist
 
@@ -207,7 +209,6 @@ class DDP(Strategy):
             warnings.simplefilter("ignore", FutureWarning)  # its new name is not known to every version
             self.replica = nn.parallel.DistributedDataParallel(
                 method,
-                device_ids=[self.device] if self.device.type == "cuda" else None,
                 broadcast_buffers=False,
                 find_unused_parameters=True,
                 gradient_as_bucket_view=True,

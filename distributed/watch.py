@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from distributed.lease import Job
 
@@ -16,11 +17,65 @@ class Left(RuntimeError):
     """The run has written a checkpoint and stopped because it was asked to; the same command goes on."""
 
 
-class Notice(NamedTuple):
-    """What a rank has been told since it last looked."""
+class Stop:
+    """Whether this process has been told to end. A bell rings then: unlike a lock, a queue is safe in a handler."""
 
-    save: bool = False  # a machine will go away: write a checkpoint, and go on while it lasts
-    leave: bool = False  # write a checkpoint and stop
+    def __init__(self) -> None:
+        self.asked = False
+        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ask(self, number: int, frame: object) -> None:
+        self.asked = True
+        self.bell.put(None)
+
+
+@contextmanager
+def sigterm() -> Iterator[Stop]:
+    """While open, SIGTERM does not end this process (in whose main thread this must be) and is noted."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, stop.ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Departure:
+    """One rank's side of the agreement on the step after which all ranks stop.
+
+    None may stop while another needs it for a step that has begun. So each says, on a thread beside its work, how many
+    steps it has begun; the highest number is the last step, and until that is known nobody begins another.
+    """
+
+    def __init__(self) -> None:
+        self.turn = threading.Condition()
+        self.begun = -1  # steps that the training thread has begun or done
+        self.open = False  # the question, which holds up the next step
+        self.last: int | None = None  # steps after which all ranks stop
+
+    @contextmanager
+    def agreeing(self) -> Iterator[int]:
+        """While open, no step begins but those whose number this gives; `last` is set inside, if an answer comes."""
+        with self.turn:
+            self.open, begun = True, self.begun
+        try:
+            yield begun
+        finally:
+            with self.turn:
+                self.open = False
+                self.turn.notify_all()
+
+    def due(self, done: int) -> bool:
+        """Whether to stop after `done` steps; if not, the next begins."""
+        with self.turn:
+            self.turn.wait_for(lambda: not self.open)
+            if self.last is not None and done >= self.last:
+                return True
+            self.begun = done + 1
+            return False
 
 
 class Watch(Protocol):
@@ -35,40 +90,39 @@ class Watch(Protocol):
     def at(self, step: int, doing: str) -> None:
         """This rank has come to `doing` in `step`: what a hang is told by."""
 
-    def notice(self) -> Notice:
-        """Called by all ranks at the same steps."""
+    def leaves(self, done: int) -> bool:
+        """Whether to write a checkpoint and stop after `done` steps: the same answer on every rank.
+
+        Called by all ranks before their first step and after every one; where the answer is no, the next step begins.
+        """
+
+    def preempted(self) -> bool:
+        """Whether a machine will go away, told once: write a checkpoint, and go on while it lasts."""
 
     def saved(self, step: int) -> None:
         """A checkpoint has been committed; called on the first rank, on any thread."""
 
 
 class Alone:
-    """A process that nobody placed. SIGTERM asks it to leave, as a scheduler does half a minute before it kills."""
+    """A process that nobody placed. SIGTERM asks it to leave, as a scheduler does some time before it kills."""
 
     def __init__(self) -> None:
         self.job = Job(uuid.uuid4().hex)
-        self.asked = False
+        self.stop = Stop()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
+        with sigterm() as self.stop:
             yield
-            return
-
-        def ask(number: int, frame: object) -> None:
-            self.asked = True
-
-        before = signal.signal(signal.SIGTERM, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     def at(self, step: int, doing: str) -> None:
         return
 
-    def notice(self) -> Notice:
-        return Notice(leave=self.asked)
+    def leaves(self, done: int) -> bool:
+        return self.stop.asked
+
+    def preempted(self) -> bool:
+        return False
 
     def saved(self, step: int) -> None:
         return

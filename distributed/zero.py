@@ -187,7 +187,8 @@ def loaded(device: torch.device) -> Any:
     """DeepSpeed on the process group that is there, silent, and on a CPU without compiling anything."""
     if device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
-    os.environ.setdefault("LOCAL_RANK", "0")
+    # The GPU that DeepSpeed moves the method to; Ray's number counts ranks, which need not be in the GPUs' order.
+    os.environ["LOCAL_RANK"] = str(device.index or 0)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     import deepspeed
 

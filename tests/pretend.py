@@ -3,7 +3,7 @@
 Torch's device "meta" computes shapes and no values. As on a GPU, tensors of two places do not mix. What would have to
 come back is made up (zeros), so whole programs run to their end. Waiting is what `torch.cuda.set_sync_debug_mode`
 calls so: reading a value, a shape that depends on values, a copy to the host, and a copy from the host that is not
-asynchronous or not from pinned memory.
+asynchronous or not from pinned memory. `peers` adds a process group, in which DDP moves what it would move to a GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -57,6 +58,8 @@ class PretendGPU(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "c10d":
+            return summed(func, args, kwargs)
         if func is aten.is_pinned.default:
             return args[0].data_ptr() in self.pinned
         if func is aten._pin_memory.default:
@@ -94,7 +97,7 @@ class PretendGPU(TorchDispatchMode):
 
     def copied(self, source: Tensor, how: dict[str, Any]) -> Tensor:
         """`Tensor.to`, which may cross from one device to the other."""
-        place = torch.device(how.get("device") or source.device)
+        place = torch.device(torch.device(how.get("device") or source.device).type)  # there is one of each
         if place != source.device:
             self.crossing(source, place, how.get("non_blocking", False))
             return torch.zeros(source.shape, dtype=how.get("dtype") or source.dtype, device=place)
@@ -105,6 +108,16 @@ class PretendGPU(TorchDispatchMode):
             self.wait("a copy from the host is not asynchronous from pinned memory")
         if source.device == DEVICE:
             self.wait("a copy to the host")
+
+
+def summed(func: Any, args: Any, kwargs: Any) -> Any:
+    """A collective, done at once: every sum is what this rank has put in."""
+    result = func(*args, **kwargs)
+    if func is not torch.ops.c10d.allreduce_.default:
+        return result
+    future: torch.futures.Future[Any] = torch.futures.Future()
+    future.set_result(args[0])
+    return args[0], torch._C._distributed_c10d._create_work_from_future(future).boxed()  # type: ignore[attr-defined]
 
 
 class Hidden(TorchFunctionMode):
@@ -134,3 +147,16 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
         pretended = modes.enter_context(PretendGPU())
         modes.enter_context(Hidden(pretended))
         yield pretended
+
+
+@pytest.fixture
+def peers(gpu: PretendGPU, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process group of two ranks, of which the other is not there."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    # It would read the sizes that the other rank has sent; and there are no streams to copy on.
+    monkeypatch.setattr(torch.nn.parallel.distributed, "_verify_param_shape_across_processes", lambda *_: None)
+    monkeypatch.setenv("PYTORCH_DDP_USE_SIDE_STREAM", "0")
+    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield
+    dist.destroy_process_group()

@@ -19,7 +19,7 @@ from bonestrap.clips import Batch, Recordings
 from distributed.loop import Clock, TrainingStopped, train
 from distributed.strategy import Single, Strategy, additions_by_halves
 from distributed.tracking import read
-from distributed.watch import Alone, Left, Notice
+from distributed.watch import Alone, Left
 from tests.distributed.toy import (
     Killer,
     Listener,
@@ -455,8 +455,8 @@ class Told(Alone):
     def at(self, step: int, doing: str) -> None:
         self.step = step
 
-    def notice(self) -> Notice:
-        return Notice(save=self.step == self.when)
+    def preempted(self) -> bool:
+        return self.step == self.when
 
 
 def warned_on_rank_1(strategy: Strategy, folder: Path) -> int:
