@@ -197,6 +197,9 @@ def test_a_disk_is_full_for_a_while(tmp_path: Path, small_disk: Path, inside: bo
     waits_for(lambda: done(tmp_path) >= 6)
     fill(small_disk)
     waits_for(lambda: "step-00000010 could not be written (No space left on device)" in command.said())
+    if inside:  # the journal's last page had room for lines
+        (tmp_path / "pace").write_text("2")
+        waits_for(lambda: "journal.jsonl cannot be written (No space left on device)" in command.said())
     assert command.process.poll() is None
     free(small_disk)
     (tmp_path / "pace").write_text("0")

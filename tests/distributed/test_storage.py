@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from distributed.journal import JournalGone
 from distributed.loop import train
 from distributed.strategy import Single
 from distributed.tracking import Journal, read
+from distributed.watch import Left
 from tests.distributed.test_checkpoint import state, store
 from tests.distributed.toy import Listener, ToyLoader, everything, toy_job
 
@@ -212,3 +214,21 @@ def test_a_directory_that_is_made_read_only_for_a_while_costs_nothing(
     assert "checkpoints are kept again" in output.read_text()
     same(torch.load(folder / "final.pt", weights_only=True), whole[1]["method"])
     assert losses(run) == losses(whole[0])
+
+
+def test_a_stop_that_a_full_disk_lets_nobody_save_says_so(
+    small_disk: Path, whole: tuple[Path, dict[str, object]]
+) -> None:
+    run = small_disk / "run"
+
+    def stop() -> None:
+        fill(small_disk)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(
+        Left, match=r"step-00000008 could not be written \(No space.*goes on from the checkpoint before"
+    ):
+        train(toy_job(run, loader=Eventful({7: stop})), Single(screen=Listener()))
+    free(small_disk)
+    again = toy_job(run)
+    same(everything(again, train(again, Single())), whole[1])
