@@ -151,7 +151,7 @@ def test_transfer_to_another_layout(model: Path, kinect: Path, capsys: pytest.Ca
     """The model knows 25 joints, the recordings 20."""
     said = evaluated(capsys, model, kinect, "transfer", "--protocol", "cross-subject", "--json")
     (found,) = json.loads(said).values()
-    name = f"transfer on nw-ucla {Manifest.read(kinect).digest[:8]} under cross-subject"
+    name = f"transfer on nw-ucla {Manifest.read(kinect).digest[:8]}"
     assert json.loads((model / "evaluation.json").read_text())[name] == found
     assert list(found) == ["pretrained", *FLOORS] and found["pretrained"]["recordings"] == 20
     assert [row["class"] for row in found["pretrained"]["classes"]] == ["fast", "slow"]

@@ -74,12 +74,10 @@ def test_the_whole_chain_needs_no_platform(packed: Path, tmp_path: Path) -> None
     pretrained, teacher, student = (tmp_path / name for name in ("pretrained", "teacher", "student"))
     common = f"--data {packed} --workers 0 --device cpu --no-track"
     small = "--encoder.width 0.125 --clip.frames 16 --method.hidden 16 --method.projection 8 --protocol cross-subject"
-    short = (
-        "--schedule.batch 8 --schedule.group 4 --schedule.epochs 1 --schedule.warmup 0 --schedule.learning-rate 0.001"
-    )
-    few = "--batch 4 --learning-rate 0.01"
+    short = "--schedule.batch 8 --schedule.group 4 --schedule.epochs 1 --schedule.warmup 0"
+    slow, few = "--schedule.learning-rate 0.001", "--batch 4 --learning-rate 0.01"
     commands = [
-        f"launch/pretrain.py demo --run {pretrained} {common} --probe-every 2 {small} {short}",
+        f"launch/pretrain.py demo --run {pretrained} {common} --probe-every 2 {small} {short} {slow}",
         f"launch/finetune.py --model {pretrained} --run {teacher} {common} {few} --labels 0.5 --steps 2",
         f"launch/distill.py --teacher {teacher} --run {student} {common} {few} --group 4 --epochs 1",
         f"launch/evaluate.py test --model {student} --data {packed}",
