@@ -111,6 +111,10 @@ def summarise(manifest: Manifest, output: Path) -> None:
     print(f"  frames       {manifest.frames}")
     print(f"  bytes        {size} in {len(manifest.shards)} shards, {manifest.dtype}")
     print(f"  digest       {manifest.digest}")
+    table = catalogue.read(open_folder(output), hashed=False)[1]
+    for split in protocols_of(manifest.name, table):
+        if absent := [manifest.classes[label] for label in untested(split, table.views)]:
+            print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
     print(f"  dropped      {len(manifest.dropped)}")
     reasons = defaultdict(list)
     for file, reason in manifest.dropped:
@@ -122,10 +126,6 @@ def summarise(manifest: Manifest, output: Path) -> None:
             print(f"            first: {detail}")
     if manifest.dropped:
         print(f"    all of them are in {output / DROPPED}")
-    table = catalogue.read(open_folder(output), hashed=False)[1]
-    for split in protocols_of(manifest.name, table):
-        if absent := [manifest.classes[label] for label in untested(split, table.views)]:
-            print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
 
 
 @dataclass(frozen=True, kw_only=True)
