@@ -117,6 +117,10 @@ def summarise(manifest: Manifest, output: Path) -> None:
     print(f"  frames       {manifest.frames}" + (f" of {manifest.frames + unpacked} read" if unpacked else ""))
     print(f"  bytes        {size} in {len(manifest.shards)} shards, {manifest.dtype}")
     print(f"  digest       {manifest.digest}")
+    table = catalogue.read(open_folder(output), hashed=False)[1]
+    for split in protocols_of(manifest.name, table):
+        if absent := [manifest.classes[label] for label in untested(split, table.views)]:
+            print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
     print(f"  dropped      {len(files)}")
     reasons = defaultdict(list)
     for file, reason in files:
@@ -129,10 +133,6 @@ def summarise(manifest: Manifest, output: Path) -> None:
         _summarise_parts(parts)
     if manifest.dropped:
         print(f"    all of them are in {output / DROPPED}")
-    table = catalogue.read(open_folder(output), hashed=False)[1]
-    for split in protocols_of(manifest.name, table):
-        if absent := [manifest.classes[label] for label in untested(split, table.views)]:
-            print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
 
 
 def _summarise_parts(parts: list[tuple[str, Loss]]) -> None:
