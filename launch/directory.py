@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from launch.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,6 +71,8 @@ def _differences(a: Any, b: Any, path: str = "") -> set[str]:
 
 def provenance() -> dict[str, Any]:
     """What a reader needs to get the result again: command, commit, versions and hardware."""
+    import torch
+
     git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     changed = subprocess.run(
         ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
@@ -88,6 +88,8 @@ def provenance() -> dict[str, Any]:
 
 def hardware() -> str:
     """What trains here, in words."""
+    import torch
+
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     name = platform.processor() or platform.machine()

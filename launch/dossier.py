@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bonestrap import model as models
-from bonestrap.model import Description, Model
 from distributed import tracking
 from launch.cli import UserError
+
+if TYPE_CHECKING:
+    from bonestrap.model import Description, Model
 
 EVALUATION = "evaluation.json"
 PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
@@ -168,6 +169,8 @@ def read(folder: Path) -> Dossier:
         result, info = told["result"], told["info"]
     except (AttributeError, KeyError, StopIteration, TypeError) as error:
         raise UserError(f"{run} holds a run.json or {EVALUATION} without {error}: evaluate it again") from None
+    from bonestrap import model as models
+
     try:
         model = models.load(run)
     except models.ModelError as error:

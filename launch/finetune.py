@@ -16,23 +16,20 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.augment import CONSERVATIVE, Pipeline
-from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
-from bonestrap.model import Model, build_encoder
-from distributed.loop import Job, Summary, train
-from distributed.strategy import Strategy
+from bonestrap.configs import CONSERVATIVE, SupervisedConfig
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, required, start
-from launch.compilation import compile_encoders
 from shards import splits
-from shards.loader import Loader, balanced_subset
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
+    from distributed.strategy import Strategy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +68,15 @@ class Options(stage.Options):
 
 def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.methods.supervised import Classifier, Supervised
+    from bonestrap.model import Model, build_encoder
+    from distributed.loop import Job, train
+    from launch.compilation import compile_encoders
+    from shards.loader import Loader, balanced_subset
+
     source = stage.load_model(options.model)
     protocol = options.protocol or stage.protocol_of(source)
     split = splits.protocol(options.manifest.name, protocol)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from bonestrap.protocols.scores import ClassScore, Scores, score
 from shards.columns import Strings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Known(NamedTuple):

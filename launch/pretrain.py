@@ -20,30 +20,22 @@ import functools
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.augment import Pipeline
-from bonestrap.encoders.stgcn import STGCN
-from bonestrap.methods.byol import BYOL
-from bonestrap.model import Description, Model
-from bonestrap.protocols.floor import calibrate
-from distributed.loop import Job, Summary, train
-from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, start_choice
-from launch.compilation import compile_encoders
 from launch.recipes import RECIPES, Recipe
-from launch.weights import begin_from
 from shards import splits
 from shards.composition import Composition
-from shards.loader import Loader
 from shards.manifest import Manifest
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
+    from distributed.strategy import Strategy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +53,18 @@ class Options(stage.Options):
 
 def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.encoders.stgcn import STGCN
+    from bonestrap.methods.byol import BYOL
+    from bonestrap.model import Description, Model
+    from bonestrap.protocols.floor import calibrate
+    from distributed.loop import Job, train
+    from launch.compilation import compile_encoders
+    from launch.weights import begin_from
+    from shards.loader import Loader
+
     split = splits.protocol(options.manifest.name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
     data = options.classes.chosen(options.open(select, strategy.device), options.seed)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bonestrap.protocols import few_shot, linear
-from bonestrap.protocols.few_labels import few_labels
-from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
-from bonestrap.protocols.knn import knn_votes
-from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, Fitted, logistic, ridge, select
 from bonestrap.protocols.long_tailed import long_tailed, thirds
-from bonestrap.protocols.retrieval import Gallery, retrieve
 from bonestrap.protocols.scores import Scores, score, spread
 from launch.cli import UserError, option
 from launch.judging import Episodes, Judge, Known, LongTail, Outcome, Repeated, Scored, Search, judged
-from shards.loader import balanced_subset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.protocols.linear import Fitted
+    from bonestrap.protocols.retrieval import Gallery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +39,10 @@ class LinearProtocol:
         return judged("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
 
     def fitted(self, known: Known) -> Fitted:
+        from bonestrap.protocols import linear
+        from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+        from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, select
+
         x, y, held_out, classes = known.x, known.y, known.held_out, known.classes
         if known.raw:
             return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
@@ -77,6 +78,8 @@ class KnnProtocol:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.knn import knn_votes
+
         def votes(x: Tensor) -> Tensor:
             return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
 
@@ -112,6 +115,9 @@ class SemiSupervisedProtocol:
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+        from shards.loader import balanced_subset
+
         fitted = {
             f"semi-supervised {share:.3g}": [
                 _few(known, balanced_subset(known.y.numpy(), share, seed), linear.accuracy) for seed in self.seeds
@@ -138,6 +144,8 @@ class LongTailedProtocol:
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+
         labels = known.y.numpy()
         draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
         fitted = [_few(known, rows, linear.balanced_accuracy) for rows in draws]
@@ -161,6 +169,8 @@ class FewShotProtocol:
             raise ValueError(f"shots must be at least 1 and episodes at least 2, got {self.shots} and {self.episodes}")
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import few_shot
+
         fewest = min(int((known.y == label).sum()) for label in known.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
@@ -187,6 +197,8 @@ class RetrievalProtocol:
     gallery: Literal["train", "test"] = option("train", "what is searched: training recordings, or the other test ones")
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.retrieval import retrieve
+
         def judge(scored: Scored) -> Outcome:
             queries, gallery = _galleries(known, scored)
             try:
@@ -226,6 +238,10 @@ def _check_seeds(seeds: Sequence[int]) -> None:
 
 def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
     """A classifier from the labels of these rows alone."""
+    from bonestrap.protocols.few_labels import few_labels
+    from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+    from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic
+
     x, y = known.x[rows], known.y[rows]
     if known.raw:
         return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, judge)
@@ -234,6 +250,8 @@ def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor
 
 def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:
     """Each classifier's scores, and those of all their votes together."""
+    import torch
+
     votes = [each.votes(scored.x) for each in fitted]
     return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
 
@@ -265,6 +283,10 @@ def _mean_recall(runs: Sequence[Scores], parts: Sequence[np.ndarray]) -> float |
 
 def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:
     """The scored and the training recordings, whose performances are numbered alike."""
+    import torch
+
+    from bonestrap.protocols.retrieval import Gallery
+
     numbers: dict[str, int] = {}
 
     def gallery(rows: Known | Scored) -> Gallery:

@@ -14,31 +14,31 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import torch
-
-from bonestrap import model as models
-from bonestrap.augment import Pipeline
-from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
-from distributed.loop import Summary, TrainingStopped
-from distributed.probes import Probe, Sample
-from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
-from launch import card, dossier
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
-from launch.grounds import Grounds
-from launch.reading import Reading, Recorded
+from launch.reading import Reading
 from shards import splits
 from shards.errors import DataError
 from shards.folder import absolute, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.model import Model
+    from distributed.loop import Summary
+    from distributed.probes import Probe
+    from distributed.strategy import Strategy
+    from launch.reading import Recorded
 
 Chosen = TypeVar("Chosen", bound="Options")
 Result = TypeVar("Result")
@@ -149,12 +149,14 @@ def shaping(options: Options) -> dict[str, Any]:
 
 
 def decided(options: Options) -> Literal["fp32", "bf16"]:
-    """The precision; auto is bf16 where it is multiplied by matrix units: GPUs from Ampere on, CPUs with AMX."""
+    """The precision; auto is bf16 where the hardware multiplies it: GPUs from Ampere on, AMX or AVX512_BF16."""
     if options.precision != "auto":
         return options.precision
+    import torch
+
     if options.device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def cosine(peak: float, steps: int, warmup: int = 0, start: float = 1e-6) -> Callable[[int], float]:
@@ -204,6 +206,8 @@ def execute(
     `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
     step; `parents` are the models that the run starts from.
     """
+    from distributed.loop import TrainingStopped
+
     manifest = options.manifest
     splits.protocol(manifest.name, protocol)
     crew = dataclasses.replace(options.crew, groups=groups)
@@ -298,6 +302,10 @@ def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
 def finish(strategy: Strategy, options: Options, model: Model) -> None:
     """Write the run's model and its card, on the first rank."""
     if strategy.first:
+        from bonestrap import model as models
+        from launch import card, dossier
+        from launch.grounds import Grounds
+
         models.save(options.run / "model", model)
         card.ship(dossier.read(options.run), Grounds.of(options, protocol_of(model)))
 
@@ -325,6 +333,8 @@ def check_layout(model: Model, data: Recorded, folder: str) -> None:
 
 def load_model(folder: Path) -> Model:
     """The model of a directory; UserError where it cannot be loaded."""
+    from bonestrap import model as models
+
     try:
         return models.load(folder)
     except models.ModelError as error:
@@ -335,6 +345,8 @@ def probe(
     encoder: torch.nn.Module, pipeline: Pipeline, options: Options, split: Protocol, strategy: Strategy
 ) -> Probe | None:
     """Measures the encoder on held-out training subjects, on the first rank. None where there are none with labels."""
+    from distributed.probes import Probe, Sample
+
     parts = [splits.labelled(part) for part in (split.fit, split.held_out)]
     if not strategy.first or not all(options.counts(*parts)):
         return None

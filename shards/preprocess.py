@@ -18,9 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
-from bonestrap import pose
 from bonestrap.layout import Layout
 from shards.errors import DataError
 
@@ -121,6 +119,10 @@ def hide_uncertain(joints: np.ndarray, *, least: float, keep: bool) -> np.ndarra
 
 def interpolate_joints(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
     """Find a place for single missing joints; see `bonestrap.pose.interpolate`. A body without any joint is absent."""
+    import torch
+
+    from bonestrap import pose
+
     return pose.interpolate(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
 
 
@@ -131,6 +133,10 @@ def keep_longest(joints: np.ndarray, *, most: int) -> np.ndarray:
 
 def canonical(joints: np.ndarray, *, layout: Layout) -> np.ndarray:
     """Centre and orient a whole recording; see `bonestrap.pose`. Computed in float64, returned as float32."""
+    import torch
+
+    from bonestrap import pose
+
     return pose.canonical(torch.from_numpy(joints.astype(np.float64)), layout).numpy().astype(np.float32)
 
 

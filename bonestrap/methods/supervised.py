@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Clips
+from bonestrap.configs import SupervisedConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
@@ -30,18 +29,6 @@ class Classifier(nn.Module):
 
     def forward(self, clips: Clips) -> Tensor:
         return self.head(self.encoder(clips).float())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SupervisedConfig:
-    """What shapes the loss when labels are at hand."""
-
-    smoothing: float = dataclasses.field(default=0.0, metadata={"help": "label smoothing"})
-    alpha: float = dataclasses.field(default=0.9, metadata={"help": "momentum of the moving batch statistics"})
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.smoothing < 1 and 0 <= self.alpha < 1):
-            raise ValueError("label smoothing and alpha must lie in [0, 1)")
 
 
 class Supervised(Method):

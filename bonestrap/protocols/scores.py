@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)  # Student's, 1 to 10 degrees
@@ -60,6 +60,8 @@ def score(votes: Tensor, labels: Tensor) -> Scores:
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Counts (classes, classes): rows are true classes, columns predicted ones."""
+    import torch
+
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 
 

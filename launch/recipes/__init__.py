@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, AugmentConfig, ClipConfig
-from bonestrap.encoders.stgcn import STGCNConfig
-from bonestrap.methods.byol import BYOLConfig
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, AugmentConfig, BYOLConfig, ClipConfig, STGCNConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
