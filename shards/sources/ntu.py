@@ -10,6 +10,7 @@ apart by the tracker's id and kept in the order in which they appear.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.preprocess import NTU_CLEANING
+from shards.sources.skeleton_scan import Scanned, scanned
 from shards.sources.source import Performance, Source, View, file_stamp
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -177,38 +179,47 @@ def read_skeleton(path: Path) -> np.ndarray:
     M counts the bodies of the whole file, 0 where there is none. A body whose joints are all exactly zero is not seen.
     Raises DataError naming a file that is cut short or is no skeleton file.
     """
+    data = path.read_bytes()
     try:
-        return _joints(path.read_text(encoding="ascii").split("\n"))
+        return _tracked(scanned(data, JOINTS) or _parsed(re.split(r"\r\n|\r|\n", data.decode("ascii"))))
     except (ValueError, IndexError):  # of a number that is none, a line that is missing, or bytes that are no text
         raise DataError(f"{path}: cut short or not an NTU .skeleton file; fetch the file again or remove it") from None
 
 
-def _joints(lines: list[str]) -> np.ndarray:
-    """The text of a file as joints. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
-    slots: dict[tuple[str, int], int] = {}  # (tracking id, how many of that id came before in the frame): body
-    found: list[tuple[int, int]] = []  # the frame and the body of every 25 joints
+def _parsed(lines: list[str]) -> Scanned:
+    """The lines of a file. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
+    found: list[int] = []  # the frame of every 25 joints
+    identities: list[str] = []
     numbers: list[str] = []
     frames, at = int(lines[0]), 1
     for frame in range(frames):
         count = int(lines[at])
         at += 1
-        here: list[str] = []
         for _ in range(count):
             identity = lines[at].split()[0]
             if int(lines[at + 1]) != JOINTS:
                 raise ValueError(f"{lines[at + 1]} joints")
-            found.append((frame, slots.setdefault((identity, here.count(identity)), len(slots))))
-            here.append(identity)
+            found.append(frame)
+            identities.append(identity)
             for line in lines[at + 2 : at + 2 + JOINTS]:
                 x, y, z, _ = line.split(None, 3)
                 numbers += (x, y, z)
             at += 2 + JOINTS
     if any(line.strip() for line in lines[at:]):
         raise ValueError("text after the last frame")
-    joints = np.full((frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
-    if found:
-        bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
-        t, body = np.array(found).T
-        joints[t, body] = bodies
+    bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
+    return Scanned(frames, np.array(found, dtype=np.int64), identities, bodies)
+
+
+def _tracked(file: Scanned) -> np.ndarray:
+    """The bodies of a file told apart by their ids, (T, M, 25, 3)."""
+    slots: dict[tuple[str, int], int] = {}  # (tracking id, how many of that id came before in the frame): body
+    before: Counter[tuple[int, str]] = Counter()
+    body = np.zeros(len(file.frame), dtype=np.int64)
+    for row, (frame, identity) in enumerate(zip(file.frame.tolist(), file.identity, strict=True)):
+        body[row] = slots.setdefault((identity, before[frame, identity]), len(slots))
+        before[frame, identity] += 1
+    joints = np.full((file.frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
+    joints[file.frame, body] = file.joints
     joints[(joints == 0).all(axis=(2, 3))] = np.nan
     return joints
