@@ -24,6 +24,7 @@ from shards.sources.source import Performance, Source, View, file_stamp
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NTU60_ACTIONS = 60
+MANY = 4000  # files from which the compiled scan pays: every process that reads loads numba, which takes a second
 JOINTS = len(NTU25.joints)
 
 # The 120 actions in the order of their numbers; the first 60 are NTU RGB+D 60.
@@ -122,6 +123,7 @@ class NTU(Source):
             if stem not in listed:
                 self._performances.setdefault(parsed.key, []).append((parsed, files[stem]))
         self._keys = sorted(self._performances)
+        self._compiled = len(files) >= MANY
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -137,7 +139,7 @@ class NTU(Source):
         recordings = self._performances[key]
         views, empty = [], []
         for name, path in recordings:
-            joints = read_skeleton(path)
+            joints = read_skeleton(path, compiled=self._compiled)
             if joints.shape[1]:
                 views.append(View(camera=name.camera, joints=joints, origin=self._origin(path)))
             else:
@@ -173,15 +175,17 @@ def read_missing(path: Path) -> frozenset[str]:
     return names
 
 
-def read_skeleton(path: Path) -> np.ndarray:
+def read_skeleton(path: Path, *, compiled: bool = True) -> np.ndarray:
     """One raw file as joints (T, M, 25, 3) float32, metres in camera space; NaN where a body is not seen.
 
     M counts the bodies of the whole file, 0 where there is none. A body whose joints are all exactly zero is not seen.
-    Raises DataError naming a file that is cut short or is no skeleton file.
+    `compiled` takes the scan where numba is installed; the result is the same. Raises DataError naming a file that
+    is cut short or is no skeleton file.
     """
     data = path.read_bytes()
     try:
-        return _tracked(scanned(data, JOINTS) or _parsed(re.split(r"\r\n|\r|\n", data.decode("ascii"))))
+        file = scanned(data, JOINTS) if compiled else None
+        return _tracked(file or _parsed(re.split(r"\r\n|\r|\n", data.decode("ascii"))))
     except (ValueError, IndexError):  # of a number that is none, a line that is missing, or bytes that are no text
         raise DataError(f"{path}: cut short or not an NTU .skeleton file; fetch the file again or remove it") from None
 
