@@ -60,6 +60,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     from bonestrap.methods.distill import Distill
     from bonestrap.methods.supervised import Classifier
     from bonestrap.model import Model, build_encoder
+    from bonestrap.sgd import SGD
     from distributed.loop import Job, train
     from launch.compilation import compile_encoders
     from shards.loader import Loader
@@ -84,9 +85,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     ).to(strategy.device)
     if options.compile:
         compile_encoders(method, strategy.device)
-    optimizer = torch.optim.SGD(
-        student.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay
-    )
+    optimizer = SGD(student.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay)
     summary = train(
         Job(
             method=method,

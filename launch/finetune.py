@@ -73,6 +73,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     from bonestrap.augment import Pipeline
     from bonestrap.methods.supervised import Classifier, Supervised
     from bonestrap.model import Model, build_encoder
+    from bonestrap.sgd import SGD
     from distributed.loop import Job, train
     from launch.compilation import compile_encoders
     from shards.loader import Loader, balanced_subset
@@ -103,7 +104,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
     if options.compile:
         compile_encoders(method, strategy.device)
     decay = options.weight_decay if options.weight_decay is not None else (3e-4 if options.scratch else 0.0)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         [
             {"params": list(classifier.head.parameters()), "scale": 1.0},
             {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.encoder_rate},

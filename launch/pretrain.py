@@ -60,6 +60,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
     from bonestrap.methods.byol import BYOL
     from bonestrap.model import Description, Model
     from bonestrap.protocols.floor import calibrate
+    from bonestrap.sgd import SGD
     from distributed.loop import Job, train
     from launch.compilation import compile_encoders
     from launch.weights import begin_from
@@ -89,7 +90,7 @@ def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy
     method = method.to(strategy.device)
     if options.compile:
         compile_encoders(method, strategy.device)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         [
             {"params": list(method.online.parameters()), "scale": 1.0},
             {"params": list(method.predictor.parameters()), "scale": recipe.schedule.predictor_rate},
