@@ -53,6 +53,7 @@ class Options(Reading):
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")
+    track: bool = option(True, "send the result to MLflow, where the run is tracked; the run's journal keeps it anyway")
     json: bool = option(False, "print the result as JSON; of several models, by directory")
 
     def __post_init__(self) -> None:
@@ -102,7 +103,8 @@ def evaluate(
     under = "" if options.protocol in (None, own) else f" under {options.protocol}"  # beside the own one's, not over it
     found = {key + under: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures}
     plain = results.as_json(found, classes)
-    results.record(folder, options.on, plain, {**results.metrics(options.on, found), "latency_ms": milliseconds})
+    measured = {**results.metrics(options.on, found), "latency_ms": milliseconds}
+    results.record(folder, options.on, plain, measured, track=options.track)
     predicted = outcomes[first].predicted
     if options.pictures:
         draw(name, options, folder.name, classes, ready[first].features.scored, predicted, truth)
