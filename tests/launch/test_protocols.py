@@ -82,10 +82,13 @@ def test_several_models_share_the_floors_and_get_the_figures_that_each_gets_alon
 ) -> None:
     other = pretrained(shards, tmp_path / "other", "--seed", "1")
     alone = {str(each): json.loads(evaluated(capsys, each, shards, "knn", "--json")) for each in (model, other)}
-    calibrated = []
-    monkeypatch.setattr(
-        contenders, "calibrate", lambda encoder, *data: [calibrated.append(encoder), calibrate(encoder, *data)]
-    )
+    calibrated: list[Any] = []
+
+    def counting(encoder: Any, *data: Any) -> None:
+        calibrated.append(encoder)
+        calibrate(encoder, *data)
+
+    monkeypatch.setattr(contenders, "calibrate", counting)
     both = json.loads(evaluated(capsys, model, shards, "knn", "--json", "--model", str(other)))
     assert both == alone and len(calibrated) == 1
     assert both[str(model)]["knn"]["random encoder"] == both[str(other)]["knn"]["random encoder"]
