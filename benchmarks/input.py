@@ -25,8 +25,9 @@ import torch
 from benchmarks.made import make
 from benchmarks.rates import table
 from benchmarks.step import FORWARDS, matrix_rate, multiply_adds, never_waits
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
 from bonestrap.layouts import NTU25
 from bonestrap.methods.byol import BYOL, BYOLConfig

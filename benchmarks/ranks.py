@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Recordings
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
 from bonestrap.layouts import LAYOUTS
 from bonestrap.methods.byol import BYOL, BYOLConfig

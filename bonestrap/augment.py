@@ -13,7 +13,6 @@ On a CPU with numba, `bonestrap.fused` makes the same clips in a fraction of the
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -21,60 +20,10 @@ import torch
 from torch import Tensor
 
 from bonestrap import fused, pose
-from bonestrap.bounds import FRAMES, Bounded, Bounds
 from bonestrap.clips import Clips, Recordings, sent
+from bonestrap.configs import PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipConfig(Bounded):
-    """How a recording of any length becomes a clip of T frames."""
-
-    frames: int = dataclasses.field(default=150, metadata={"help": "frames of a clip, T", "bounds": Bounds(2, FRAMES)})
-    fit: bool = dataclasses.field(
-        default=False,
-        metadata={"help": "stretch every recording to T frames; otherwise crop long ones and repeat short ones"},
-    )
-
-    own_pose: bool = dataclasses.field(
-        default=False,
-        metadata={"help": "centre and orient every body by its own first frame, not by the main body's"},
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentConfig(Bounded):
-    """Which augmentations are drawn, and from what range. The defaults change nothing."""
-
-    resample: tuple[float, float] = dataclasses.field(
-        default=(1.0, 1.0),
-        metadata={"help": "range of the playback rate; above 1 is faster", "bounds": Bounds(1e-3, 1e3)},
-    )
-    crop: bool = dataclasses.field(default=False, metadata={"help": "crop long recordings anywhere, not in the middle"})
-    smooth: float = dataclasses.field(
-        default=0.0,
-        metadata={"help": "probability of a Savitzky-Golay filter (order 2, window 15)", "bounds": Bounds(0, 1)},
-    )
-    shear: float = dataclasses.field(
-        default=0.0, metadata={"help": "shear factors are drawn from [-shear, shear]", "bounds": Bounds(0, 100)}
-    )
-    shift: bool = dataclasses.field(default=False, metadata={"help": "shift cyclically by 0 to T frames"})
-    drop: float = dataclasses.field(
-        default=0.0, metadata={"help": "probability of zeroing the left or right limbs", "bounds": Bounds(0, 1)}
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.resample[0] > self.resample[1]:
-            raise ValueError(f"resample must be an ascending range, got {self.resample}")
-
-
-PLAIN = AugmentConfig()
-# T2 of section 3.3: random resampling only. Cropping anywhere is ours: the paper does not say where it crops.
-CONSERVATIVE = AugmentConfig(resample=(0.7, 1.3), crop=True)
-# T1 of section 3.3 with the values of section 4.2.
-AGGRESSIVE = dataclasses.replace(CONSERVATIVE, smooth=0.5, shear=1.0, shift=True, drop=0.5)
 
 PART = 64  # bodies that torch works on at a time on a CPU: what is made on the way stays in its cache
 

@@ -19,9 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from distributed.board import (
     BoardScreen,
@@ -37,8 +35,12 @@ from distributed.connection import connection, room
 from distributed.lease import Job
 from distributed.meter import TrainingStopped
 from distributed.progress import Terminal
-from distributed.strategy import DDP, Single, Strategy, peer_lost
 from distributed.watch import Left, Stop, sigterm
+
+if TYPE_CHECKING:
+    import torch
+
+    from distributed.strategy import Strategy
 
 T = TypeVar("T")
 Device = Literal["auto", "cpu", "cuda"]
@@ -127,6 +129,10 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
     GPUs, WorkerHung when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
     """
     if crew.workers.most == 0:
+        import torch
+
+        from distributed.strategy import Single
+
         if crew.strategy != "ddp":
             raise ValueError(f"--strategy {crew.strategy} divides state among workers: give --workers 2 or more.")
         if crew.threads:
@@ -197,6 +203,8 @@ def asked_to_leave(board: Any, crew: Crew, count: int, resource: str, stop: Stop
 
 def local_device(device: Device) -> torch.device:
     """Where `--workers 0` trains. Raises ValueError if a GPU is asked for and there is none."""
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("No GPU is usable here: give --device cpu, or install a PyTorch build with CUDA.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -318,7 +326,10 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job,
 
     def main() -> bytes:
         import ray.train.torch
+        import torch
         from ray import cloudpickle
+
+        from distributed.strategy import peer_lost
 
         torch.set_num_threads(threads)
         rank = ray.train.get_context().get_world_rank()
@@ -342,6 +353,8 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job,
 
 def made(kind: Kind) -> Callable[..., Strategy]:
     if kind == "ddp":
+        from distributed.strategy import DDP
+
         return DDP
     from distributed.zero import ZeRO
 

@@ -8,13 +8,14 @@ often something is logged or probed changes it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
@@ -162,8 +163,16 @@ def train(job: Job, strategy: Strategy) -> Summary:
 
         if done < job.steps and watch.leaves(done):
             raise left()
-        if not done:
-            probe(0)
+        untrained: dict[str, Tensor] = {}  # the encoder before the first step, until it has been measured
+        if not done and journal is not None and job.probe is not None:
+            untrained = copied(method.encoder)
+
+        def probe_untrained() -> None:
+            """Measure where the curve begins. The first step does not wait for it: it says whether all is well."""
+            if untrained:
+                with weights(method.encoder, untrained):
+                    probe(0)
+                untrained.clear()
 
         # ---------------------------------------------------------------- steps
         for step in range(done, job.steps):
@@ -205,6 +214,8 @@ def train(job: Job, strategy: Strategy) -> Summary:
                 progress.update(values)
                 if journal is not None:
                     journal.write(done, values)
+            if probing:
+                probe_untrained()
             probed = probe(done) if probing else {}
             if saving:
                 state = State(done, paid, method.state_dict(), strategy.optimizer_state(optimizer))
@@ -212,6 +223,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
                     journal.flush()
                     writer.put(state, probed.get(job.best))
             progress.show(done, seconds_per_step=clock.seconds / meter.steps, last=ending)
+            probe_untrained()
             if leaving:
                 writer.wait()
                 raise left()
@@ -243,6 +255,22 @@ def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> fl
             f"give the options of that run, or choose an empty run directory."
         ) from error
     return state.seconds
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state as it is now, in memory of its own."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+@contextmanager
+def weights(module: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
+    """The module with another state, until the end; then its own, bit for bit."""
+    own = copied(module)
+    module.load_state_dict(state)
+    try:
+        yield
+    finally:
+        module.load_state_dict(own)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float | Sequence[float]) -> None:

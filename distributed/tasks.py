@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
-import torch
-
 from distributed.connection import connection
 from shards.errors import DataError
 from shards.parallel import ahead
@@ -49,5 +47,7 @@ class Tasks:
 
 def on_item(function: Callable[[Item], T], item: Item) -> T:
     """What a task runs."""
+    import torch
+
     torch.set_num_threads(1)
     return function(item)

@@ -16,13 +16,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bonestrap.sgd import SGD
 from distributed.progress import Screen
 from distributed.strategy import DDP, UNEVEN, Strategy
 from distributed.watch import Watch
 
 # What one value's update depends on: that value's gradient and state alone. ZeRO hands out flat slices of all
 # parameters, in which an optimizer cannot see where one ends and the next begins.
-ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+ELEMENTWISE = (SGD, torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
 BUCKET = 50_000_000  # values reduced at a time
 
 

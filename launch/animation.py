@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
-from bonestrap.clips import Recordings
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.layout import Layout
 from launch.findings import Report
 from shards.survey import Survey, recordings
@@ -58,6 +56,11 @@ def joints_of(survey: Survey, rows: Sequence[int]) -> dict[int, np.ndarray]:
 
 def augmented(joints: np.ndarray, layout: Layout, seed: int) -> list[tuple[str, np.ndarray]]:
     """Clips (T, M, V, C) that the pipelines of training make of one recording, each with its name."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.clips import Recordings
+
     frames, bodies = joints.shape[:2]
     flat = torch.from_numpy(np.ascontiguousarray(joints.swapaxes(0, 1)).reshape(bodies * frames, *joints.shape[2:]))
     recording = Recordings(

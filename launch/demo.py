@@ -23,18 +23,14 @@ from typing import Any
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
 from bonestrap.bounds import SEED, Bounded, Bounds
-from bonestrap.model import load
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE
 from distributed.tracking import default_uri
 from launch.cli import option, start
 from launch.commands import Commands, say
 from launch.dossier import recorded
 from launch.recipes import demo
 from shards import splits
-from shards.reader import Resident
 from shards.redaction import shown
 
 LABELS = 0.05
@@ -90,8 +86,7 @@ def main(options: Options) -> None:
 
     say("5. Test: people that nothing was trained on")
     names = ("teacher", "student", "scratch-wide", "scratch-compact")
-    for name in names:  # one after the other: each measures how long a clip takes
-        command("evaluate.py", "test", "--model", runs / name, *test)
+    command("evaluate.py", "test", *(word for name in names for word in ("--model", runs / name)), *test)
 
     say("6. The comparison")
     draw_accuracy(runs, names, pictures)
@@ -144,7 +139,11 @@ def tested(run: Path, evaluation: str = "test") -> tuple[float, dict[str, float]
 
 def draw_recordings(data: Path, folder: Path) -> None:
     """One performance before its cameras, and one recording beside its augmented views."""
+    import torch
+
+    from bonestrap.augment import Pipeline
     from launch import pictures
+    from shards.reader import Resident
 
     folder.mkdir(parents=True, exist_ok=True)
     clip = demo().clip
@@ -173,6 +172,7 @@ def bodies(clips: Any, clip: int) -> Any:
 
 def draw_accuracy(runs: Path, names: tuple[str, ...], folder: Path) -> None:
     """Test accuracy against the number of parameters."""
+    from bonestrap.model import load
     from launch import pictures
 
     rows = []

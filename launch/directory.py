@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from distributed.record import Record
 from launch.cli import UserError
 from shards import redaction
@@ -57,6 +55,8 @@ def claim(run: Path, record: Record) -> None:
 
 def provenance() -> dict[str, Any]:
     """What a reader needs to get the result again: command, commit, versions and hardware."""
+    import torch
+
     git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     changed = subprocess.run(
         ["git", "-C", str(ROOT), "status", "--porcelain", "-uno"], capture_output=True, check=False
@@ -72,6 +72,8 @@ def provenance() -> dict[str, Any]:
 
 def hardware() -> str:
     """What trains here, in words."""
+    import torch
+
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     name = platform.processor() or platform.machine()

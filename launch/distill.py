@@ -15,27 +15,23 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.augment import CONSERVATIVE, Pipeline
 from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounds
-from bonestrap.methods.distill import Distill, DistillConfig
-from bonestrap.methods.supervised import Classifier
-from bonestrap.model import Model, build_encoder
-from distributed.loop import Job, Summary, train
+from bonestrap.configs import CONSERVATIVE, DistillConfig
 from distributed.record import Record
-from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import UserError, option, required, start
-from launch.compilation import compile_encoders
 from shards import splits
 from shards.folder import resolved
-from shards.loader import Loader
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
+    from distributed.strategy import Strategy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +55,17 @@ class Options(stage.Options):
 
 def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.methods.distill import Distill
+    from bonestrap.methods.supervised import Classifier
+    from bonestrap.model import Model, build_encoder
+    from bonestrap.sgd import SGD
+    from distributed.loop import Job, train
+    from launch.compilation import compile_encoders
+    from shards.loader import Loader
+
     teacher = stage.load_model(options.teacher)
     protocol = options.protocol or stage.protocol_of(teacher)
     split = splits.protocol(options.manifest.name, protocol)
@@ -79,9 +86,7 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
     ).to(strategy.device)
     if options.compile:
         compile_encoders(method, strategy.device)
-    optimizer = torch.optim.SGD(
-        student.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay
-    )
+    optimizer = SGD(student.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay)
     summary = train(
         Job(
             method=method,

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bonestrap import model as models
 from bonestrap.files import read_object
-from bonestrap.model import Description, Model
-from bonestrap.protocols.bootstrap import Bootstrap
 from distributed import tracking
 from launch import lineage as lineages
 from launch.cli import UserError
 from shards.folder import resolved
+
+if TYPE_CHECKING:
+    from bonestrap.model import Description, Model
+    from bonestrap.protocols.bootstrap import Bootstrap
 
 EVALUATION = "evaluation.json"
 PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
@@ -41,6 +42,8 @@ class Measured:
     @classmethod
     def of(cls, scores: Mapping[str, Any]) -> Measured:
         """From what `launch/evaluate.py` wrote, whatever else stands beside it."""
+        from bonestrap.protocols.bootstrap import Bootstrap
+
         shares = {name: float(scores[name]) for name in ("accuracy", "low", "high", "balanced")}
         if not all(0 <= share <= 1 for share in shares.values()):
             raise ValueError(f"fractions out of 0 to 1: {shares}")
@@ -184,6 +187,8 @@ def read(folder: Path) -> Dossier:
         evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _counts(name))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise UserError(f"{run / EVALUATION} is damaged ({error}): evaluate the model again") from None
+    from bonestrap import model as models
+
     try:
         model = models.load(run)
     except models.ModelError as error:

@@ -15,59 +15,40 @@ Examples:
   python launch/evaluate.py transfer --model runs/pretrained --data packed/ntu60 --protocol cross-subject
   python launch/evaluate.py long-tailed --model runs/pretrained --data packed/nw-ucla --imbalance 20
   python launch/evaluate.py test --model runs/student --data packed/nw-ucla
+  python launch/evaluate.py test --model runs/teacher --model runs/student --data packed/nw-ucla
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from bonestrap.augment import Pipeline
 from bonestrap.bounds import SEED, Bounds
-from bonestrap.clips import Recordings
-from bonestrap.model import Model, build_encoder
-from bonestrap.protocols.features import extract
-from bonestrap.protocols.few_shot import novel_classes
-from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
-from bonestrap.protocols.linear import NotConverged
-from bonestrap.protocols.transfer import correspondence, retarget
-from launch import report, results, stage, trained
+from launch import results, stage, trained
 from launch.cli import UserError, option, required, start_choice
-from launch.judging import Judge, Known, Scored, dependent, judged
-from launch.protocols import (
-    PROTOCOLS,
-    Chosen,
-    FewShotProtocol,
-    RetrievalProtocol,
-    TestProtocol,
-    TransferProtocol,
-)
-from launch.reading import Reading, Recorded
+from launch.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
+from launch.reading import Reading
 from shards import splits
-from shards.loader import balanced_subset
 
-Adapt = Callable[[Recordings], Recordings]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.model import Model
+    from launch.contenders import Split
+    from launch.reading import Recorded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(Reading):
     """What every evaluation takes."""
 
-    model: Path = required("model or run directory")
+    model: tuple[Path, ...] = required("model or run directory; several share the floors, which are computed once")
     protocol: str | None = option(None, "evaluation protocol; none takes the one that the model was trained under")
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(
@@ -76,199 +57,81 @@ class Options(Reading):
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")
-    json: bool = option(False, "print the result as JSON")
+    track: bool = option(True, "send the result to MLflow, where the run is tracked; the run's journal keeps it anyway")
+    json: bool = option(False, "print the result as JSON; of several models, by directory")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.report and self.on == "held-out":
             raise ValueError("report shows the test recordings, which --on held-out never opens: leave one of them out")
-
-
-class Split(NamedTuple):
-    """Training recordings and, behind a function that reads them once, those that are scored."""
-
-    train: Recorded
-    held_out: Tensor  # (R,) bool: training recordings for choosing
-    scored: Callable[[], Recorded]
-
-
-def open_split(options: Options, model: Model) -> Split:
-    """The recordings of the protocol; those that will be scored are not read yet."""
-    manifest = options.manifest
-    protocol = splits.protocol(manifest.name, options.protocol or stage.protocol_of(model))
-    choosing = options.on == "held-out"
-    train = options.open(splits.labelled(protocol.fit if choosing else protocol.train), "cpu")
-    views = train.views
-    # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
-    subjects = np.unique(np.maximum(views.subject, 0))
-    last = subjects[-max(1, len(subjects) // 5) :]
-    held_out = np.isin(views.subject, last) if choosing else protocol.held_out(views)
-    if not held_out.any() or held_out.all():  # nobody is known, or nothing set aside: every fifth performance
-        held_out = train.view_performance % 5 == 4
-    scored = protocol.held_out if choosing else protocol.test
-    return Split(train, torch.from_numpy(held_out), lambda: options.open(splits.labelled(scored), "cpu"))
-
-
-def adaptation(chosen: Chosen, options: Options, model: Model, data: Recorded) -> Adapt:
-    """How recordings reach the model's joints. UserError where another layout does not fit, or none is expected."""
-    if not isinstance(chosen, TransferProtocol):
-        stage.check_layout(model, data, options.data)
-    if model.layout == data.layout:
-        return lambda recordings: recordings
-    try:
-        weights = correspondence(model.layout, data.layout)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    return functools.partial(retarget, weights=weights, layout=model.layout)
-
-
-class Contender(NamedTuple):
-    """Something that is scored: how recordings become rows, and who judges the rows."""
-
-    encoder: nn.Module
-    pipeline: Pipeline
-    adapt: Adapt
-    judge: Judge | None = None  # until it has learned
-
-    def rows(self, data: Recorded) -> Tensor:
-        """Features, or logits, of all recordings, (R, D)."""
-        chunks = (self.adapt(data.recordings(chunk)) for chunk in stage.chunks(len(data)))
-        return extract(self.encoder, self.pipeline, chunks)
-
-
-def labels_of(data: Recorded) -> Tensor:
-    return data.labels(range(len(data)))
-
-
-def contenders(chosen: Chosen, options: Options, model: Model, split: Split) -> dict[str, Contender]:
-    """The model and its floors, an encoder of its kind with random weights and raw joints, ready to be judged."""
-    train, stage_name = split.train, model.description.stage
-    adapt = adaptation(chosen, options, model, train)
-    torch.manual_seed(options.seed)
-    untrained = build_encoder(model.description.encoder, model.description.config, model.layout)
-    calibrate(untrained, model.pipeline, (adapt(train.recordings(part)) for part in stage.chunks(len(train))))
-    raw = RawJoints(train.layout.coordinates)
-    out = {
-        stage_name: Contender(model.encoder, model.pipeline, adapt),
-        "random encoder": Contender(untrained, model.pipeline, adapt),
-        "raw joints": Contender(raw, raw_pipeline(train.layout), lambda recordings: recordings),
-    }
-    rows, held_out = torch.arange(len(train)), split.held_out
-    if isinstance(chosen, TestProtocol):  # the floors get the labels that the model got, and choose on half of them
-        out[stage_name] = Contender(model, model.pipeline, adapt, judged("test", lambda logits: logits))
-        rows, held_out = labels_of_model(model, labels_of(train))
-    y = labels_of(train)[rows]
-    for who, one in out.items():
-        if one.judge is None:
-            known = Known(
-                x=one.rows(train)[rows],
-                y=y,
-                held_out=held_out[rows],
-                keys=train.views.key.take(rows.numpy()),
-                classes=len(train.manifest.classes),
-                raw=who == "raw joints",
-                seed=options.seed,
-                novel=novel(model, train),
-            )
-            try:
-                out[who] = one._replace(judge=chosen.learn(known))
-            except NotConverged as error:
-                raise UserError(f"{who}: {error}") from None
-    return out
-
-
-def labels_of_model(model: Model, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The recordings whose labels a model has seen, and which of all are left to choose on: every second of them."""
-    lineage = model.description.lineage
-    rows = torch.from_numpy(balanced_subset(y.numpy(), lineage["labels"], label_seed(lineage)))
-    held_out = torch.zeros(len(y), dtype=torch.bool)
-    held_out[rows[1::2]] = True
-    return rows, held_out
-
-
-def novel(model: Model, data: Recorded) -> tuple[int, ...]:
-    """The classes that the model's pretraining left out; if none, those that it could have left out."""
-    return left_out(model, data) or novel_classes(data.manifest.name, len(data.manifest.classes))
-
-
-def left_out(model: Model, data: Recorded) -> tuple[int, ...]:
-    """The classes of the data set of which no recording has been in the model's pretraining."""
-    lineage, found = model.description.lineage, []
-    while True:
-        if "labels" not in lineage:  # a pretraining, which another may have started from
-            found.append(set(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else set())
-        if not lineage.get("parents"):
-            return tuple(sorted(set.intersection(*found))) if found else ()
-        lineage = lineage["parents"][0]["lineage"]
-
-
-def label_seed(lineage: dict[str, Any]) -> int:
-    """The seed that chose the labelled recordings: a student's labels are its teacher's."""
-    return lineage["seed"] if "labelled" in lineage else label_seed(lineage["parents"][0]["lineage"])
-
-
-@torch.no_grad()
-def latency(model: Model, data: Recorded, adapt: Adapt, repeats: int = 30) -> float:
-    """Milliseconds for one clip of one recording on one CPU thread, float32: the median of `repeats`."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        clips = model.pipeline(adapt(data.recordings([0])))
-        call = model if model.head is not None else model.encoder
-        times = []
-        for _ in range(repeats + 5):
-            begin = time.perf_counter()
-            call(clips)
-            times.append(time.perf_counter() - begin)
-        return statistics.median(times[5:]) * 1000
-    finally:
-        torch.set_num_threads(threads)
+        if not self.model:
+            raise ValueError("model must name at least one model or run directory")
+        if self.report and len(self.model) > 1:
+            raise ValueError("report takes one model here: launch/report.py makes the page about several")
 
 
 def main(name: str, options: Options, chosen: Chosen) -> None:
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
     options, _ = options.settled(workers=1, cuda=False)
-    model = stage.load_model(options.model)
-    if isinstance(chosen, TestProtocol) and model.head is None:
-        raise UserError(
-            f"{options.model} is a {model.description.stage} model without a classifier; "
-            "fine-tune it first, or evaluate linear"
-        )
-    split = open_split(options, model)
-    ready = contenders(chosen, options, model, split)
+    models = {folder: stage.load_model(folder) for folder in options.model}
+    for folder, model in models.items():
+        if isinstance(chosen, TestProtocol) and model.head is None:
+            raise UserError(
+                f"{folder} is a {model.description.stage} model without a classifier; "
+                "fine-tune it first, or evaluate linear"
+            )
+    known: dict[str, Split] = {}
+    found = {folder: evaluate(name, options, chosen, folder, model, known) for folder, model in models.items()}
+    if options.json:
+        first, *others = found.values()
+        print(json.dumps({str(folder): one for folder, one in found.items()} if others else first, indent=2))
+
+
+def evaluate(
+    name: str, options: Options, chosen: Chosen, folder: Path, model: Model, known: dict[str, Split]
+) -> dict[str, Any]:
+    """Evaluate one model, tell the user and keep the result; `known` is what models before it have read."""
+    from launch import report
+    from launch.contenders import adaptation, contenders, labels_of, latency, open_split
+    from launch.judging import Scored, dependent
+
+    protocol = options.protocol or stage.protocol_of(model)
+    if protocol not in known:
+        known[protocol] = open_split(options, protocol, choosing=options.on == "held-out")
+    split = known[protocol]
+    adapt = adaptation(chosen, options.data, model, split.train)
+    ready = contenders(chosen, model, split, adapt, options.seed)
     first = next(iter(ready))
-    milliseconds = latency(model, split.train, ready[first].adapt)
-    scored = split.scored()  # read once, after everything has been chosen
+    milliseconds = latency(model, split.train, adapt)
+    scored = split.scored  # read once, after everything has been chosen
     truth, classes = labels_of(scored), scored.manifest.classes
-    rows = {who: one.rows(scored) for who, one in ready.items()}
     views = scored.views
     outcomes = {
-        who: one.judge(Scored(rows[who], truth, views.key, dependent(views))) for who, one in ready.items() if one.judge
+        who: one.judge(Scored(one.features.scored, truth, views.key, dependent(views))) for who, one in ready.items()
     }
     beside = aside(options, model, scored)
     found = {
         key + beside: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures
     }
-    plain, seen = results.as_json(found, classes), trained.seen(options.model, scored)
+    plain, seen = results.as_json(found, classes), trained.seen(folder, scored)
     if seen is not None:
         for each in plain.values():
             each[first]["seen"] = seen
     measured = results.metrics(options.on, found) | ({} if beside else {"latency_ms": milliseconds})
-    results.record(options.model, options.on, plain, measured)
+    results.record(folder, options.on, plain, measured, track=options.track)
+    predicted = outcomes[first].predicted
     if options.pictures:
-        draw(name, options, classes, rows[first], outcomes[first].predicted, truth)
-    if options.json:
-        print(json.dumps(plain, indent=2))
-    else:
-        say(name, options, model, scored, found)
+        draw(name, options, folder.name, classes, ready[first].features.scored, predicted, truth)
+    if not options.json:
+        say(name, options, folder, model, scored, found)
         print(f"  one clip takes {milliseconds:.1f} ms on one CPU thread")
     if warning := exposure(options, beside, seen, len(scored)):
         print(f"  {warning}", file=sys.stderr if options.json else sys.stdout)
     if options.on == "test":
-        predicted = outcomes[first].predicted
         failing = None if predicted is None else (next(iter(found)), predicted, truth)
-        report.conclude(options, options.model, failing, options.report)
+        report.conclude(options, folder, failing, options.report)
+    return plain
 
 
 def aside(options: Options, model: Model, scored: Recorded) -> str:
@@ -293,9 +156,13 @@ def exposure(options: Options, beside: str, seen: int | None, scored: int) -> st
     return ""
 
 
-def say(name: str, options: Options, model: Model, scored: Recorded, found: results.Results) -> None:
+def say(name: str, options: Options, folder: Path, model: Model, scored: Recorded, found: results.Results) -> None:
     """The figures, and what has to be known to read them."""
+    from launch.contenders import labels_of, left_out, novel
+
     classes = scored.manifest.classes
+    if len(options.model) > 1:
+        print(folder)
     print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.protocol or stage.protocol_of(model)}")
     print(*results.table(found), sep="\n")
     present = {labelled.item() for labelled in labels_of(scored).unique()}
@@ -311,14 +178,19 @@ def say(name: str, options: Options, model: Model, scored: Recorded, found: resu
 
 
 def draw(
-    name: str, options: Options, classes: tuple[str, ...], rows: Tensor, predicted: Tensor | None, truth: Tensor
+    name: str,
+    options: Options,
+    who: str,
+    classes: tuple[str, ...],
+    rows: Tensor,
+    predicted: Tensor | None,
+    truth: Tensor,
 ) -> None:
     """A map of the features, and the confusion matrix of a classifier, into the folder of pictures."""
     from launch import pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
-    who = options.model.name
     if predicted is not None:
         title = f"{who}: {options.on} recordings, {(predicted == truth).float().mean():.1%} right ({name})"
         file = options.pictures / f"{who}-{name}.png"

@@ -18,8 +18,6 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap import deploy
-from bonestrap.model import ModelError
 from launch.cli import UserError, required, start
 from launch.stage import load_model
 
@@ -30,6 +28,9 @@ class Options:
 
 
 def main(options: Options) -> None:
+    from bonestrap import deploy
+    from bonestrap.model import ModelError
+
     model = load_model(options.model)
     folder = options.model / "model" if (options.model / "model").is_dir() else options.model
     try:

@@ -16,26 +16,23 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.augment import CONSERVATIVE, Pipeline
 from bonestrap.bounds import COUNT, DECAY, RATE, SHARE, WIDE, Bounds
-from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
-from bonestrap.model import Model, build_encoder
-from distributed.loop import Job, Summary, train
+from bonestrap.configs import CONSERVATIVE, SupervisedConfig
 from distributed.record import Record
-from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, required, start
-from launch.compilation import compile_encoders
 from shards import splits
 from shards.folder import resolved
-from shards.loader import Loader, balanced_subset
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
+    from distributed.strategy import Strategy
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
@@ -89,6 +86,16 @@ class Options(stage.Options):
 
 def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.methods.supervised import Classifier, Supervised
+    from bonestrap.model import Model, build_encoder
+    from bonestrap.sgd import SGD
+    from distributed.loop import Job, train
+    from launch.compilation import compile_encoders
+    from shards.loader import Loader, balanced_subset
+
     source = stage.load_model(options.model)
     protocol = options.protocol or stage.protocol_of(source)
     split = splits.protocol(options.manifest.name, protocol)
@@ -115,7 +122,7 @@ def worker(options: Options, record: Record, tracking: Tracking | None, strategy
     if options.compile:
         compile_encoders(method, strategy.device)
     decay = options.weight_decay if options.weight_decay is not None else (3e-4 if options.scratch else 0.0)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         [
             {"params": list(classifier.head.parameters()), "scale": 1.0},
             {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.pace["encoder_rate"]},

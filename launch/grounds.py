@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from launch.reading import Reading
-from shards import catalogue
 from shards.duplicates import Contamination, Copies, contaminations
 from shards.folder import open_folder
 from shards.index import Table
@@ -37,6 +36,8 @@ class Grounds:
     @classmethod
     def of(cls, reading: Reading, name: str) -> Grounds:
         """Count. Raises DataError where the data set has no such protocol."""
+        from shards import catalogue
+
         manifest, table = catalogue.read(open_folder(reading.data, reading.store), hashed=False)
         views, split = table.views, protocol(manifest.name, name)
         (sides,) = contaminations(views, _noted(table), [split])

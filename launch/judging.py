@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bonestrap.protocols.bootstrap import FEW, Bootstrap, Groups
 from bonestrap.protocols.scores import ClassScore, Scores, score
 from shards.columns import Strings
 from shards.index import Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Known(NamedTuple):
@@ -119,6 +120,8 @@ def judged(name: str, votes: Callable[[Tensor], Tensor]) -> Judge:
 
 def dependent(views: Views) -> Groups:
     """The recordings of a person where all are known and there are enough of them, else those of a performance."""
+    import torch
+
     people, member = np.unique(views.subject, return_inverse=True)
     if len(people) >= FEW and people[0] >= 0:
         return Groups("subjects", torch.from_numpy(member.astype(np.int64)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bonestrap.model import Model
 from launch.cli import UserError
+
+if TYPE_CHECKING:
+    from bonestrap.model import Model
 
 TEXTS = ("data", "digest", "protocol", "run")
 NUMBERS = ("seed", "steps", "device_hours")

@@ -21,33 +21,24 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap import model as models
-from bonestrap.augment import Pipeline
-from bonestrap.encoders.stgcn import STGCN
-from bonestrap.methods.byol import BYOL
-from bonestrap.model import Description, Model
-from bonestrap.protocols.floor import calibrate
-from distributed.loop import Job, Summary, train
 from distributed.record import Record
-from distributed.strategy import Strategy
 from distributed.tracking import Tracking
 from launch import stage
 from launch.cli import option, start_choice
-from launch.compilation import compile_encoders
 from launch.recipes import RECIPES, Recipe
-from launch.weights import begin_from
 from shards import splits
 from shards.composition import Composition
 from shards.folder import resolved
-from shards.loader import Loader
 from shards.manifest import Manifest
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
+    from distributed.strategy import Strategy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +62,19 @@ class Options(stage.Options):
 
 def worker(recipe: Recipe, options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
     """One rank's part: data, method, optimizer, loop."""
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.encoders.stgcn import STGCN
+    from bonestrap.methods.byol import BYOL
+    from bonestrap.model import Description, Model
+    from bonestrap.protocols.floor import calibrate
+    from bonestrap.sgd import SGD
+    from distributed.loop import Job, train
+    from launch.compilation import compile_encoders
+    from launch.weights import begin_from
+    from shards.loader import Loader
+
     split = splits.protocol(options.manifest.name, recipe.protocol)
     select = split.fit if options.hold_out else split.train
     data = options.classes.chosen(options.open(select, strategy.device), options.seed)
@@ -95,7 +99,7 @@ def worker(recipe: Recipe, options: Options, record: Record, tracking: Tracking 
     method = method.to(strategy.device)
     if options.compile:
         compile_encoders(method, strategy.device)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         [
             {"params": list(method.online.parameters()), "scale": 1.0},
             {"params": list(method.predictor.parameters()), "scale": recipe.schedule.predictor_rate},
@@ -150,6 +154,8 @@ def begun_from(options: Options) -> dict[str, Any]:
     """What the lineage says of --init-from: nothing of a run that has checkpoints and no model yet."""
     if options.init_from is None:
         return {}
+    from bonestrap import model as models
+
     try:
         return {"parents": [stage.parent(models.load(options.init_from), options.init_from)]}
     except models.ModelError:

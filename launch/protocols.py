@@ -9,25 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
-from bonestrap.protocols import few_shot, linear
-from bonestrap.protocols.bootstrap import bootstrap
-from bonestrap.protocols.few_labels import few_labels
-from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
-from bonestrap.protocols.knn import knn_votes
-from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, Fitted, logistic, ridge, select
 from bonestrap.protocols.long_tailed import long_tailed, thirds
-from bonestrap.protocols.retrieval import Gallery, retrieve
 from bonestrap.protocols.scores import Scores, score, spread
 from launch.cli import UserError, option
 from launch.judging import Episodes, Judge, Known, LongTail, Outcome, Repeated, Scored, Search, judged
-from shards.loader import balanced_subset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.protocols.linear import Fitted
+    from bonestrap.protocols.retrieval import Gallery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +41,10 @@ class LinearProtocol:
         return judged("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
 
     def fitted(self, known: Known) -> Fitted:
+        from bonestrap.protocols import linear
+        from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+        from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, select
+
         x, y, held_out, classes = known.x, known.y, known.held_out, known.classes
         if known.raw:
             return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
@@ -76,6 +76,8 @@ class KnnProtocol(Bounded):
     )
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.knn import knn_votes
+
         if self.k > len(known.x):
             raise UserError(f"--k {self.k}: there are {len(known.x)} training recordings; give a smaller number")
 
@@ -115,6 +117,9 @@ class SemiSupervisedProtocol(Bounded):
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+        from shards.loader import balanced_subset
+
         labels = known.y.numpy()
         draws = {share: [balanced_subset(labels, share, seed) for seed in self.seeds] for share in self.fractions}
         _check_different([(share, labels[rows[0]]) for share, rows in sorted(draws.items())], self.fractions)
@@ -147,6 +152,8 @@ class LongTailedProtocol(Bounded):
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+
         labels = known.y.numpy()
         draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
         fitted = [_few(known, rows, linear.balanced_accuracy) for rows in draws]
@@ -166,6 +173,8 @@ class FewShotProtocol(Bounded):
     episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import few_shot
+
         fewest = min(int((known.y == label).sum()) for label in known.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
@@ -192,6 +201,8 @@ class RetrievalProtocol:
     gallery: Literal["train", "test"] = option("train", "what is searched: training recordings, or the other test ones")
 
     def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.retrieval import retrieve
+
         def judge(scored: Scored) -> Outcome:
             queries, gallery = _galleries(known, scored)
             try:
@@ -243,6 +254,10 @@ def _check_different(drawn: Sequence[tuple[float, np.ndarray]], fractions: Seque
 
 def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
     """A classifier from the labels of these rows alone."""
+    from bonestrap.protocols.few_labels import few_labels
+    from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+    from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic
+
     x, y = known.x[rows], known.y[rows]
     if known.raw:
         return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, judge)
@@ -251,12 +266,19 @@ def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor
 
 def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:
     """Each classifier's scores, and those of all their votes together."""
+    import torch
+
+
     votes = [each.votes(scored.x) for each in fitted]
     return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
 
 
 def _repeated(fitted: Sequence[Fitted], labels: np.ndarray, scored: Scored) -> Repeated:
     """Of classifiers from as many draws of labels, of which `labels` is the first."""
+    import torch
+
+    from bonestrap.protocols.bootstrap import bootstrap
+
     runs, pooled = _together(fitted, scored)
     accuracies = tuple(run.accuracy for run in runs)
     right = torch.stack([each.predict(scored.x) == scored.y for each in fitted]).double().mean(0)
@@ -288,6 +310,10 @@ def _mean_recall(runs: Sequence[Scores], parts: Sequence[np.ndarray]) -> float |
 
 def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:
     """The scored and the training recordings, whose performances are numbered alike."""
+    import torch
+
+    from bonestrap.protocols.retrieval import Gallery
+
     numbers: dict[str, int] = {}
 
     def gallery(rows: Known | Scored) -> Gallery:

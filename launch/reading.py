@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
-import torch
 
 from bonestrap.bounds import WIDE, Bounded, Bounds
 from bonestrap.files import read_object
 from launch.cli import option, required
-from shards import catalogue
 from shards.cache import LIMIT, Cache
-from shards.catalogue import Select
 from shards.folder import absolute, open_folder, resolved, spoken
 from shards.index import Views
-from shards.loader import Plan
 from shards.manifest import Manifest
-from shards.reader import Resident
-from shards.stream import Stream
+from shards.order import Plan
 
-Recorded = Resident | Stream
+if TYPE_CHECKING:
+    import torch
+
+    from shards.catalogue import Select
+    from shards.reader import Resident
+    from shards.stream import Stream
+
+Recorded: TypeAlias = "Resident | Stream"
 Kind = TypeVar("Kind", bound="Reading")
 
 GIB = 2**30
@@ -67,6 +69,9 @@ class Reading(Bounded):
 
     def open(self, select: Select, device: torch.device | str) -> Recorded:
         """The selected recordings, for training or evaluation. The reading must be settled."""
+        from shards.reader import Resident
+        from shards.stream import Stream
+
         assert self.stream != "auto"
         if self.stream == "no":
             return Resident.load(self.data, select=select, device=device, cache=self.store)
@@ -75,11 +80,17 @@ class Reading(Bounded):
 
     def counts(self, *parts: Select) -> list[int]:
         """How many views each of these selects."""
+        from shards import catalogue
+
         views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
         return [int(part(views).sum()) for part in parts]
 
     def sample(self, select: Select, most: int, device: torch.device | str) -> Resident:
         """At most `most` of the selected views, evenly spaced over their order, for a probe."""
+
+        import torch
+
+        from shards.reader import Resident
 
         def chosen(views: Views) -> np.ndarray:
             rows = np.flatnonzero(select(views))
@@ -139,6 +150,8 @@ def _free(cuda: bool) -> list[int]:
     for limit, used in LIMITS:
         if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
             free.append(max(0, int(most) - int(used.read_text())))
-    if cuda and torch.cuda.is_available():
-        free.append(torch.cuda.mem_get_info()[0])
+    if cuda:
+        import torch
+
+        free += [torch.cuda.mem_get_info()[0]] if torch.cuda.is_available() else []
     return free

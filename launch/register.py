@@ -15,18 +15,19 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
-from bonestrap.model import Model
 from distributed.delivery import missing
 from distributed.registry import Shipped, publish
 from launch.cli import UserError, option, required, start
 from launch.stage import load_model
 from shards.folder import resolved
+
+if TYPE_CHECKING:
+    from bonestrap.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("mlflow", "torch", "numpy", "safetensors")
@@ -57,6 +58,8 @@ def main(options: Options) -> None:
 
 def shipped(folder: Path, model: Model) -> Shipped:
     """The model directory as the registry takes it."""
+    import torch
+
     joints, axes = len(model.layout.joints), model.layout.axes
     example = torch.randn(2, 8, 1, joints, axes, generator=torch.Generator().manual_seed(0)).numpy()
     answers = len(model.classes) or model.encoder.features

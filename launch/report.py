@@ -17,16 +17,14 @@ import sys
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-
 from bonestrap.protocols.scores import confusion
 from distributed import tracking
-from launch import card, chapters, dossier, verdicts
+from launch import card, dossier, verdicts
 from launch.cli import UserError, option, required, start
 from launch.directory import hardware
 from launch.dossier import Dossier
@@ -34,10 +32,13 @@ from launch.grounds import Grounds
 from launch.page import document, drawing
 from launch.preview import write
 from launch.reading import Reading
-from launch.samples import samples
-from launch.trial import Trials, trials
 from shards.folder import spoken
 from shards.redaction import redacted
+
+if TYPE_CHECKING:
+    import torch
+
+    from launch.trial import Trials
 
 STYLES = ("preview.css", "report.css")
 
@@ -68,6 +69,8 @@ def main(options: Options) -> None:
 
 def make(reading: Reading, folders: Sequence[Path], protocol: str | None, output: Path) -> list[Dossier]:
     """Write the page and return what it is about. UserError where models do not belong on one page."""
+    from launch.trial import trials
+
     dossiers = [dossier.read(folder) for folder in folders]
     protocol = together(dossiers, reading, protocol)
     for one in dossiers:  # what is missing is said before anything is computed
@@ -97,6 +100,9 @@ def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None
 
 def page(reading: Reading, dossiers: Sequence[Dossier], tried: Trials, protocol: str) -> str:
     """The whole page."""
+    from launch import chapters
+    from launch.samples import samples
+
     shown = samples(reading, dossiers, protocol)
     scene = {
         "layout": drawing(tried.data.layout),

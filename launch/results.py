@@ -92,8 +92,10 @@ def _line(figures: Figures) -> str:
     return f"{spread}   {more}"
 
 
-def record(model: Path, on: str, results: dict[str, dict[str, dict[str, Any]]], metrics: Mapping[str, float]) -> None:
-    """Keep the results, as JSON, beside the model, and the metrics in its run's journal and MLflow if it has one."""
+def record(
+    model: Path, on: str, results: dict[str, dict[str, dict[str, Any]]], metrics: Mapping[str, float], *, track: bool
+) -> None:
+    """Keep the results, as JSON, beside the model, and the metrics in its run's journal and, to `track`, in MLflow."""
     folder = next((p for p in (model, model.parent) if (p / "run.json").exists()), None)
     if folder is None:
         return
@@ -104,7 +106,7 @@ def record(model: Path, on: str, results: dict[str, dict[str, dict[str, Any]]], 
     aside.write_text(json.dumps(known, indent=2) + "\n")
     os.replace(aside, file)
     tracking.add(folder, dict(metrics))
-    if tracking.about(folder):
+    if track and tracking.about(folder):
         try:
             tracking.replay(folder)
         except Exception as error:  # an evaluation is not lost because MLflow is away

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bonestrap.augment import CONSERVATIVE, PLAIN, AugmentConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Recordings
+from bonestrap.configs import CONSERVATIVE, PLAIN, AugmentConfig
 from launch.animation import encoded
 from launch.dossier import Dossier
 from launch.reading import Reading

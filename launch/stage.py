@@ -14,36 +14,35 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy as np
-import torch
-
-from bonestrap import model as models
-from bonestrap.augment import Pipeline
 from bonestrap.bounds import COUNT, SEED, THREADS, WIDTH, Bounded, Bounds
-from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
 from distributed.journal import JOURNAL, JournalGone
-from distributed.loop import Summary, TrainingStopped
-from distributed.probes import Probe, Sample
 from distributed.record import Record
-from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
-from launch import card, dossier, trained
-from launch import lineage as lineages
 from launch.cli import UserError, option, required
 from launch.directory import prepared, provenance
-from launch.grounds import Grounds
-from launch.reading import Reading, Recorded
+from launch.reading import Reading
 from shards import splits
 from shards.errors import DataError, of_storage, sentence
 from shards.folder import absolute, resolved, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from bonestrap.augment import Pipeline
+    from bonestrap.model import Model
+    from distributed.loop import Summary
+    from distributed.probes import Probe
+    from distributed.strategy import Strategy
+    from launch.reading import Recorded
 
 Chosen = TypeVar("Chosen", bound="Options")
 Result = TypeVar("Result")
@@ -140,12 +139,14 @@ def shaping(options: Options) -> dict[str, Any]:
 
 
 def decided(options: Options) -> Literal["fp32", "bf16"]:
-    """The precision; auto is bf16 where it is multiplied by matrix units: GPUs from Ampere on, CPUs with AMX."""
+    """The precision; auto is bf16 where the hardware multiplies it: GPUs from Ampere on, AMX or AVX512_BF16."""
     if options.precision != "auto":
         return options.precision
+    import torch
+
     if options.device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def cosine(peak: float, steps: int, warmup: int = 0, start: float = 1e-6) -> Callable[[int], float]:
@@ -195,6 +196,8 @@ def execute(
     `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
     step; `parents` are the models that the run starts from.
     """
+    from distributed.loop import TrainingStopped
+
     manifest = options.manifest
     splits.protocol(manifest.name, protocol)
     crew = dataclasses.replace(options.crew, groups=groups)
@@ -279,6 +282,9 @@ def started(worker: Callable[[Strategy], Summary], crew: cluster.Crew, run: Path
 
 def hours_before(parents: Sequence[Path]) -> float | None:
     """Device-hours of all that a run comes from; None where a parent has no model yet, which says it."""
+    from bonestrap import model as models
+    from launch import dossier
+
     try:
         return sum(dossier.lineage_hours(models.load(folder).description.lineage) for folder in parents)
     except models.ModelError:
@@ -334,6 +340,10 @@ def finish(
     """
     if not strategy.first:
         return
+    from bonestrap import model as models
+    from launch import card, dossier, trained
+    from launch.grounds import Grounds
+
     models.save(options.run / "model", model)
     trained.keep(options.run, data, rows, parents)
     try:
@@ -368,6 +378,9 @@ def check_layout(model: Model, data: Recorded, folder: str) -> None:
 
 def load_model(folder: Path) -> Model:
     """The model of a directory; UserError where it cannot be loaded, or its lineage cannot be followed."""
+    from bonestrap import model as models
+    from launch import lineage as lineages
+
     try:
         model = models.load(folder)
     except models.ModelError as error:
@@ -380,6 +393,8 @@ def probe(
     encoder: torch.nn.Module, pipeline: Pipeline, options: Options, split: Protocol, strategy: Strategy
 ) -> Probe | None:
     """Measures the encoder on held-out training subjects, on the first rank. None where there are none with labels."""
+    from distributed.probes import Probe, Sample
+
     parts = [splits.labelled(part) for part in (split.fit, split.held_out)]
     if not strategy.first or not all(options.counts(*parts)):
         return None

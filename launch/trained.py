@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from launch import dossier
-from launch.reading import Recorded
+
+if TYPE_CHECKING:
+    from launch.reading import Recorded
 
 FILE = "trained.npy"
 

@@ -6,17 +6,18 @@ Nothing else in pretraining reads labels, and these shape no weight: they choose
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from bonestrap.bounds import COUNT, Bounded, Bounds
-from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.long_tailed import long_tailed
-from shards.catalogue import Catalogue
 from shards.errors import DataError
 
-Recorded = TypeVar("Recorded", bound=Catalogue)
+if TYPE_CHECKING:
+    from shards.catalogue import Catalogue
+
+Recorded = TypeVar("Recorded", bound="Catalogue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Composition(Bounded):
 
     def without(self, dataset: str, classes: int) -> tuple[int, ...]:
         """The classes that are left out."""
+        from bonestrap.protocols.few_shot import novel_classes
+
         return novel_classes(dataset, classes) if self.leave_out == "novel" else ()
 
     def chosen(self, data: Recorded, seed: int) -> Recorded:

@@ -20,8 +20,6 @@ from contextlib import suppress
 from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
-import torch
-
 from shards.errors import DataError
 
 Item = TypeVar("Item")
@@ -124,6 +122,8 @@ _function: Callable[[Any], Any]  # of a worker process, set once as it starts
 def _start(function: Callable[[Any], Any]) -> None:
     global _function  # noqa: PLW0603 -- a worker process has no other place for it
     _function = function
+    import torch
+
     torch.set_num_threads(1)  # the processes are the threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -8,37 +8,18 @@ joints and channels of a frame as one contiguous matrix, and convolutions take t
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap.bounds import WIDTH, Bounded, Bounds
 from bonestrap.clips import Clips
+from bonestrap.configs import STGCNConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.layouts import Layout
 from bonestrap.momentum import BatchNorm
 
 # (channels at width 1, temporal stride) of the ten blocks.
 BLOCKS = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class STGCNConfig(Bounded):
-    """ST-GCN as published: ten blocks, temporal kernel 9, three spatial partitions."""
-
-    width: float = dataclasses.field(
-        default=1.0,
-        metadata={
-            "help": "multiplies every layer's channels; 1 is the published network",
-            "bounds": WIDTH,
-        },
-    )
-    dropout: float = dataclasses.field(
-        default=0.0,
-        metadata={"help": "probability of zeroing a block's temporal output", "bounds": Bounds(0, 1, below=True)},
-    )
 
 
 # Joints times channels up to which a spatial graph convolution in half precision is one dense product.

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
-from bonestrap.bounds import WIDE, Bounded, Bounds
 from bonestrap.clips import Batch, Clips
+from bonestrap.configs import BYOLConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from bonestrap.momentum import (
@@ -25,29 +23,6 @@ from bonestrap.momentum import (
     take_moments,
     warm_alpha,
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BYOLConfig(Bounded):
-    """What document 001 states (momentum) and what it leaves open (the heads, alpha)."""
-
-    hidden: int = dataclasses.field(
-        default=1024, metadata={"help": "hidden units of projector and predictor", "bounds": Bounds(1, WIDE)}
-    )
-    projection: int = dataclasses.field(
-        default=256, metadata={"help": "dimensions that the predictor has to predict", "bounds": Bounds(1, WIDE)}
-    )
-    norm: bool = dataclasses.field(default=False, metadata={"help": "batch-normalise the projector's output as well"})
-    momentum: float = dataclasses.field(
-        default=0.99, metadata={"help": "initial lambda of Eq. 3; rises to 1 along a cosine", "bounds": Bounds(0, 1)}
-    )
-    alpha: float = dataclasses.field(
-        default=0.9,
-        metadata={"help": "alpha of momentum batch normalisation, Eq. 4", "bounds": Bounds(0, 1, below=True)},
-    )
-    statistics: Literal["online", "target"] = dataclasses.field(
-        default="online", metadata={"help": "whose batches the target's statistics follow: online (Eq. 4), or its own"}
-    )
 
 
 class Head(nn.Module):

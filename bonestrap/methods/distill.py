@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
-from bonestrap.bounds import Bounded, Bounds
 from bonestrap.clips import Batch, Clips
+from bonestrap.configs import DistillConfig
 from bonestrap.methods.method import Method
 from bonestrap.methods.supervised import Classifier
 from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig(Bounded):
-    """What shapes the distillation loss."""
-
-    temperature: float = dataclasses.field(
-        default=1.0, metadata={"help": "tau of Eq. 6; higher is softer", "bounds": Bounds(1e-3, 1e3)}
-    )
-    alpha: float = dataclasses.field(
-        default=0.9, metadata={"help": "momentum of the moving batch statistics", "bounds": Bounds(0, 1, below=True)}
-    )
 
 
 class Distill(Method):

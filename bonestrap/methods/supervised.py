@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
-from bonestrap.bounds import Bounded, Bounds
 from bonestrap.clips import Batch, Clips
+from bonestrap.configs import SupervisedConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
@@ -31,18 +29,6 @@ class Classifier(nn.Module):
 
     def forward(self, clips: Clips) -> Tensor:
         return self.head(self.encoder(clips).float())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SupervisedConfig(Bounded):
-    """What shapes the loss when labels are at hand."""
-
-    smoothing: float = dataclasses.field(
-        default=0.0, metadata={"help": "label smoothing", "bounds": Bounds(0, 1, below=True)}
-    )
-    alpha: float = dataclasses.field(
-        default=0.9, metadata={"help": "momentum of the moving batch statistics", "bounds": Bounds(0, 1, below=True)}
-    )
 
 
 class Supervised(Method):

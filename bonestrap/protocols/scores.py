@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 from bonestrap.protocols.bootstrap import Bootstrap, Groups, bootstrap
 
@@ -65,6 +65,8 @@ def score(votes: Tensor, labels: Tensor, groups: Groups | None = None) -> Scores
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Counts (classes, classes): rows are true classes, columns predicted ones."""
+    import torch
+
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 
 

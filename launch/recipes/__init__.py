@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, AugmentConfig, ClipConfig
 from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounded, Bounds
-from bonestrap.encoders.stgcn import STGCNConfig
-from bonestrap.methods.byol import BYOLConfig
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, AugmentConfig, BYOLConfig, ClipConfig, STGCNConfig
 from launch.cli import option
 
 

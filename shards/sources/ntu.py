@@ -10,6 +10,7 @@ apart by the tracker's id and kept in the order in which they appear.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ from bonestrap.files import check_size, content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.preprocess import NTU_CLEANING
+from shards.sources.skeleton_scan import Scanned, scanned
 from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NTU60_ACTIONS = 60
+MANY = 4000  # files from which the compiled scan pays: every process that reads loads numba, which takes a second
 JOINTS = len(NTU25.joints)
 
 # The 120 actions in the order of their numbers; the first 60 are NTU RGB+D 60.
@@ -121,6 +124,7 @@ class NTU(Source):
             if stem not in left_out:
                 self._performances.setdefault(parsed.key, []).append((parsed, files[stem]))
         self._keys = sorted(self._performances)
+        self._compiled = len(files) >= MANY
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -136,7 +140,7 @@ class NTU(Source):
         recordings = self._performances[key]
         views, empty = [], []
         for name, path in recordings:
-            joints = read_skeleton(path)
+            joints = read_skeleton(path, compiled=self._compiled)
             if joints.shape[1]:
                 views.append(View(camera=name.camera, joints=joints, origin=self._origin(path)))
             else:
@@ -172,44 +176,56 @@ def read_missing(path: Path) -> frozenset[str]:
     return names
 
 
-def read_skeleton(path: Path) -> np.ndarray:
+def read_skeleton(path: Path, *, compiled: bool = True) -> np.ndarray:
     """One raw file as joints (T, M, 25, 3) float32, metres in camera space; NaN where a body is not seen.
 
     M counts the bodies of the whole file, 0 where there is none. A body that the tracker lost has all joints at zero.
-    Raises DataError naming a file that is cut short or is no skeleton file.
+    `compiled` takes the scan where numba is installed; the result is the same. Raises DataError naming a file that
+    is cut short or is no skeleton file.
     """
     try:
-        return _joints(content(path).decode("ascii").split("\n"))
+        data = content(path)
+        file = scanned(data, JOINTS) if compiled else None
+        return _tracked(file or _parsed(re.split(r"\r\n|\r|\n", data.decode("ascii"))))
     except (ValueError, IndexError):  # of a number that is none, a line that is missing, or bytes that are no text
         raise DataError(f"{path}: cut short or not an NTU .skeleton file; fetch the file again or remove it") from None
 
 
-def _joints(lines: list[str]) -> np.ndarray:
-    """The text of a file as joints. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
-    slots: dict[tuple[str, int], int] = {}  # (tracking id, how many of that id came before in the frame): body
-    found: list[tuple[int, int]] = []  # the frame and the body of every 25 joints
+def _parsed(lines: list[str]) -> Scanned:
+    """The lines of a file. Of a joint's twelve numbers only x, y and z are read; orientations may be NaN."""
+    found: list[int] = []  # the frame of every 25 joints
+    identities: list[str] = []
     numbers: list[str] = []
     frames, at = int(lines[0]), 1
     for frame in range(frames):
         count = int(lines[at])
         at += 1
-        here: list[str] = []
         for _ in range(count):
             identity = lines[at].split()[0]
             if int(lines[at + 1]) != JOINTS:
                 raise ValueError(f"{lines[at + 1]} joints")
-            found.append((frame, slots.setdefault((identity, here.count(identity)), len(slots))))
-            here.append(identity)
+            found.append(frame)
+            identities.append(identity)
             for line in lines[at + 2 : at + 2 + JOINTS]:
                 x, y, z, _ = line.split(None, 3)
                 numbers += (x, y, z)
             at += 2 + JOINTS
     if any(line.strip() for line in lines[at:]):
         raise ValueError("text after the last frame")
-    check_size((frames, len(slots), JOINTS, 3))
-    joints = np.full((frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
-    if found:
-        bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
-        t, body = np.array(found).T
-        joints[t, body] = np.where(np.isnan(bodies).all((1, 2), keepdims=True), 0, bodies)
+    bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)
+    return Scanned(frames, np.array(found, dtype=np.int64), identities, bodies)
+
+
+def _tracked(file: Scanned) -> np.ndarray:
+    """The bodies of a file told apart by their ids, (T, M, 25, 3)."""
+    slots: dict[tuple[str, int], int] = {}  # (tracking id, how many of that id came before in the frame): body
+    before: Counter[tuple[int, str]] = Counter()
+    body = np.zeros(len(file.frame), dtype=np.int64)
+    for row, (frame, identity) in enumerate(zip(file.frame.tolist(), file.identity, strict=True)):
+        body[row] = slots.setdefault((identity, before[frame, identity]), len(slots))
+        before[frame, identity] += 1
+    check_size((file.frames, len(slots), JOINTS, 3))
+    joints = np.full((file.frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
+    lost = np.isnan(file.joints).all((1, 2), keepdims=True)
+    joints[file.frame, body] = np.where(lost, np.float32(0), file.joints)
     return joints

@@ -14,16 +14,9 @@ from torch import Tensor
 
 import bonestrap.augment
 from bonestrap import fused
-from bonestrap.augment import (
-    AGGRESSIVE,
-    CONSERVATIVE,
-    PLAIN,
-    AugmentConfig,
-    ClipConfig,
-    Draw,
-    Pipeline,
-)
+from bonestrap.augment import Draw, Pipeline
 from bonestrap.clips import Recordings
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout, points
 from bonestrap.layouts import COCO17, LAYOUTS, NTU25, SBU15
 from bonestrap.rows import Rows, savgol_kernel, smooth_some

@@ -14,8 +14,9 @@ import torch
 
 import bonestrap.augment
 from bonestrap import fused
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, Draw, Pipeline
+from bonestrap.augment import Draw, Pipeline
 from bonestrap.clips import Recordings
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
 from tests.bonestrap.tiny import recordings

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Clips, Recordings, sent
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
 from bonestrap.methods.distill import Distill, DistillConfig

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch, Recordings
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
 from bonestrap.layouts import SBU15, Layout
 from bonestrap.methods.byol import BYOL, BYOLConfig

@@ -391,6 +391,24 @@ def test_how_often_something_is_written_does_not_change_the_result(tmp_path: Pat
     same(everything(probed, train(probed, Single()))["method"], expected)
 
 
+def test_the_first_step_does_not_wait_for_the_probe_of_the_untrained_encoder(tmp_path: Path) -> None:
+    plain = toy_job(tmp_path / "plain", steps=3)
+    expected = everything(plain, train(plain, Single()))["method"]
+    method = ToyMethod()
+    before = [p.detach().clone() for p in method.encoder.parameters()]
+    seen: list[list[torch.Tensor]] = []
+
+    def look() -> dict[str, float]:
+        seen.append([p.detach().clone() for p in method.encoder.parameters()])
+        return {"knn": 0.5}
+
+    job = toy_job(tmp_path / "probed", steps=3, method=method, probe=look, probe_every=2)
+    same(everything(job, train(job, Single()))["method"], expected)
+    assert all(map(torch.equal, seen[0], before)) and not any(map(torch.equal, seen[1], before))
+    lines = [(line["step"], "knn" if "knn" in line else "loss") for line in read(job.run) if "status" not in line]
+    assert lines == [(1, "loss"), (0, "knn"), (2, "loss"), (2, "knn"), (3, "loss"), (3, "knn")]
+
+
 def test_metrics_are_means_over_the_steps_since_the_last_line(tmp_path: Path) -> None:
     train(toy_job(tmp_path / "each", steps=8), Single())
     train(toy_job(tmp_path / "some", steps=8, log_every=4), Single())

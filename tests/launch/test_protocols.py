@@ -12,7 +12,8 @@ import pytest
 
 import bonestrap
 from bonestrap.protocols.few_shot import novel_classes
-from launch import evaluate, pretrain
+from bonestrap.protocols.floor import calibrate
+from launch import contenders, evaluate, pretrain
 from launch.cli import start_choice
 from launch.recipes import RECIPES
 from shards.composition import Composition
@@ -77,6 +78,24 @@ def test_the_same_command_gives_the_same_figures(
             rows = figures["classes"]
             assert len(rows) == 16 and {row["class"] for row in rows} >= {"wave", "sit down"}
             assert figures["balanced"] == pytest.approx(np.mean([row["recall"] for row in rows]))
+
+
+def test_several_models_share_the_floors_and_get_the_figures_that_each_gets_alone(
+    shards: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = pretrained(shards, tmp_path / "other", "--seed", "1")
+    alone = {str(each): json.loads(evaluated(capsys, each, shards, "knn", "--json")) for each in (model, other)}
+    calibrated: list[Any] = []
+
+    def counting(encoder: Any, *data: Any) -> None:
+        calibrated.append(encoder)
+        calibrate(encoder, *data)
+
+    monkeypatch.setattr(contenders, "calibrate", counting)
+    both = json.loads(evaluated(capsys, model, shards, "knn", "--json", "--model", str(other)))
+    assert both == alone and len(calibrated) == 1
+    assert both[str(model)]["knn"]["random encoder"] == both[str(other)]["knn"]["random encoder"]
+    assert json.loads((other / "evaluation.json").read_text())["knn"] == both[str(other)]["knn"]
 
 
 def test_figures_over_draws_are_those_of_the_draws(

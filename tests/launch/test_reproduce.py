@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
+from bonestrap.configs import AGGRESSIVE, CONSERVATIVE
 from launch import cli, intervals, reproduce, tabulate
 from launch.cli import parse_choice, start_choice
 from launch.cost import STATED, v100_hours

@@ -8,8 +8,9 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from bonestrap.augment import CONSERVATIVE, ClipConfig, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Clips
+from bonestrap.configs import CONSERVATIVE, ClipConfig
 from bonestrap.methods.distill import Distill, DistillConfig, distillation_loss
 from bonestrap.methods.supervised import Classifier
 from bonestrap.momentum import BatchNorm, batch_norms

@@ -10,8 +10,9 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from bonestrap.augment import CONSERVATIVE, Pipeline
+from bonestrap.augment import Pipeline
 from bonestrap.clips import Batch
+from bonestrap.configs import CONSERVATIVE
 from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
 from bonestrap.momentum import BatchNorm, batch_norms
 from distributed.loop import Job, train
