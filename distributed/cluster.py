@@ -33,9 +33,8 @@ from distributed.board import (
 )
 from distributed.connection import connection, room
 from distributed.lease import Job
-from distributed.meter import TrainingStopped
 from distributed.progress import Terminal
-from distributed.watch import Left, Stop, sigterm
+from distributed.watch import Left, Stop, TrainingStopped, sigterm
 
 if TYPE_CHECKING:
     import torch

@@ -21,12 +21,12 @@ from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
 from distributed.lease import Leases
-from distributed.meter import Clock, Meter, TrainingStopped
+from distributed.meter import Clock, Meter
 from distributed.progress import Progress
 from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import CHECKPOINTS, Tracking, latest, recording, spent
-from distributed.watch import Left
+from distributed.watch import Left, TrainingStopped
 from shards.errors import reason
 
 __all__ = ["Clock", "Groups", "Job", "Summary", "TrainingStopped", "train"]

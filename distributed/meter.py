@@ -13,13 +13,10 @@ from torch import Tensor
 from bonestrap.clips import Batch
 from bonestrap.methods.method import Method
 from distributed.strategy import Strategy
+from distributed.watch import TrainingStopped
 
 FAULTS = ("The loss", "A gradient", "A parameter")  # in the order in which one leads to the next
 NAMED = 8  # recordings in a message
-
-
-class TrainingStopped(RuntimeError):
-    """The run cannot go on; the message says at which step and on which rank, and what is left."""
 
 
 class Clock:

@@ -17,6 +17,10 @@ class Left(RuntimeError):
     """The run has written a checkpoint and stopped because it was asked to; the same command goes on."""
 
 
+class TrainingStopped(RuntimeError):
+    """The run cannot go on; the message says at which step and on which rank, and what is left."""
+
+
 class Stop:
     """Whether this process has been told to end. A bell rings then: unlike a lock, a queue is safe in a handler."""
 

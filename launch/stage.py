@@ -196,7 +196,7 @@ def execute(
     `result` is all that shapes the result beside the seed and the precision; `groups` are the normalisation groups of a
     step; `parents` are the models that the run starts from.
     """
-    from distributed.loop import TrainingStopped
+    from distributed.watch import TrainingStopped
 
     manifest = options.manifest
     splits.protocol(manifest.name, protocol)

@@ -8,13 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bonestrap.clips import sent
 from bonestrap.layout import Layout
 from shards import index
 from shards.columns import Strings
@@ -24,10 +21,14 @@ from shards.index import Splits, Table, Views
 from shards.manifest import Manifest
 from shards.members import BLOCK, Members
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 PROMISED = 8  # times the bytes that there are: more joints and wider numbers than the shards' do not make as many
 
 Select = Callable[[Views], np.ndarray]  # one bool a view
-Rows = Sequence[int] | np.ndarray | Tensor
+Rows: TypeAlias = "Sequence[int] | np.ndarray | Tensor"
 Kind = TypeVar("Kind", bound="Catalogue")
 
 
@@ -83,6 +84,10 @@ class Catalogue:
         labels = self.performance_label[self.view_performance[numpy(views)]]
         if (labels < 0).any():
             raise DataError(f"{self.manifest.name}: some of these recordings have no label; choose labelled shards")
+        import torch
+
+        from bonestrap.clips import sent
+
         return sent(torch.from_numpy(labels), self.device)
 
     def keep(self: Kind, select: Select) -> Kind:
@@ -189,7 +194,7 @@ def _columns(
 
 def numpy(views: Rows) -> np.ndarray:
     """Indices from any kind of sequence."""
-    return np.asarray(views.cpu() if isinstance(views, Tensor) else views, dtype=np.int64)
+    return np.asarray(views.cpu() if hasattr(views, "cpu") else views, dtype=np.int64)  # a tensor, maybe of a GPU
 
 
 def densely(start: np.ndarray, length: np.ndarray, bodies: np.ndarray) -> np.ndarray:

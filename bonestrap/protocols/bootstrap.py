@@ -8,11 +8,12 @@ replacement keeps what is within them (Davison and Hinkley 1997, section 3.8).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DRAWS = 10_000
 FEW = 5  # groups; fewer say too little of how groups differ
@@ -41,6 +42,8 @@ def bootstrap(right: Tensor, groups: Groups, draws: int = DRAWS, seed: int = 0) 
     A draw takes as many groups as there are, with replacement, and the mean is that of all recordings in them. The same
     arguments give the same interval.
     """
+    import torch
+
     _, member = groups.of.unique(return_inverse=True)
     count = torch.bincount(member)
     units = len(count)
