@@ -245,6 +245,7 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
                 failure_config=FailureConfig(**{key: value for key, value in limits.items() if key in known}),
             ),
         )
+        spare(trainer)
         interrupt = signal.getsignal(signal.SIGINT)
         try:
             return unpickled(trainer.fit().return_value)
@@ -256,6 +257,17 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
+
+
+def spare(trainer: Any) -> None:
+    """Leave out two processes that Ray would start, seconds each: one for data sets of Ray's, of which there are none,
+    and, where the cluster ends with this command anyhow, one that tidies up after it."""
+    unneeded = {"DatasetsCallback"}
+    if not os.environ.get("RAY_ADDRESS"):
+        unneeded.add("PlacementGroupCleanerCallback")
+    with suppress(AttributeError):  # not a public name of Ray's
+        every = trainer._create_default_callbacks
+        trainer._create_default_callbacks = lambda: [one for one in every() if type(one).__name__ not in unneeded]
 
 
 def bereaved(present: dict[int, Presence], failure: Any) -> WorkersLost:

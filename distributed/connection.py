@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Any
 ANSWER_SECONDS, ASKED_AT_ONCE = 5.0, 32  # for a connection to a node; nodes
 TRIES = 3  # to start Ray on this machine
 ROOT = Path(__file__).resolve().parent.parent
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # at the default of 2 s the end and a failure are noticed late
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # then the number of workers is chosen anew
@@ -35,11 +37,10 @@ def connection(workers: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    common = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": import_path()}}
     if address := os.environ.get("RAY_ADDRESS"):
-        ray.init(address, **common)
+        ray.init(address, runtime_env={"env_vars": import_path()}, **QUIET)
     else:
-        start_here(max(os.cpu_count() or 1, workers), common)
+        start_here(max(os.cpu_count() or 1, workers))
     hush()
     try:
         yield
@@ -47,18 +48,50 @@ def connection(workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def start_here(cores: int, common: dict[str, Any]) -> None:
+def start_here(cores: int) -> None:
     """A cluster of this machine alone. Ray gives its processes half a minute, too little where others are busy."""
     import ray
 
-    for tries in range(TRIES):
-        try:
-            ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **common)
-            return
-        except Exception as error:
-            if tries + 1 == TRIES or "timed out during startup" not in str(error):
-                raise
-            ray.shutdown()
+    close_to_others()
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process, and nobody takes this machine away
+    with inherited(import_path()):
+        for tries in range(TRIES):
+            try:
+                ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=128 * 2**20, **QUIET)
+                return
+            except Exception as error:
+                if tries + 1 == TRIES or "timed out during startup" not in str(error):
+                    raise
+                ray.shutdown()
+
+
+@contextmanager
+def inherited(variables: dict[str, str]) -> Iterator[None]:
+    """What is started inside has these environment variables.
+
+    In a `runtime_env` they would keep workers from the Python processes that Ray starts beforehand: others would be
+    started instead.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def close_to_others() -> None:
+    """Let the cluster of this machine ask for a token that only this process and its children know.
+
+    By itself Ray leaves one in the home directory, and every `ray start` there asks for it from then on.
+    """
+    given = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    if not given and os.environ.get("RAY_AUTH_MODE", "token").lower() == "token":
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def hush() -> None:

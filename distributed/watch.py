@@ -43,6 +43,41 @@ def sigterm() -> Iterator[Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
+class Departure:
+    """One rank's side of the agreement on the step after which all ranks stop.
+
+    None may stop while another needs it for a step that has begun. So each says, on a thread beside its work, how many
+    steps it has begun; the highest number is the last step, and until that is known nobody begins another.
+    """
+
+    def __init__(self) -> None:
+        self.turn = threading.Condition()
+        self.begun = -1  # steps that the training thread has begun or done
+        self.open = False  # the question, which holds up the next step
+        self.last: int | None = None  # steps after which all ranks stop
+
+    @contextmanager
+    def agreeing(self) -> Iterator[int]:
+        """While open, no step begins but those whose number this gives; `last` is set inside, if an answer comes."""
+        with self.turn:
+            self.open, begun = True, self.begun
+        try:
+            yield begun
+        finally:
+            with self.turn:
+                self.open = False
+                self.turn.notify_all()
+
+    def due(self, done: int) -> bool:
+        """Whether to stop after `done` steps; if not, the next begins."""
+        with self.turn:
+            self.turn.wait_for(lambda: not self.open)
+            if self.last is not None and done >= self.last:
+                return True
+            self.begun = done + 1
+            return False
+
+
 class Watch(Protocol):
     """The side of a rank. Every call is cheap enough for every step."""
 

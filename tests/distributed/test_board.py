@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import random
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+from typing import Any, TypeVar
 
 import pytest
 
 from distributed import board as boards
 from distributed.board import Board, Position, WorkerHung, unpickled
 from distributed.cluster import Presence, Workers, WorkersLost, bereaved
+from distributed.watch import Departure
+
+T = TypeVar("T")
 
 pytest.importorskip("ray")
 
@@ -45,6 +54,18 @@ def test_the_rank_that_the_others_wait_for_is_named(time: Time) -> None:
     assert "Worker 1 has hung at step 5, waiting for data: nothing has moved for 11 s" in str(error)
     assert "loader.py" in str(error)
     assert board.beat(0, Position(4, 2, "summing gradients"), "")  # every rank is told to end
+
+
+def test_what_is_said_is_shown_in_the_order_in_which_it_was_said() -> None:
+    """Ray does not keep the order of calls to an actor that waits."""
+    board = Board(1, hang_seconds=10)
+    for at, text in ((2, "second"), (1, "first"), (3, "third")):
+        board.message(at, text)
+    for at in (5, 7, 6):
+        board.status(at, f"step {at}", False)
+    assert board.take() == (["first", "second", "third"], ("step 7", False))
+    board.status(4, "step 4", False)
+    assert board.take() == ([], None)
 
 
 def test_slow_is_not_hung(time: Time) -> None:
@@ -92,6 +113,60 @@ def test_reading_the_data_at_the_start_may_take_longer(time: Time) -> None:
     assert not board.beat(0, Position(), "")
     time.now += 200
     assert board.beat(0, Position(), "")
+
+
+class Loop:
+    """The event loop that Ray gives an actor, in a thread; `call` is `ray.get(board.method.remote(...))`."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def call(self, waiting: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(waiting, self.loop).result(60)
+
+
+def stopped_after(board: Board, rank: int, loop: Loop, together: threading.Barrier, draw: random.Random) -> int:
+    """After how many steps a rank stops that had done four. No step ends before all ranks are in it."""
+    departure = Departure()
+
+    def depart() -> None:
+        loop.call(board.departure())
+        sleep(draw.random() / 100)
+        with departure.agreeing() as begun:
+            sleep(draw.random() / 100)
+            departure.last = loop.call(board.last_step(rank, begun))
+
+    beside = threading.Thread(target=depart)
+    beside.start()
+    done = 4
+    while not departure.due(done):
+        sleep(draw.random() / 200)
+        together.wait(30)
+        done += 1
+    beside.join()
+    return done
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_all_ranks_stop_after_the_same_step_and_none_waits_for_one_that_has_stopped(seed: int) -> None:
+    loop, together = Loop(), threading.Barrier(3)
+    board, draw = Board(3, hang_seconds=10), random.Random(seed)
+    with ThreadPoolExecutor(3) as threads:
+        ranks = [
+            threads.submit(stopped_after, board, rank, loop, together, random.Random(10 * seed + rank))
+            for rank in range(3)
+        ]
+        sleep(draw.random() / 20)
+        loop.loop.call_soon_threadsafe(board.ask_to_leave)
+        assert len({rank.result(60) for rank in ranks}) == 1
+
+
+def test_a_rank_without_a_board_goes_on() -> None:
+    departure = Departure()
+    with pytest.raises(ConnectionError), departure.agreeing():
+        raise ConnectionError
+    assert not departure.due(7)
 
 
 def test_a_range_means_the_largest_number_that_divides_the_groups_and_has_room() -> None:

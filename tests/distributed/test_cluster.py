@@ -6,6 +6,8 @@ import functools
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,10 @@ from bonestrap.clips import Batch
 from distributed import cluster, connection
 from distributed.board import asked, new_board, pickled, unpickled
 from distributed.cluster import Crew, Workers
-from distributed.loop import train
+from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single, Strategy
-from distributed.tracking import read
-from tests.distributed.toy import ToyLoader, toy_job
+from distributed.tracking import Tracking, read, run_id
+from tests.distributed.toy import ToyLoader, ToyMethod, toy_job
 
 
 def crew(workers: int, **more: Any) -> Crew:
@@ -103,6 +105,43 @@ def test_an_exception_on_a_worker_is_raised_here_as_itself() -> None:
     assert "On worker 1:" in "".join(it.value.__notes__)
 
 
+def diverge(folder: Path, strategy: Strategy) -> None:
+    tracking = Tracking(experiment="toy", name="toy", uri=f"sqlite:///{folder}/mlflow.db")
+    train(toy_job(folder / "run", method=ToyMethod(broken_at=2), tracking=tracking), strategy)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("ray")
+def test_the_first_rank_writes_how_a_run_ended_before_the_others_end_it(tmp_path: Path) -> None:
+    """All ranks raise after the same step, and Ray ends all processes after the first that has."""
+    mlflow = pytest.importorskip("mlflow")
+    with pytest.raises(TrainingStopped, match="not finite at step 3"):
+        cluster.run(functools.partial(diverge, tmp_path), crew(2, threads=1))
+    identifier = run_id(tmp_path / "run")
+    assert identifier is not None
+    assert mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(identifier).info.status == "FAILED"
+
+
+TASK = """
+from distributed.connection import connection
+with connection(1):
+    import ray
+    print(ray.get(ray.remote(lambda: "done").remote()))
+"""
+
+
+def test_ray_on_this_machine_leaves_no_token_in_the_home_directory(tmp_path: Path) -> None:
+    """With one there, the next `ray start` would ask for it, and `ray job submit` would not give it."""
+    pytest.importorskip("ray")
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", TASK], env=plain | {"HOME": str(tmp_path)}, cwd=connection.ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "done\n", done.stderr
+    assert not (tmp_path / ".ray").exists()
+
+
 class Unpicklable(Exception):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -110,7 +149,7 @@ class Unpicklable(Exception):
 
 def test_a_board_that_is_gone_answers_nothing(ray: Any) -> None:
     board = new_board(1, 10)
-    board.saved.remote(5)
+    ray.get(board.saved.remote(5))
     assert asked(board.newest_saved.remote(), 0) == 5
     ray.kill(board)
     end = time.monotonic() + 30

@@ -16,6 +16,7 @@ from tests.k8s.policy import environment_names
 OTHERWISE = {
     "RAY_ADDRESS": "Ray sets it in a submitted job",
     "RAY_JOB_CONFIG_JSON_ENV_VAR": "Ray sets it in a submitted job",
+    "RAY_AUTH_MODE": "KubeRay sets it, by authOptions",
     "PYTHONPATH": "the image sets it",
     "LOCAL_RANK": "has a default",
     "DS_ACCELERATOR": "written, for DeepSpeed",
@@ -56,6 +57,17 @@ def test_what_the_code_reads_is_set(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_stopped_job_has_a_minute_on_every_head(overlay: str) -> None:
+    """Ray reads it in the process that supervises the job, whose environment is that of the head's container."""
+    found = resources(overlay)
+    heads = [pod for pod in pods(found) if any(container["name"] == "ray-head" for container in pod.containers)]
+    assert heads
+    for pod in heads:
+        (head,) = [container for container in pod.containers if container["name"] == "ray-head"]
+        assert variables(head, found)["RAY_JOB_STOP_WAIT_TIME_S"] == "60"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_the_workflow_reads_is_set(overlay: str) -> None:
     found = resources(overlay)
     (pod,) = [pod for pod in pods(found) if pod.owner == "Job workflow"]
@@ -81,7 +93,7 @@ def test_what_is_set_is_read(overlay: str) -> None:
         for name in variables(container, found)
     }
     unread |= servers - SERVERS
-    unread -= known_to("mlflow", unread) | known_to("botocore", unread)
+    unread -= known_to("mlflow", unread) | known_to("botocore", unread) | known_to("ray", unread)
     assert not unread, f"{unread} is set and nobody reads it"
 
 
@@ -91,7 +103,8 @@ def known_to(package: str, names: set[str]) -> set[str]:
     if spec is None or not spec.submodule_search_locations:
         pytest.skip(f"{package} is not installed")
     root = Path(spec.submodule_search_locations[0])
-    places = ("environment_variables.py", "cli", "server", "store/artifact", "credentials.py", "configprovider.py")
+    places = ("environment_variables.py", "cli", "server", "store/artifact", "credentials.py", "configprovider.py",
+              "dashboard/modules/job")  # fmt: skip
     files = [
         file
         for place in places
