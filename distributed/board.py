@@ -48,12 +48,17 @@ class Presence(NamedTuple):
 
 
 class Board:
-    """The actor's state. One board an attempt. Its calls take turns on one event loop; those that wait hold up none."""
+    """The actor's state. One board an attempt.
+
+    Its calls take turns on one event loop; those that wait hold up none. Ray may deliver them in another order than
+    that in which one process made them, so what is to be shown carries the time at which it was said.
+    """
 
     def __init__(self, world: int, hang_seconds: float) -> None:
         self.world, self.hang_seconds = world, hang_seconds
-        self.messages: list[str] = []
+        self.messages: list[tuple[int, str]] = []
         self.line: tuple[str, bool] | None = None
+        self.line_at = -1
         self.error: bytes | None = None
         self.present: dict[int, Presence] = {}
         self.positions: dict[int, Position] = {}
@@ -64,11 +69,12 @@ class Board:
         self.begun: dict[int, int] = {}  # how many steps each rank had begun when it heard that the run is to stop
         self.newest = 0  # step of the newest checkpoint
 
-    def message(self, text: str) -> None:
-        self.messages.append(text)
+    def message(self, at: int, text: str) -> None:
+        self.messages.append((at, text))
 
-    def status(self, text: str, last: bool) -> None:
-        self.line = (text, last)
+    def status(self, at: int, text: str, last: bool) -> None:
+        if at > self.line_at:
+            self.line, self.line_at = (text, last), at
 
     def fail(self, error: bytes) -> None:
         self.error = self.error or error
@@ -113,7 +119,7 @@ class Board:
 
     def take(self) -> tuple[list[str], tuple[str, bool] | None]:
         """What was said since the last call."""
-        said = (self.messages, self.line)
+        said = ([text for _, text in sorted(self.messages)], self.line)
         self.messages, self.line = [], None
         return said
 
@@ -179,10 +185,10 @@ class BoardScreen:
         self.board = board
 
     def status(self, text: str, *, last: bool = False) -> None:
-        self.board.status.remote(text, last)
+        self.board.status.remote(time.monotonic_ns(), text, last)
 
     def message(self, text: str) -> None:
-        self.board.message.remote(text)
+        self.board.message.remote(time.monotonic_ns(), text)
 
 
 class BoardWatch:
@@ -247,7 +253,7 @@ class BoardWatch:
         if new:
             self.warned = info
             if self.rank == 0:
-                self.board.message.remote("A machine will be taken away: writing a checkpoint.")
+                BoardScreen(self.board).message("A machine will be taken away: writing a checkpoint.")
         return new
 
     def saved(self, step: int) -> None:

@@ -56,6 +56,18 @@ def test_the_rank_that_the_others_wait_for_is_named(time: Time) -> None:
     assert board.beat(0, Position(4, 2, "summing gradients"), "")  # every rank is told to end
 
 
+def test_what_is_said_is_shown_in_the_order_in_which_it_was_said() -> None:
+    """Ray does not keep the order of calls to an actor that waits."""
+    board = Board(1, hang_seconds=10)
+    for at, text in ((2, "second"), (1, "first"), (3, "third")):
+        board.message(at, text)
+    for at in (5, 7, 6):
+        board.status(at, f"step {at}", False)
+    assert board.take() == (["first", "second", "third"], ("step 7", False))
+    board.status(4, "step 4", False)
+    assert board.take() == ([], None)
+
+
 def test_slow_is_not_hung(time: Time) -> None:
     board = Board(2, hang_seconds=10)
     for step in range(5):

@@ -149,7 +149,7 @@ class Unpicklable(Exception):
 
 def test_a_board_that_is_gone_answers_nothing(ray: Any) -> None:
     board = new_board(1, 10)
-    board.saved.remote(5)
+    ray.get(board.saved.remote(5))
     assert asked(board.newest_saved.remote(), 0) == 5
     ray.kill(board)
     end = time.monotonic() + 30
