@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 
 from bonestrap import fused, pose
+from bonestrap.bounds import FRAMES, Bounded, Bounds
 from bonestrap.clips import Clips, Recordings, sent
 from bonestrap.layout import Layout
 from bonestrap.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipConfig:
+class ClipConfig(Bounded):
     """How a recording of any length becomes a clip of T frames."""
 
-    frames: int = dataclasses.field(default=150, metadata={"help": "frames of a clip, T"})
+    frames: int = dataclasses.field(default=150, metadata={"help": "frames of a clip, T", "bounds": Bounds(2, FRAMES)})
     fit: bool = dataclasses.field(
         default=False,
         metadata={"help": "stretch every recording to T frames; otherwise crop long ones and repeat short ones"},
@@ -41,34 +42,32 @@ class ClipConfig:
         metadata={"help": "centre and orient every body by its own first frame, not by the main body's"},
     )
 
-    def __post_init__(self) -> None:
-        if self.frames < 2:
-            raise ValueError(f"frames must be at least 2, got {self.frames}")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(Bounded):
     """Which augmentations are drawn, and from what range. The defaults change nothing."""
 
     resample: tuple[float, float] = dataclasses.field(
-        default=(1.0, 1.0), metadata={"help": "range of the playback rate; above 1 is faster"}
+        default=(1.0, 1.0),
+        metadata={"help": "range of the playback rate; above 1 is faster", "bounds": Bounds(1e-3, 1e3)},
     )
     crop: bool = dataclasses.field(default=False, metadata={"help": "crop long recordings anywhere, not in the middle"})
     smooth: float = dataclasses.field(
-        default=0.0, metadata={"help": "probability of a Savitzky-Golay filter (order 2, window 15)"}
+        default=0.0,
+        metadata={"help": "probability of a Savitzky-Golay filter (order 2, window 15)", "bounds": Bounds(0, 1)},
     )
-    shear: float = dataclasses.field(default=0.0, metadata={"help": "shear factors are drawn from [-shear, shear]"})
+    shear: float = dataclasses.field(
+        default=0.0, metadata={"help": "shear factors are drawn from [-shear, shear]", "bounds": Bounds(0, 100)}
+    )
     shift: bool = dataclasses.field(default=False, metadata={"help": "shift cyclically by 0 to T frames"})
-    drop: float = dataclasses.field(default=0.0, metadata={"help": "probability of zeroing the left or right limbs"})
+    drop: float = dataclasses.field(
+        default=0.0, metadata={"help": "probability of zeroing the left or right limbs", "bounds": Bounds(0, 1)}
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.resample[0] <= self.resample[1]:
-            raise ValueError(f"resample must be a positive, ascending range, got {self.resample}")
-        if self.shear < 0:
-            raise ValueError(f"shear must not be negative, got {self.shear}")
-        for name in ("smooth", "drop"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+        super().__post_init__()
+        if self.resample[0] > self.resample[1]:
+            raise ValueError(f"resample must be an ascending range, got {self.resample}")
 
 
 PLAIN = AugmentConfig()

@@ -19,6 +19,7 @@ from bonestrap.sides import alone, named_sides
 
 Point = int | tuple[int, ...]  # a joint, or the joints whose mean it is
 REQUIRED = ("name", "joints", "bones", "root", "spine", "shoulders")
+JOINTS = 1000  # the most; graphs are matrices of their square
 OPTIONAL = ("sides", "parts", "coordinates", "confidence")
 
 
@@ -185,10 +186,10 @@ class Layout:
 def _check_joints(layout: Layout) -> None:
     """Every joint is known by one name, and everything that speaks of joints speaks of joints that are there."""
     names = layout.joints
-    if layout.coordinates not in (2, 3) or not isinstance(layout.confidence, bool):
+    if type(layout.coordinates) is not int or layout.coordinates not in (2, 3) or type(layout.confidence) is not bool:
         raise ValueError("coordinates must be 2 or 3, and confidence true or false")
-    if len(names) < 2:
-        raise ValueError("a body needs at least two joints")
+    if not 2 <= len(names) <= JOINTS:
+        raise ValueError(f"a body needs at least two joints, and {JOINTS} are the most; this one has {len(names)}")
     for name in names:
         if not (isinstance(name, str) and name):
             raise ValueError(f"a joint's name is a text, not {name!r}")
@@ -273,8 +274,8 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
     def index(joint: Any, where: str) -> int:
         if isinstance(joint, str) and joint in place:
             return place[joint]
-        close = difflib.get_close_matches(str(joint), joints, n=1)
-        raise ValueError(f"{where} speaks of joint {joint}, which is not in joints{_meant(close)}")
+        close = difflib.get_close_matches(str(joint)[:80], joints[:JOINTS], n=1)
+        raise ValueError(f"{where} speaks of joint {joint!s:.80}, which is not in joints{_meant(close)}")
 
     def pairs(field: str, what: str) -> tuple[tuple[int, int], ...]:
         rows = fields[field]

@@ -30,12 +30,14 @@ from bonestrap.augment import ClipConfig, Pipeline
 from bonestrap.clips import Clips, Recordings
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.files import opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
 
 FORMAT = 2
 ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
+CLASSES = 10_000  # the most that a model knows
 ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
 
 Joints = np.ndarray | Tensor
@@ -179,13 +181,14 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     if not file.is_file():
         raise ModelError(f"{file} does not exist: name a model directory or a run that has reached its end")
     try:
-        fields = json.loads(file.read_text())
+        fields = read_object(file)
         version = fields.pop("format")
         if version not in (FORMAT, NAMED_LAYOUTS):
             raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
         layout = LAYOUTS[fields["layout"]] if version == NAMED_LAYOUTS else Layout.from_json(fields["layout"])
         clip = ClipConfig(**fields["clip"])
         description = Description(**{**fields, "layout": layout, "classes": tuple(fields["classes"]), "clip": clip})
+        _check(description)
         encoder = build_encoder(description.encoder, description.config, layout)
     except ModelError:
         raise
@@ -194,10 +197,28 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None
     model = Model(description, encoder, head)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        with opened(folder / "model.safetensors"):  # a FIFO would block
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        _check_finite(model)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"{folder / 'model.safetensors'} is damaged ({reason}): copy the model directory again"
         ) from error
     return model.to(device).eval()
+
+
+def _check(description: Description) -> None:
+    """ValueError where a description is not what `save` writes."""
+    texts = (description.stage, description.encoder, *description.classes)
+    if not all(isinstance(text, str) for text in texts) or len(description.classes) > CLASSES:
+        raise ValueError(f"its stage, encoder and classes, {CLASSES} at most, are texts")
+    if not isinstance(description.lineage, dict):
+        raise ValueError(f"its lineage is {description.lineage!r:.40} and not an object")
+
+
+def _check_finite(model: Model) -> None:
+    """ValueError where a weight is NaN or infinite: whatever such a model says would be made up."""
+    for name, weights in model.state_dict().items():
+        if weights.is_floating_point() and not torch.isfinite(weights).all():
+            raise ValueError(f"{name} holds NaN or infinite weights")

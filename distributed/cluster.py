@@ -56,6 +56,9 @@ class WorkersLost(RuntimeError):
         self.lines = lines  # the last of what the lost workers wrote to standard error
 
 
+MOST = 4096  # training processes
+
+
 class Workers(NamedTuple):
     """How many training processes: exactly one number, or as many between two as there is room for."""
 
@@ -69,9 +72,9 @@ class Workers(NamedTuple):
         try:
             found = cls(int(first), int(second if colon else first))
         except ValueError:
-            raise ValueError(f"workers must be a number such as 4, or a range such as 2:8, got {text!r}") from None
-        if found.least < 0 or found.most < found.least or (found.elastic and found.least < 1):
-            raise ValueError(f"workers must be 0 or more, and a range go upwards from 1 or more, got {text!r}")
+            raise ValueError(f"workers must be a number such as 4, or a range such as 2:8, got {text!r:.40}") from None
+        if not 0 <= found.least <= found.most <= MOST or (found.elastic and found.least < 1):
+            raise ValueError(f"workers must be 0 to {MOST}, and a range go upwards from 1 or more, got {text!r:.40}")
         return found
 
     @property

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from distributed.journal import JOURNAL, metrics
+from bonestrap.files import read_object
+from distributed.journal import JOURNAL, metrics, parse
+from shards.errors import DataError
 
 ABOUT = "tracking.json"
 SEND_SECONDS = 2.0  # between two sendings of new points
@@ -23,7 +25,12 @@ PASSING = (408, 425, 429)  # HTTP's refusals that mean: not now
 def about(run: Path) -> dict[str, Any]:
     """The contents of `RUN/tracking.json`; empty if the run is not tracked."""
     path = run / ABOUT
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return read_object(path)
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): copy the run directory again, or remove the file") from None
 
 
 def save_about(run: Path, told: Mapping[str, Any]) -> None:
@@ -79,11 +86,11 @@ class Delivery:
             for raw in file:
                 if not raw.endswith(b"\n"):
                     break  # being written
-                line = json.loads(raw)
+                line = parse(raw) or {}
                 if lines and sum(map(len, lines)) + len(line) > BATCH:
                     yield lines, end
                     lines = []
-                lines.append(line)
+                lines += [line] * bool(line)
                 end += len(raw)
         if lines:
             yield lines, end
@@ -174,8 +181,8 @@ class Postman(threading.Thread):
                 if self.away:
                     self.say(f"{where} is back: the journal has been replayed.")
                 self.away, pause, retry = "", SEND_SECONDS, RETRY_SECONDS[0]
-            except ImportError:
-                self.say(f"MLflow is not installed: the run is recorded in {self.delivery.run / JOURNAL} alone.")
+            except ImportError as error:
+                self.say(f"{missing(error)}: the run is recorded in {self.delivery.run / JOURNAL} alone.")
                 return
             except Exception as error:  # whatever MLflow, its database or the network raises must not stop a run
                 reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -205,6 +212,12 @@ class Postman(threading.Thread):
                 f"MLflow at {self.delivery.told['uri']} has not taken everything ({self.away or 'it is slow'}); "
                 f"{self.later()} when the server is back."
             )
+
+
+def missing(error: ImportError) -> str:
+    """Which package is not installed: MLflow, or what it needs for an address, such as a database's driver."""
+    package = (error.name or str(error)).partition(".")[0]
+    return "MLflow is not installed" if package == "mlflow" else f"MLflow needs {package}, which is not installed"
 
 
 def refusal(error: Exception) -> bool:

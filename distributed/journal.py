@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import opened, parse_json
+
 JOURNAL = "journal.jsonl"
 
 
@@ -46,16 +48,23 @@ class Journal:
 
 
 def read(run: Path) -> Iterator[dict[str, Any]]:
-    """The journal's lines, oldest first; a torn line is passed over."""
+    """The journal's lines, oldest first; a line that is torn, or not of a journal, is passed over."""
     path = run / JOURNAL
     if not path.exists():
         return
-    with path.open() as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
+    with opened(path) as file:
+        yield from filter(None, map(parse, file))
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """A line of a journal; None where it is torn, or none that a journal writes."""
+    try:
+        found = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or type(found.get("step")) is not int or type(found.get("time")) not in (int, float):
+        return None
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
 
 
 def latest(run: Path) -> dict[str, float]:

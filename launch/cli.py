@@ -4,9 +4,9 @@ A script's options are a frozen keyword-only dataclass. A field without a defaul
 dataclass becomes dotted options, and the script's docstring is its help, from the line `Examples:` on as an epilog::
 
     @dataclass(frozen=True, kw_only=True)
-    class Options:
+    class Options(Bounded):
         data: Path = required("folder of shards")  # or argument(), for a bare word without a flag
-        workers: int = option(0, "training processes; 0 trains in this one")
+        workers: int = option(0, "training processes; 0 trains in this one", Bounds(0, 4096))
         encoder: STGCN = STGCN()  # --encoder.width 2, with help from field(metadata={"help": ...})
 
     def main(options: Options) -> None: ...
@@ -36,15 +36,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import errno
+import functools
 import inspect
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeVar
 
 from shards.errors import DataError
+
+if TYPE_CHECKING:  # the package imports torch
+    from bonestrap.bounds import Bounds
 
 Options = TypeVar("Options")
 Chosen = TypeVar("Chosen")
@@ -61,9 +66,9 @@ class UserError(ValueError):
     """A mistake on the command line: one sentence that names the mistake and the remedy."""
 
 
-def option(default: Any, help: str) -> Any:
-    """A field with a default and a line of help."""
-    return dataclasses.field(default=default, metadata={"help": help})
+def option(default: Any, help: str, bounds: Bounds | None = None) -> Any:
+    """A field with a default, a line of help and, of a number, the bounds that `bonestrap.bounds.Bounded` checks."""
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
 
 
 def required(help: str) -> Any:
@@ -129,7 +134,8 @@ class Sentences:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, DataError):
-            if not isinstance(error, FileNotFoundError | NotADirectoryError | FileExistsError | PermissionError):
+            kinds = FileNotFoundError | NotADirectoryError | FileExistsError | PermissionError
+            if not isinstance(error, kinds) and error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
                 return
             sentence = f"{error.filename}: {(error.strerror or '').lower()}" if error.filename else str(error)
         elif isinstance(error, UserError | DataError):
@@ -151,6 +157,7 @@ class Leaf(NamedTuple):
     default: Any
     help: str
     bare: bool = False  # a word without a flag
+    bounds: Bounds | None = None  # of a number
 
     @property
     def flag(self) -> str:
@@ -178,7 +185,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(parser: _Parser, configs: tuple[Any, ...], argv: Sequence[str]) -> tuple[Any, ...]:
     """One instance for each of `configs`, which are dataclasses or, to take defaults from, their instances."""
-    flags = [leaf.flag for config in configs for leaf in _leaves(config)]
+    flags = [leaf.flag for config in configs for leaf in leaves(config)]
     for config in configs:
         _add(parser, config)
     given, extra = parser.parse_known_args(list(argv))
@@ -187,7 +194,7 @@ def _parse(parser: _Parser, configs: tuple[Any, ...], argv: Sequence[str]) -> tu
         raise UserError(f"unknown option {flag}{_meant(flag, flags)}" if word[:1] == "-" else f"unexpected {word!r}")
     values = {tuple(key.split(".")): value for key, value in vars(given).items()}
     missing = [
-        leaf.flag for config in configs for leaf in _leaves(config)
+        leaf.flag for config in configs for leaf in leaves(config)
         if leaf.default is dataclasses.MISSING and leaf.path not in values
     ]  # fmt: skip
     if missing:
@@ -195,17 +202,25 @@ def _parse(parser: _Parser, configs: tuple[Any, ...], argv: Sequence[str]) -> tu
     return tuple(_build(config, values, ()) for config in configs)
 
 
-def _leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+def leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """The options of a dataclass, or of an instance of it, and of the dataclasses in it."""
     for name, kind, default, metadata in _fields(config):
         if _nested(kind, default):
-            yield from _leaves(kind if default is dataclasses.MISSING else default, (*path, name))
+            yield from leaves(kind if default is dataclasses.MISSING else default, (*path, name))
         elif not (default is None and any(map(dataclasses.is_dataclass, typing.get_args(kind)))):
-            yield Leaf((*path, name), kind, default, metadata.get("help", ""), metadata.get("bare", False))
+            yield Leaf(
+                (*path, name),
+                kind,
+                default,
+                metadata.get("help", ""),
+                metadata.get("bare", False),
+                metadata.get("bounds"),
+            )
 
 
 def _fields(config: Any) -> Iterator[tuple[str, Any, Any, Mapping[str, Any]]]:
     cls = config if isinstance(config, type) else type(config)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
@@ -215,6 +230,11 @@ def _fields(config: Any) -> Iterator[tuple[str, Any, Any, Mapping[str, Any]]]:
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         yield field.name, hints[field.name], default, field.metadata
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _nested(kind: Any, default: Any) -> bool:
@@ -245,7 +265,7 @@ def _located(message: str, path: tuple[str, ...], names: list[str]) -> str:
 
 def _add(parser: argparse.ArgumentParser, config: Any) -> None:
     groups: dict[tuple[str, ...], Any] = {(): parser}
-    for leaf in _leaves(config):
+    for leaf in leaves(config):
         where = leaf.path[:-1]
         if where not in groups:
             groups[where] = parser.add_argument_group(".".join(where))
@@ -298,12 +318,12 @@ def _convert(word: str, kind: Any, expected: str) -> Any:
     try:
         return kind(word)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {word!r}") from None
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {word!r:.60}") from None
 
 
 def _look_up(word: str, words: dict[str, Any]) -> Any:
     if word not in words:
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(words)}, got {word!r}")
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(words)}, got {word!r:.60}")
     return words[word]
 
 

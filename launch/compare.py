@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distributed.delivery import missing
 from distributed.tracking import database, default_uri
 from launch.cli import UserError, option, start
 
@@ -108,6 +109,8 @@ def read(uri: str, experiment: str | None) -> list[Run]:
             )
             for run in search(MlflowClient(uri), experiment)
         ]  # fmt: skip
+    except ImportError as error:
+        raise UserError(f"MLflow at {uri} cannot be read: {missing(error)}; pip install it") from None
     except MlflowException as error:
         raise UserError(
             f"MLflow at {uri} cannot be read ({str(error).splitlines()[0]}): check --tracking-uri"

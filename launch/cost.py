@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from launch import pretrain
 from launch.cli import parse_choice
+from launch.dossier import recorded
 from launch.reading import Reading
 from launch.recipes import RECIPES
 from launch.steps import Plan, Setup, Step
@@ -70,7 +70,7 @@ def lasted(step: Step, setup: Setup) -> float:
     """Device-hours of a training that is done; an evaluation counts none."""
     if step.measures:
         return 0.0
-    return json.loads((setup.runs / step.run / "model" / "model.json").read_text())["lineage"]["device_hours"]
+    return recorded(setup.runs / step.run / "model" / "model.json")["lineage"]["device_hours"]
 
 
 def spent(plan: Plan, setup: Setup) -> float:

@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,11 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Pipeline
+from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.model import load
 from launch.cli import option, start
 from launch.commands import Commands, say
+from launch.dossier import recorded
 from launch.recipes import demo
 from shards import splits
 from shards.reader import Resident
@@ -39,12 +40,14 @@ STUDENT = 0.125  # width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Bounded):
     """Where and with which seed."""
 
     runs: Path = option(Path("runs/demo"), "folder for shards, runs and pictures")
-    seed: int = option(0, "of recordings, weights, order, draws and label subset")
-    workers: int = option(2, "workers that pretrain, through Ray Train; 0 pretrains in one process without Ray")
+    seed: int = option(0, "of recordings, weights, order, draws and label subset", Bounds(0, SEED))
+    workers: int = option(
+        2, "workers that pretrain, through Ray Train; 0 pretrains in one process without Ray", Bounds(0, 4096)
+    )
 
 
 def main(options: Options) -> None:
@@ -113,7 +116,7 @@ def summary(runs: Path, names: tuple[str, ...]) -> str:
 
 def tested(run: Path) -> tuple[float, dict[str, float]]:
     """A run's test accuracy, and that of its floors."""
-    result: dict[str, Any] = json.loads((run / "evaluation.json").read_text())["test"]
+    result: dict[str, Any] = recorded(run / "evaluation.json")["test"]
     first, *floors = result
     return result[first]["accuracy"], {who: result[who]["accuracy"] for who in floors}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from bonestrap.files import read_object
 from launch.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,8 +47,8 @@ def claim(run: Path, result: dict[str, Any], info: dict[str, Any]) -> bool:
     text = json.loads(json.dumps(result, default=str))
     if file.exists():
         try:
-            there = json.loads(file.read_text())["result"]
-        except (json.JSONDecodeError, KeyError) as error:
+            there = read_object(file)["result"]
+        except (ValueError, KeyError) as error:
             raise UserError(f"{file} is damaged ({error}); choose another --run") from None
         if there != text:
             what = ", ".join(sorted(_differences(there, text)))

@@ -22,6 +22,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.augment import CONSERVATIVE, Pipeline
+from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounds
 from bonestrap.methods.distill import Distill, DistillConfig
 from bonestrap.methods.supervised import Classifier
 from bonestrap.model import Model, build_encoder
@@ -32,6 +33,7 @@ from launch import stage
 from launch.cli import UserError, option, required, start
 from launch.compilation import compile_encoders
 from shards import splits
+from shards.folder import resolved
 from shards.loader import Loader
 
 
@@ -42,17 +44,15 @@ class Options(stage.Options):
     teacher: Path = required("model or run directory of a fine-tuned model")
     protocol: str | None = option(None, "whose training recordings are used; none takes the teacher's")
     encoder: stage.EncoderChange = stage.EncoderChange()
-    epochs: float = option(100.0, "passes over the training recordings")
-    batch: int = option(256, "recordings a step")
-    group: int | None = option(None, "recordings normalised together; none takes the whole batch")
-    learning_rate: float = option(0.2, "peak, falls along a cosine")
-    weight_decay: float = option(1e-4, "L2 penalty")
+    epochs: float = option(100.0, "passes over the training recordings", EPOCHS)
+    batch: int = option(256, "recordings a step", Bounds(2, WIDE))
+    group: int | None = option(None, "recordings normalised together; none takes the whole batch", Bounds(2, WIDE))
+    learning_rate: float = option(0.2, "peak, falls along a cosine", RATE)
+    weight_decay: float = option(1e-4, "L2 penalty", DECAY)
     method: DistillConfig = DistillConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epochs <= 0 or self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError("epochs and learning rate must be positive and the weight decay not negative")
         stage.check_group(self.batch, self.group)
 
 
@@ -113,7 +113,7 @@ def worker(options: Options, tracking: Tracking | None, strategy: Strategy) -> S
 
 
 def main(options: Options) -> None:
-    options = dataclasses.replace(options.absolute(), teacher=options.teacher.resolve())
+    options = dataclasses.replace(options.absolute(), teacher=resolved(options.teacher))
     teacher = stage.load_model(options.teacher)
     if not teacher.classes:
         raise UserError(f"{options.teacher} has no classifier to distil; fine-tune it first with launch/finetune.py")

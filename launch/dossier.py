@@ -6,7 +6,6 @@ Costs come from the model's lineage, settings from `run.json`, curves and latenc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bonestrap import model as models
+from bonestrap.files import read_object
 from bonestrap.model import Description, Model
 from distributed import tracking
+from launch import lineage as lineages
 from launch.cli import UserError
+from shards.folder import resolved
 
 EVALUATION = "evaluation.json"
 PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
@@ -36,13 +38,10 @@ class Measured:
     @classmethod
     def of(cls, scores: Mapping[str, Any]) -> Measured:
         """From what `launch/evaluate.py` wrote, whatever else stands beside it."""
-        return cls(
-            accuracy=scores["accuracy"],
-            low=scores["low"],
-            high=scores["high"],
-            balanced=scores["balanced"],
-            recordings=scores["recordings"],
-        )
+        shares = {name: float(scores[name]) for name in ("accuracy", "low", "high", "balanced")}
+        if not all(0 <= share <= 1 for share in shares.values()):
+            raise ValueError(f"fractions out of 0 to 1: {shares}")
+        return cls(**shares, recordings=int(scores["recordings"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,25 +121,25 @@ class Dossier:
         lines = tuple(tracking.read(self.folder))
         if not lines:
             raise UserError(
-                f"{self.folder / 'journal.jsonl'} is missing: learning curves and latency stand in it, "
-                "so copy the run directory as a whole"
+                f"{self.folder / 'journal.jsonl'} is missing, or nothing in it can be read: learning curves and "
+                "latency stand in it, so copy the run directory as a whole"
             )
         return lines
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """The steps at which a metric was measured, and its values."""
-        points = [(line["step"], line[metric]) for line in self.journal if metric in line]
+        points = [(line["step"], line[metric]) for line in self.journal if isinstance(line.get(metric), int | float)]
         return [step for step, _ in points], [value for _, value in points]
 
     @property
     def latency_ms(self) -> float | None:
         """Milliseconds for one clip on one CPU thread, as last measured."""
-        return next((line["latency_ms"] for line in reversed(self.journal) if "latency_ms" in line), None)
+        return next(iter(reversed(self.curve("latency_ms")[1])), None)
 
     @property
     def machine(self) -> str | None:
         """What the latency was last measured on, in words."""
-        return next((line[MACHINE] for line in reversed(self.journal) if MACHINE in line), None)
+        return next((str(line[MACHINE]) for line in reversed(self.journal) if MACHINE in line), None)
 
     @property
     def costs(self) -> list[Cost]:
@@ -161,23 +160,26 @@ def read(folder: Path) -> Dossier:
     run = home(folder)
     if run is None:
         raise UserError(f"{folder} is no run directory (run.json is missing): name one that has reached its end")
-    told = _json(run / "run.json")
-    found = _json(run / EVALUATION) if (run / EVALUATION).exists() else {}
+    told = recorded(run / "run.json")
+    found = recorded(run / EVALUATION) if (run / EVALUATION).exists() else {}
+    result, info = told.get("result"), told.get("info")
+    if not (isinstance(result, dict) and isinstance(info, dict)):
+        raise UserError(f"{run / 'run.json'} holds no result and info: copy the run directory again")
     try:
         evaluations = tuple(_evaluation(name, who) for name, who in found.items() if name in ("test", *PROBES))
-        result, info = told["result"], told["info"]
-    except (AttributeError, KeyError, StopIteration, TypeError) as error:
-        raise UserError(f"{run} holds a run.json or {EVALUATION} without {error}: evaluate it again") from None
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise UserError(f"{run / EVALUATION} is damaged ({error}): evaluate the model again") from None
     try:
         model = models.load(run)
     except models.ModelError as error:
         raise UserError(str(error)) from None
+    lineages.check(model, run)
     return Dossier(folder=run, model=model, result=result, info=info, evaluations=evaluations)
 
 
 def home(folder: Path) -> Path | None:
     """The run directory that a model or run directory belongs to; None where it belongs to none."""
-    folder = folder.resolve()
+    folder = resolved(folder)
     return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
 
 
@@ -201,8 +203,9 @@ def _costs(stage: str, lineage: Mapping[str, Any]) -> Iterator[Cost]:
         yield from _costs(parent["stage"], parent["lineage"])
 
 
-def _json(file: Path) -> dict[str, Any]:
+def recorded(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run directory. UserError where it cannot be read."""
     try:
-        return json.loads(file.read_text())
+        return read_object(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}): copy the run directory again") from None

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import SEED, Bounds
 from bonestrap.clips import Recordings
 from bonestrap.model import Model, build_encoder
 from bonestrap.protocols.features import extract
@@ -61,7 +62,9 @@ class Options(Reading):
     model: Path = required("model or run directory")
     protocol: str | None = option(None, "evaluation protocol; none takes the one that the model was trained under")
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
-    seed: int = option(0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars")
+    seed: int = option(
+        0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars", Bounds(0, SEED)
+    )
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")

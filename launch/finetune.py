@@ -23,6 +23,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.augment import CONSERVATIVE, Pipeline
+from bonestrap.bounds import COUNT, DECAY, RATE, SHARE, WIDE, Bounds
 from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
 from bonestrap.model import Model, build_encoder
 from distributed.loop import Job, Summary, train
@@ -32,6 +33,7 @@ from launch import stage
 from launch.cli import option, required, start
 from launch.compilation import compile_encoders
 from shards import splits
+from shards.folder import resolved
 from shards.loader import Loader, balanced_subset
 
 
@@ -42,29 +44,29 @@ class Options(stage.Options):
     model: Path = required(
         "model or run directory: the pretrained encoder, or with --scratch the one to imitate in kind"
     )
-    labels: float = option(1.0, "share of the training recordings whose labels are used, class-balanced")
+    labels: float = option(1.0, "share of the training recordings whose labels are used, class-balanced", SHARE)
     protocol: str | None = option(None, "evaluation protocol; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
     encoder: stage.EncoderChange = stage.EncoderChange()
-    steps: int = option(600, "optimizer steps")
-    batch: int = option(32, "recordings a step")
-    group: int | None = option(None, "recordings normalised together, from scratch; none takes the whole batch")
-    learning_rate: float = option(0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine")
+    steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
+    batch: int = option(32, "recordings a step", Bounds(2, WIDE))
+    group: int | None = option(
+        None, "recordings normalised together, from scratch; none takes the whole batch", Bounds(2, WIDE)
+    )
+    learning_rate: float = option(
+        0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine", RATE
+    )
     # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
-    encoder_rate: float = option(0.01, "the pretrained encoder's share of the learning rate once it moves")
-    frozen: float = option(0.1, "share of the steps during which the pretrained encoder is frozen")
-    weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch")
+    encoder_rate: float = option(
+        0.01, "the pretrained encoder's share of the learning rate once it moves", Bounds(0, 1e3)
+    )
+    frozen: float = option(0.1, "share of the steps during which the pretrained encoder is frozen", Bounds(0, 1))
+    weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch", DECAY)
     method: SupervisedConfig = SupervisedConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.labels <= 1:
-            raise ValueError(f"labels must be above 0 and at most 1, got {self.labels}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
         stage.check_group(self.batch, self.group)
-        if not (0 <= self.frozen <= 1 and self.encoder_rate >= 0):
-            raise ValueError("frozen must lie in [0, 1] and the encoder's rate must not be negative")
         if self.encoder.width is not None and not self.scratch:
             raise ValueError("encoder.width needs --scratch: a pretrained encoder has its width")
 
@@ -139,7 +141,7 @@ def kind(options: Options) -> str:
 
 
 def main(options: Options) -> None:
-    options = dataclasses.replace(options.absolute(), model=options.model.resolve())
+    options = dataclasses.replace(options.absolute(), model=resolved(options.model))
     source = stage.load_model(options.model)
     stage.execute(
         worker,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bonestrap.bounds import SEED, Bounded, Bounds
 from launch.bar import Bar
 from launch.cli import UserError, option, required
 from shards.sources import arrays, coco, synthetic
@@ -21,6 +22,8 @@ from shards.sources.sbu import SBU
 from shards.sources.source import Source
 from shards.sources.table import Table, read_classes, read_table
 from shards.sources.units import Unit
+
+CONFIDENCE = Bounds(0, 1e6)  # detectors' own scales are not always 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +45,13 @@ class Ntu:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthetic:
+class Synthetic(Bounded):
     """Generated people, needing no data: written as NTU files (kept in --input, if given), then packed like them."""
 
-    subjects: int = option(20, "people, each with a build and a style of their own")
-    setups: int = option(4, "placements of the three cameras, 1 to 4")
-    repetitions: int = option(2, "times that every subject performs every action")
-    seed: int = option(0, "what all random choices follow from")
-
-    def __post_init__(self) -> None:
-        for name, value, most in (
-            ("subjects", self.subjects, 999),
-            ("setups", self.setups, len(synthetic.SETUPS)),
-            ("repetitions", self.repetitions, 999),
-        ):
-            if not 1 <= value <= most:
-                raise ValueError(f"{name} must be 1 to {most}, got {value}")
-        if self.seed < 0:
-            raise ValueError("seed must not be negative")
+    subjects: int = option(20, "people, each with a build and a style of their own", Bounds(1, 999))
+    setups: int = option(4, "placements of the three cameras, 1 to 4", Bounds(1, len(synthetic.SETUPS)))
+    repetitions: int = option(2, "times that every subject performs every action", Bounds(1, 999))
+    seed: int = option(0, "what all random choices follow from", Bounds(0, SEED))
 
     def open(self, folder: Path) -> Source:
         synthetic.write(
@@ -90,7 +82,7 @@ class PkuMmd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
+class Described(Bounded):
     """What recordings of one's own are told apart by."""
 
     table: Path | None = option(
@@ -119,9 +111,10 @@ class Own(Described):
     confidence: Literal["hide", "keep"] | None = option(
         None, "where the last number of a joint is one: hide interpolates uncertain joints, keep stores it as well"
     )
-    least: float = option(0.1, "confidence below which a joint is interpolated")
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.axes is not None:
             arrays.check_axes(self.axes)
 
@@ -146,12 +139,8 @@ class Coco(Described):
 
     layout: str = option("coco17", "layout file (JSON) of other keypoints than COCO's")
     confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
-    least: float = option(0.1, "confidence below which a joint is interpolated")
-    bodies: int = option(2, "persons kept of a clip, those seen longest")
-
-    def __post_init__(self) -> None:
-        if self.bodies < 1:
-            raise ValueError("bodies must be at least 1")
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+    bodies: int = option(2, "persons kept of a clip, those seen longest", Bounds(1, 1000))
 
     def open(self, folder: Path) -> Source:
         return coco.keypoints(
@@ -166,7 +155,7 @@ class Coco(Described):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pickled:
+class Pickled(Bounded):
     """A pickled file of pyskl or MMAction2; --input is the file. Nothing in it can run."""
 
     layout: str | None = option(None, "layout file (JSON) of other joints than coco17 and ntu25")
@@ -177,7 +166,7 @@ class Pickled:
         "hide interpolates uncertain joints, keep stores it as well; given for a file without scores: the last "
         "number of a joint is one; none: hide scores",
     )
-    least: float = option(0.1, "confidence below which a joint is interpolated")
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
 
     def open(self, folder: Path) -> Source:
         return Pyskl(

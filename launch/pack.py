@@ -29,11 +29,13 @@ from typing import Literal
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.bounds import Bounded, Bounds
 from distributed.tasks import Tasks
 from launch.bar import Bar
 from launch.cli import UserError, argument, option, required, start, start_choice
 from launch.formats import FORMATS, Format, Synthetic
 from shards.draft import refuse_used
+from shards.folder import resolved
 from shards.losses import Loss, partial, whole
 from shards.manifest import FILE, Manifest
 from shards.pack import DROPPED, pack
@@ -41,11 +43,12 @@ from shards.parallel import Processes, Spread, cores
 from shards.sources.source import Source
 from shards.verification import verify_folder
 
+WORKERS = Bounds(1, 4096)
 EXAMPLES = 3  # dropped files named for each reason
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Bounded):
     """What every format takes."""
 
     output: Path = required("folder for the shards; must not exist, or be empty, unless --append is given")
@@ -54,15 +57,14 @@ class Options:
     existing: Literal["refuse", "keep"] = option("refuse", "keep: shards that are in --output already are the result")
     broken: Literal["stop", "drop"] = option("stop", "what a performance that cannot be read does: stop, or be dropped")
     dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by half a millimetre at 1 m")
-    shard_mib: int = option(64, "size at which a shard is closed, MiB")
-    workers: int | None = option(None, "processes that prepare recordings; none: one a core; no byte depends on them")
+    shard_mib: int = option(64, "size at which a shard is closed, MiB", Bounds(1, 2**20))
+    workers: int | None = option(
+        None, "processes that prepare recordings; none: one a core; no byte depends on them", WORKERS
+    )
     ray: bool = option(False, "prepare on the workers of a Ray cluster, which must see --input; start one if none runs")
 
     def __post_init__(self) -> None:
-        if self.shard_mib < 1:
-            raise ValueError("shard_mib must be at least 1")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError("workers must be at least 1")
+        super().__post_init__()
         if self.append and self.existing == "keep":
             raise ValueError("--append adds to what is there and --existing keep leaves it: give one of them")
 
@@ -74,7 +76,7 @@ def main(name: str, options: Options, chosen: Format) -> None:
     if not options.append:
         refuse_used(options.output)  # before minutes of work, not after
     if options.input is not None:
-        manifest = _pack(chosen.open(options.input.resolve()), options)  # workers have other working directories
+        manifest = _pack(chosen.open(resolved(options.input)), options)  # workers have other working directories
     elif isinstance(chosen, Synthetic):
         with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
             manifest = _pack(chosen.open(Path(scratch)), options)
@@ -142,11 +144,11 @@ def _named(files: list[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify:
+class Verify(Bounded):
     """What `verify` takes."""
 
     shards: Path = argument("folder of shards")
-    workers: int | None = option(None, "processes that read; none: one a core")
+    workers: int | None = option(None, "processes that read; none: one a core", WORKERS)
 
 
 def verify(options: Verify) -> None:

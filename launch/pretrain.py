@@ -42,6 +42,7 @@ from launch.recipes import RECIPES, Recipe
 from launch.weights import begin_from
 from shards import splits
 from shards.composition import Composition
+from shards.folder import resolved
 from shards.loader import Loader
 from shards.manifest import Manifest
 
@@ -56,7 +57,7 @@ class Options(stage.Options):
     classes: Composition = Composition()
 
     def absolute(self) -> Options:
-        return dataclasses.replace(super().absolute(), init_from=self.init_from and self.init_from.resolve())
+        return dataclasses.replace(super().absolute(), init_from=self.init_from and resolved(self.init_from))
 
 
 def worker(recipe: Recipe, options: Options, tracking: Tracking | None, strategy: Strategy) -> Summary:

@@ -22,10 +22,12 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 import numpy as np
 
+from bonestrap.bounds import SEED, Bounded, Bounds
 from launch.bar import Bar
 from launch.cli import UserError, argument, option, start
 from launch.findings import Report
 from launch.page import page
+from shards.folder import resolved
 from shards.parallel import Processes, cores
 from shards.survey import survey
 
@@ -35,22 +37,16 @@ ROWS = 16  # of a table on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Bounded):
     shards: Path = argument("folder of shards")
     output: Path | None = option(None, "the page; none: SHARDS.html, beside the folder")
-    recordings: int = option(24, "recordings to draw, shared evenly among the classes")
-    seed: int = option(0, "what the augmentations that are shown are drawn from")
-    workers: int | None = option(None, "processes that read; none: one a core")
-
-    def __post_init__(self) -> None:
-        if self.recordings < 1:
-            raise ValueError("recordings must be at least 1")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError("workers must be at least 1")
+    recordings: int = option(24, "recordings to draw, shared evenly among the classes", Bounds(1, 10_000))
+    seed: int = option(0, "what the augmentations that are shown are drawn from", Bounds(0, SEED))
+    workers: int | None = option(None, "processes that read; none: one a core", Bounds(1, 4096))
 
 
 def main(options: Options) -> None:
-    output = options.output or options.shards.with_name(f"{options.shards.resolve().name}.html")
+    output = options.output or options.shards.with_name(f"{resolved(options.shards).name}.html")
     if output.is_dir():
         raise UserError(f"{output} is a folder; give a file, such as {output / 'preview.html'}, as --output")
     spread = Processes(options.workers or cores())

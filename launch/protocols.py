@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
 from bonestrap.protocols import few_shot, linear
 from bonestrap.protocols.few_labels import few_labels
 from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
@@ -64,19 +65,18 @@ class TransferProtocol(LinearProtocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KnnProtocol:
+class KnnProtocol(Bounded):
     """The majority label of the nearest training features, by cosine similarity."""
 
-    k: int = option(1, "neighbours")
-    temperature: float | None = option(None, "a neighbour's vote is exp(similarity / temperature); none: one vote each")
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, got {self.k}")
-        if self.temperature is not None and self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+    k: int = option(1, "neighbours", Bounds(1, COUNT))
+    temperature: float | None = option(
+        None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
+    )
 
     def learn(self, known: Known) -> Judge:
+        if self.k > len(known.x):
+            raise UserError(f"--k {self.k}: there are {len(known.x)} training recordings; give a smaller number")
+
         def votes(x: Tensor) -> Tensor:
             return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
 
@@ -97,18 +97,19 @@ class TestProtocol:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SemiSupervisedProtocol:
+class SemiSupervisedProtocol(Bounded):
     """Frozen features and few labels, class-balanced, over several draws of them; launch/finetune.py moves the encoder.
 
     Logistic regression, or kernel ridge regression on raw joints, whose strength is chosen on half of these labels.
     """
 
-    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels")
-    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings")
+    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels", SHARE)
+    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings", Bounds(0, SEED))
 
     def __post_init__(self) -> None:
-        if not self.fractions or not all(0 < share <= 1 for share in self.fractions):
-            raise ValueError(f"fractions must be above 0 and at most 1, got {self.fractions}")
+        super().__post_init__()
+        if not self.fractions:
+            raise ValueError("fractions must be one number or more")
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
@@ -122,19 +123,22 @@ class SemiSupervisedProtocol:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LongTailedProtocol:
+class LongTailedProtocol(Bounded):
     """Frozen features and long-tailed labels: the commonest class has --imbalance times as many as the rarest.
 
     Judged by balanced accuracy, over several draws of which classes are common. The strength of regularisation is
     chosen by balanced accuracy on half of these labels.
     """
 
-    imbalance: float = option(100.0, "labels of the commonest class over labels of the rarest; between, exponential")
-    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the order of classes and of the labelled recordings")
+    imbalance: float = option(
+        100.0, "labels of the commonest class over labels of the rarest; between, exponential", Bounds(1, COUNT)
+    )
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2, 3, 4), "draws of the order of classes and of the labelled recordings", Bounds(0, SEED)
+    )
 
     def __post_init__(self) -> None:
-        if self.imbalance < 1:
-            raise ValueError(f"imbalance must be at least 1, got {self.imbalance}")
+        super().__post_init__()
         _check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Judge:
@@ -146,19 +150,15 @@ class LongTailedProtocol:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FewShotProtocol:
+class FewShotProtocol(Bounded):
     """A few exemplars of novel classes, by training subjects; a test recording takes the class of the nearest one.
 
     Novel are the classes that pretraining left out (--classes.leave-out novel), or those that it would have left out:
     NTU-120's official list of 20, or half of a data set's classes.
     """
 
-    shots: int = option(1, "exemplars of a class")
-    episodes: int = option(200, "draws of the exemplars")
-
-    def __post_init__(self) -> None:
-        if self.shots < 1 or self.episodes < 2:
-            raise ValueError(f"shots must be at least 1 and episodes at least 2, got {self.shots} and {self.episodes}")
+    shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
+    episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
     def learn(self, known: Known) -> Judge:
         fewest = min(int((known.y == label).sum()) for label in known.novel)
@@ -220,8 +220,8 @@ Chosen = (
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"seeds must be one or more different numbers from 0 on, got {seeds}")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be one or more different numbers, got {seeds}")
 
 
 def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:

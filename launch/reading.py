@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,11 +10,13 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
+from bonestrap.bounds import WIDE, Bounded, Bounds
+from bonestrap.files import read_object
 from launch.cli import option, required
 from shards import catalogue
 from shards.cache import LIMIT, Cache
 from shards.catalogue import Select
-from shards.folder import absolute, open_folder, spoken
+from shards.folder import absolute, open_folder, resolved, spoken
 from shards.index import Views
 from shards.loader import Plan
 from shards.manifest import Manifest
@@ -26,6 +27,7 @@ Recorded = Resident | Stream
 Kind = TypeVar("Kind", bound="Reading")
 
 GIB = 2**30
+SIZE = Bounds(0, 1e6, above=True)  # GiB; at most a petabyte
 SHARE = 0.5  # of the free memory; the rest is for training
 MEMINFO = Path("/proc/meminfo")
 LIMITS = (  # of a container, and what it uses: control groups 2 and 1
@@ -35,28 +37,23 @@ LIMITS = (  # of a container, and what it uses: control groups 2 and 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(Bounded):
     """Where recordings are and how they are read. Of these only the window of a stream touches a result."""
 
     data: str = required("folder of packed shards, or its address: s3://bucket/shards, https://host/shards")
     stream: Literal["auto", "yes", "no"] = option(
         "auto", "yes reads shards as it goes, no reads everything first; auto does that where it fits the memory"
     )
-    window: int = option(4, "shards of a stream that mix at a time, in the part of one normalisation group")
-    stream_gib: float = option(2.0, "the most of its shards that a stream keeps open, GiB a worker")
+    window: int = option(
+        4, "shards of a stream that mix at a time, in the part of one normalisation group", Bounds(1, WIDE)
+    )
+    stream_gib: float = option(2.0, "the most of its shards that a stream keeps open, GiB a worker", SIZE)
     cache: Path | None = option(None, "folder that keeps shards from an address; none takes ~/.cache/bonestrap")
-    cache_gib: float = option(LIMIT / GIB, "the most that this folder may hold, GiB")
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"window must be at least 1, got {self.window}")
-        for name in ("stream_gib", "cache_gib"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+    cache_gib: float = option(LIMIT / GIB, "the most that this folder may hold, GiB", SIZE)
 
     def found(self: Kind) -> Kind:
         """The same with paths that mean the same in a worker's directory."""
-        return dataclasses.replace(self, data=absolute(self.data), cache=self.cache and self.cache.resolve())
+        return dataclasses.replace(self, data=absolute(self.data), cache=self.cache and resolved(self.cache))
 
     @property
     def store(self) -> Cache:
@@ -128,7 +125,7 @@ class Reading:
 def _begun(run: Path) -> int | None:
     """The window with which the run in this directory was begun, 0 where it read at once; None where there is none."""
     try:
-        return json.loads((run / "run.json").read_text())["result"]["window"] or 0
+        return int(read_object(run / "run.json")["result"]["window"] or 0)
     except (OSError, ValueError, KeyError, TypeError):  # no run yet, or one that is refused with a reason later
         return None
 

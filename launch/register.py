@@ -22,9 +22,11 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import torch
 
 from bonestrap.model import Model
+from distributed.delivery import missing
 from distributed.registry import Shipped, publish
 from launch.cli import UserError, option, required, start
 from launch.stage import load_model
+from shards.folder import resolved
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("mlflow", "torch", "numpy", "safetensors")
@@ -43,9 +45,11 @@ def main(options: Options) -> None:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise UserError("registering needs MLflow, which is not installed: pip install -e '.[train]'") from None
-    run = options.run.resolve()
+    run = resolved(options.run)
     try:
         version = publish(run, shipped(run / "model", model), name=options.name, alias=options.alias, tags=tags(model))
+    except ImportError as error:
+        raise UserError(f"{run.name} cannot be registered: {missing(error)}; pip install it") from None
     except (MlflowException, ValueError) as error:
         raise UserError(f"{run.name} cannot be registered: {str(error).splitlines()[0]}") from None
     print(f"{options.name} version {version} is {run.name}: models:/{options.name}@{options.alias}")

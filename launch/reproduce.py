@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.bounds import EPOCHS, SEED, THREADS, Bounded, Bounds
 from launch import cost, distill, evaluate, finetune, pretrain, tabulate
 from launch.cli import UserError, option, parse, parse_choice, required, start_choice
 from launch.commands import Commands, say, typed
@@ -40,40 +41,39 @@ from launch.steps import Plan, Setup, Step
 from launch.tables import TABLES, Table
 from launch.tally import Tally
 from shards import splits
-from shards.folder import absolute
+from shards.folder import absolute, resolved
 from shards.manifest import Manifest
 
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Bounded):
     """What every table takes."""
 
     data: str = required("folder of packed shards, or its address")
     runs: Path = required("folder of all runs and of the table; the same command on it goes on where it stopped")
     recipe: str | None = option(None, f"pretraining recipe, {', '.join(RECIPES)}; none takes the data set's")
-    seeds: tuple[int, ...] = option((0, 1, 2), "every cell is filled once for each")
-    epochs: float | None = option(None, "of pretraining, the warm-up in proportion; none takes the recipe's")
+    seeds: tuple[int, ...] = option((0, 1, 2), "every cell is filled once for each", Bounds(0, SEED))
+    epochs: float | None = option(None, "of pretraining, the warm-up in proportion; none takes the recipe's", EPOCHS)
     pretrain: str = option("", "more options of every pretraining command, in quotes")
     finetune: str = option("", "more options of every fine-tuning command, in quotes")
     distill: str = option("", "more options of every distillation command, in quotes")
     workers: str = option("0", "training processes of each command, through Ray Train; 0 trains without Ray")
     storage: Path | None = option(None, "folder that all nodes see, for Ray's own files; needed on several nodes")
-    threads: int | None = option(None, "CPU threads a worker")
+    threads: int | None = option(None, "CPU threads a worker", THREADS)
     device: str = option("auto", "auto takes a GPU where there is one; cpu, cuda")
     experiment: str = option("reproduce", "MLflow experiment")
     track: bool = option(True, "send journals to MLflow")
-    jobs: int = option(1, "commands at once")
+    jobs: int = option(1, "commands at once", Bounds(1, 4096))
     dry_run: bool = option(False, "print commands, expected cost and published figures, and run nothing")
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds must be one or more different numbers from 0 on, got {self.seeds}")
+        super().__post_init__()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be one or more different numbers, got {self.seeds}")
         if self.recipe is not None and self.recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {self.recipe}")
-        if self.jobs < 1 or (self.epochs is not None and self.epochs <= 0):
-            raise ValueError("jobs must be at least 1 and epochs positive")
 
 
 def main(name: str, options: Options, table: Table) -> None:
@@ -109,10 +109,10 @@ def made(options: Options, table: Table, manifest: Manifest) -> Setup:
         raise UserError("--encoder.width is what a table sets: give --width, --widths, --student or --teacher")
     words = ["--workers", options.workers, "--device", options.device, "--experiment", options.experiment]
     words += ["--threads", str(options.threads)] if options.threads is not None else []
-    words += ["--storage", str(options.storage.resolve())] if options.storage is not None else []
+    words += ["--storage", str(resolved(options.storage))] if options.storage is not None else []
     return Setup(
         data=absolute(options.data),
-        runs=options.runs.resolve(),
+        runs=resolved(options.runs),
         recipe=recipe,
         protocols=protocols,
         seeds=options.seeds,

@@ -11,6 +11,7 @@ from typing import Any
 
 from bonestrap.protocols.scores import ClassScore, Scores
 from distributed import tracking
+from launch.dossier import recorded
 from launch.judging import Episodes, Figures, LongTail, Repeated, Search
 
 Results = Mapping[str, Mapping[str, Figures]]  # by what was measured, then by contender
@@ -89,7 +90,7 @@ def record(model: Path, on: str, results: dict[str, dict[str, dict[str, Any]]], 
     if folder is None:
         return
     file = folder / "evaluation.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = recorded(file) if file.exists() else {}
     known |= {name if on == "test" else f"{name} on held-out": each for name, each in results.items()}
     aside = folder / "evaluation.json.partial"
     aside.write_text(json.dumps(known, indent=2) + "\n")

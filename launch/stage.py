@@ -20,6 +20,7 @@ import torch
 
 from bonestrap import model as models
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import COUNT, SEED, THREADS, WIDTH, Bounded, Bounds
 from bonestrap.model import Model
 from distributed import cluster
 from distributed.board import WorkerHung
@@ -30,13 +31,14 @@ from distributed.strategy import Strategy
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import Left
 from launch import card, dossier
+from launch import lineage as lineages
 from launch.cli import UserError, option, required
 from launch.directory import claimed, provenance
 from launch.grounds import Grounds
 from launch.reading import Reading, Recorded
 from shards import splits
 from shards.errors import DataError
-from shards.folder import absolute, spoken
+from shards.folder import absolute, resolved, spoken
 from shards.manifest import Manifest
 from shards.splits import Protocol
 
@@ -45,6 +47,8 @@ Result = TypeVar("Result")
 
 DIGEST = 36  # characters that MLflow keeps of a data set's digest
 PROBED = 1000  # recordings a part of a probe
+HANG = Bounds(0, 1e7, above=True)  # seconds
+EVERY = Bounds(1, COUNT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class Options(Reading):
     """What every training command takes. Only the seed, the precision and a stream's window touch the result."""
 
     run: Path = required("run directory; the same command on it goes on where it stopped")
-    seed: int = option(0, "of initial weights, order, draws and label subsets")
+    seed: int = option(0, "of initial weights, order, draws and label subsets", Bounds(0, SEED))
     hold_out: bool = option(False, "train without the held-out training subjects: for choosing settings on them")
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", "bf16 computes under autocast, state stays fp32; auto takes it where the hardware multiplies it faster"
@@ -63,20 +67,20 @@ class Options(Reading):
     strategy: Literal["ddp", "zero1", "zero2", "zero3"] = option(
         "ddp", "zero1, zero2: DeepSpeed divides the optimizer's state (2: and gradients) among the workers"
     )
-    hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung")
+    hang_timeout: float = option(300.0, "seconds without any progress after which workers count as hung", HANG)
     storage: Path | None = option(None, "folder that all nodes see, for Ray's own files; needed on several nodes")
     checkpoints: str | None = option(
         None, "folder or address (s3://bucket/run) of the checkpoints; none takes RUN/checkpoints"
     )
-    keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best")
-    threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly")
+    keep: int = option(2, "newest checkpoints that stay, beside the one that the held-out probe judged best", EVERY)
+    threads: int | None = option(None, "CPU threads a worker; none shares the cores evenly", THREADS)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto takes a GPU where there is one")
     compile: bool = option(
         False, "torch.compile the encoders; takes minutes at first, and is meant for GPUs (docs/performance.md)"
     )
-    checkpoint_every: int = option(500, "steps between checkpoints")
-    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects")
-    log_every: int = option(10, "steps between lines of the journal")
+    checkpoint_every: int = option(500, "steps between checkpoints", EVERY)
+    probe_every: int = option(500, "steps between measurements of the encoder on held-out training subjects", EVERY)
+    log_every: int = option(10, "steps between lines of the journal", EVERY)
     experiment: str = option("bonestrap", "MLflow experiment")
     tracking_uri: str | None = option(
         None, "MLflow server or store; none takes MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
@@ -91,11 +95,6 @@ class Options(Reading):
                 "zero3 cannot train here: it cuts up the parameters, and the target network is a moving average of "
                 "whole ones, gathered anew every step; zero2 divides all else, so give --strategy zero2"
             )
-        if self.hang_timeout <= 0:
-            raise ValueError(f"hang_timeout must be positive, got {self.hang_timeout}")
-        for name in ("checkpoint_every", "probe_every", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def crew(self) -> cluster.Crew:
@@ -114,22 +113,18 @@ class Options(Reading):
         """The same with paths that mean the same in a worker's directory, and the precision decided."""
         return dataclasses.replace(
             self.found(),
-            run=self.run.resolve(),
-            storage=self.storage and self.storage.resolve(),
+            run=resolved(self.run),
+            storage=self.storage and resolved(self.storage),
             checkpoints=self.checkpoints and absolute(self.checkpoints),
             precision=decided(self),
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderChange:
+class EncoderChange(Bounded):
     """What may differ from the encoder of the model that one starts from."""
 
-    width: float | None = option(None, "width multiplier; none takes that of the model")
-
-    def __post_init__(self) -> None:
-        if self.width is not None and not 0 < self.width <= 16:
-            raise ValueError(f"width must lie in (0, 16], got {self.width}")
+    width: float | None = option(None, "width multiplier; none takes that of the model", WIDTH)
 
     def applied(self, config: dict[str, Any]) -> dict[str, Any]:
         return config if self.width is None else {**config, "width": self.width}
@@ -184,7 +179,7 @@ def lineage(manifest: Manifest, protocol: str, options: Options, summary: Summar
 
 def parent(model: Model, folder: Path) -> dict[str, Any]:
     """How a model refers to the one that it was made from."""
-    return {"stage": model.description.stage, "run": folder.resolve().name, "lineage": model.description.lineage}
+    return {"stage": model.description.stage, "run": resolved(folder).name, "lineage": model.description.lineage}
 
 
 def execute(
@@ -324,11 +319,13 @@ def check_layout(model: Model, data: Recorded, folder: str) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """The model of a directory; UserError where it cannot be loaded."""
+    """The model of a directory; UserError where it cannot be loaded, or its lineage cannot be followed."""
     try:
-        return models.load(folder)
+        model = models.load(folder)
     except models.ModelError as error:
         raise UserError(str(error)) from None
+    lineages.check(model, folder)
+    return model
 
 
 def probe(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from launch.dossier import recorded
 from launch.recipes import RECIPES
 
 Words = tuple[str, ...]
@@ -124,7 +124,7 @@ class Setup:
         if not step.measures:
             return (run / "model" / "model.json").exists()
         file = run / "evaluation.json"
-        return file.exists() and step.measures in json.loads(file.read_text())
+        return file.exists() and step.measures in recorded(file)
 
     def folder(self, run: str) -> str:
         return str(self.runs / run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from bonestrap.bounds import SHARE, WIDTH, Bounded
 from launch.cli import option, required
 from launch.steps import Cell, Elsewhere, Plan, Setup, Step, Words
 
@@ -31,7 +32,7 @@ PUBLISHED_FOR = {"ntu60": ("cross-subject", "cross-view"), "ntu120": ("cross-sub
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ByProtocol:
+class ByProtocol(Bounded):
     """A table with a part for each evaluation protocol."""
 
     protocols: tuple[str, ...] = option((), "evaluation protocols; none takes the published ones, or the recipe's")
@@ -48,7 +49,7 @@ class Table2(ByProtocol):
     Every row is pretrained anew for every seed.
     """
 
-    width: float | None = option(None, "of the encoder; none takes the recipe's")
+    width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
 
     def plan(self, setup: Setup) -> Plan:
         cells = []
@@ -73,15 +74,16 @@ class Table2(ByProtocol):
 class FewLabels(ByProtocol):
     """What tables 3, 4 and 5 have in common: a wide teacher fine-tuned on few labels."""
 
-    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels, class-balanced")
-    teacher: float = option(2.0, "width of the teacher")
+    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels, class-balanced", SHARE)
+    teacher: float = option(2.0, "width of the teacher", WIDTH)
     one_pretraining: bool = option(
         True, "the seeds draw labels for one pretraining, that of the first seed, as published; no: each has its own"
     )
 
     def __post_init__(self) -> None:
-        if not self.labels or not all(0 < share <= 1 for share in self.labels):
-            raise ValueError(f"labels must be above 0 and at most 1, got {self.labels}")
+        super().__post_init__()
+        if not self.labels:
+            raise ValueError("labels must be one number or more")
 
     def pretraining(self, setup: Setup, protocol: str, seed: int, width: float) -> Step:
         return setup.pretraining(protocol, setup.seeds[0] if self.one_pretraining else seed, width)
@@ -100,7 +102,7 @@ class FewLabels(ByProtocol):
 class Table3(FewLabels):
     """Semi-supervised learning on NTU-60: supervised alone, fine-tuned, and distilled, by share of the labels."""
 
-    student: float = option(1.0, "width of the student and of the supervised network")
+    student: float = option(1.0, "width of the student and of the supervised network", WIDTH)
 
     def plan(self, setup: Setup) -> Plan:
         rows = {"supervised": f"{self.student:g}x supervised alone", "distilled": f"{self.student:g}x distilled"}
@@ -171,7 +173,7 @@ DISTILLATION = {
 class Table5(FewLabels):
     """Effect of distillation by width and share of the labels: distilled against pretrained and fine-tuned alone."""
 
-    widths: tuple[float, ...] = option((0.25, 0.5, 1.0), "of the students")
+    widths: tuple[float, ...] = option((0.25, 0.5, 1.0), "of the students", WIDTH)
 
     def columns(self, dataset: str, own: str) -> Words:
         return self.protocols or super().columns(dataset, own)[:1]
@@ -210,8 +212,8 @@ class Table6(ByProtocol):
 
     target: str = required("folder or address of the other data set's shards")
     target_protocol: str = option("cross-subject", "its evaluation protocol")
-    labels: float = option(1.0, "share of its training labels")
-    width: float | None = option(None, "of the encoder; none takes the recipe's")
+    labels: float = option(1.0, "share of its training labels", SHARE)
+    width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
 
     def columns(self, dataset: str, own: str) -> Words:
         """One protocol, whose training recordings pretrain."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bonestrap.protocols.scores import Spread, spread
 from launch import intervals
+from launch.dossier import recorded
 from launch.steps import Cell, Plan, Setup
 
 FLOORS = ("random encoder", "raw joints")
@@ -46,7 +47,7 @@ def lines(plan: Plan, setup: Setup) -> list[Line]:
 def found(cell: Cell, setup: Setup) -> dict[str, Any]:
     """What the cell's evaluation says of each contender, the model first."""
     last = cell.steps[-1]
-    return json.loads((setup.runs / last.run / "evaluation.json").read_text())[last.measures]
+    return recorded(setup.runs / last.run / "evaluation.json")[last.measures]
 
 
 def model_accuracy(cell: Cell, setup: Setup) -> float:

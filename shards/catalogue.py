@@ -22,7 +22,9 @@ from shards.errors import DataError
 from shards.folder import Folder
 from shards.index import Splits, Table, Views
 from shards.manifest import Manifest
-from shards.members import BLOCK
+from shards.members import BLOCK, Members
+
+PROMISED = 8  # times the bytes that there are: more joints and wider numbers than the shards' do not make as many
 
 Select = Callable[[Views], np.ndarray]  # one bool a view
 Rows = Sequence[int] | np.ndarray | Tensor
@@ -109,6 +111,14 @@ def read(folder: Folder, *, hashed: bool = True) -> tuple[Manifest, Table]:
     name = folder.path(manifest.index)
     with folder.open(manifest.index, hashed=hashed) as file:
         table = index.mapped(file, name)
+    agree(manifest, table, name)
+    return manifest, table
+
+
+def agree(manifest: Manifest, table: Table, name: str) -> None:
+    """DataError, naming the index, unless it tells the manifest's story: whoever wrote them, every number that is
+    followed afterwards leads somewhere.
+    """
     counted = (len(table), len(table.camera))
     if counted != (manifest.performances, manifest.views):
         raise DataError(f"{name} lists {counted} performances and views, the manifest others; pack again")
@@ -118,8 +128,12 @@ def read(folder: Folder, *, hashed: bool = True) -> tuple[Manifest, Table]:
             f"{name}: label {table.label[wrong[0]]} of {table.key[wrong[0]]} is out of range for the "
             f"{len(manifest.classes)} classes; correct the source and pack again"
         )
+    for column in (table.subject, table.setup, table.replication, table.camera):
+        if len(column) and column.min() < -1:
+            raise DataError(f"{name}: a subject, camera, setup or replication below 0; pack again")
     _check_places(manifest, table, name)
-    return manifest, table
+    if table.frames.sum(dtype=np.int64) != manifest.frames:
+        raise DataError(f"{name} lists other frames than the manifest; pack again")
 
 
 def _check_places(manifest: Manifest, table: Table, name: str) -> None:
@@ -129,9 +143,12 @@ def _check_places(manifest: Manifest, table: Table, name: str) -> None:
     if not len(lost):
         end = np.repeat(sizes[shard], np.diff(table.first_view))
         nowhere = (table.frames < 1) | (table.bodies < 1) | (table.offset < BLOCK) | (table.bytes < 1)
-        lost = table.owner(np.flatnonzero(nowhere | (table.offset + table.bytes > end)))
+        lost = table.owner(np.flatnonzero(nowhere | (table.offset > end - table.bytes)))
     if len(lost):
         raise DataError(f"{name}: {table.key[lost[0]]} lies nowhere in these shards; pack again")
+    begins, ends = Members(table, manifest).places(np.arange(len(table.camera)))
+    if (ends - begins).sum() > PROMISED * sizes.sum():  # of another layout or type: a reader says which
+        raise DataError(f"{name} promises more frames than its shards hold; do not use these shards, pack again")
 
 
 def selected(table: Table, select: Select | None) -> dict[str, Any]:

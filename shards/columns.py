@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from bonestrap.files import UNZIP
 from shards.errors import DataError
 
 ALIGNED = 64  # bytes; arrays begin at a multiple, so that they can be used where they lie
@@ -48,7 +49,7 @@ class Strings:
         if not -len(self) <= index < len(self):
             raise IndexError(f"text {index} of {len(self)}")
         row = range(len(self))[index] if self.rows is None else int(self.rows[index])
-        return self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes().decode()
+        return self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes().decode(errors="replace")
 
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self)))
@@ -86,7 +87,7 @@ def mapped(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
             members = archive.infolist()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return {info.filename.removesuffix(".npy"): _column(content, info) for info in members}
-    except (ValueError, zipfile.BadZipFile, struct.error) as error:
+    except (ValueError, OverflowError, SyntaxError, RecursionError, *UNZIP) as error:
         raise DataError(f"{name}: not readable ({error}); pack the recordings again") from None
 
 

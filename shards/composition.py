@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from bonestrap.bounds import COUNT, Bounded, Bounds
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.long_tailed import long_tailed
 from shards.catalogue import Catalogue
@@ -19,19 +20,19 @@ Recorded = TypeVar("Recorded", bound=Catalogue)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composition:
+class Composition(Bounded):
     """A part of the training recordings, chosen by class. The defaults choose everything."""
 
     leave_out: Literal["nothing", "novel"] = field(
         default="nothing", metadata={"help": "novel: without the classes that few-shot evaluation asks for"}
     )
     imbalance: float = field(
-        default=1.0, metadata={"help": "the commonest class has this many times the performances of the rarest"}
+        default=1.0,
+        metadata={
+            "help": "the commonest class has this many times the performances of the rarest",
+            "bounds": Bounds(1, COUNT),
+        },
     )
-
-    def __post_init__(self) -> None:
-        if self.imbalance < 1:
-            raise ValueError(f"imbalance must be at least 1, got {self.imbalance}")
 
     @property
     def whole(self) -> bool:

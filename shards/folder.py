@@ -90,7 +90,12 @@ def open_folder(location: Location, cache: Cache | None = None) -> Folder:
 
 def absolute(location: Location) -> str:
     """The same folder, named so that every worker finds it."""
-    return str(location) if is_address(location) else str(Path(location).resolve())
+    return str(location) if is_address(location) else str(resolved(Path(location)))
+
+
+def resolved(path: Path) -> Path:
+    """The absolute path without links. One that leads in a circle is left as it is: whoever opens it is told."""
+    return Path(os.path.realpath(path))
 
 
 def spoken(location: Location) -> str:

@@ -259,6 +259,15 @@ def mapped(file: BinaryIO, path: str) -> Table:
 
 def _check(found: Table, path: str) -> None:
     """Columns fit one another, and every reference leads into another column."""
+    for field in dataclasses.fields(found):
+        column = getattr(found, field.name)
+        if isinstance(column, Strings) != (field.type == "Strings"):
+            raise DataError(f"{path}: column {field.name} is of another kind; pack the recordings again")
+        kinds = (
+            [column.offsets.dtype.kind, column.blob.dtype.str] if isinstance(column, Strings) else [column.dtype.kind]
+        )
+        if kinds not in (["i"], ["i", "|u1"]) or (isinstance(column, Strings) and not len(column.offsets)):
+            raise DataError(f"{path}: column {field.name} holds no whole numbers; pack the recordings again")
     performances, views = len(found), len(found.camera)
     lengths = {
         **dict.fromkeys(("key", "label", "subject", "setup", "replication", "shard"), performances),
@@ -273,11 +282,18 @@ def _check(found: Table, path: str) -> None:
     first = found.first_view
     whole = first[0] == 0 and first[-1] == views and (np.diff(first) > 0).all()
     codes = ((found.member, found.members), (found.split, found.split_sets))
-    if not whole or (views and not all(code.min() >= 0 and code.max() < len(texts) for code, texts in codes)):
+    copied = found.copy_of
+    if not whole or (
+        views
+        and not (
+            all(code.min() >= 0 and code.max() < len(texts) for code, texts in codes)
+            and ((copied >= -1) & (copied < np.repeat(np.diff(first), np.diff(first)))).all()
+        )
+    ):
         raise DataError(f"{path}: views and performances do not belong together; pack the recordings again")
     for texts in (found.key, found.origin, found.members, found.split_sets):
         ends = texts.offsets
-        if ends[0] != 0 or ends[-1] != len(texts.blob):
+        if ends[0] != 0 or ends[-1] != len(texts.blob) or (np.diff(ends) < 0).any():
             raise DataError(f"{path}: a text lies outside its column; pack the recordings again")
 
 

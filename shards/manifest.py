@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import parse_json
 from bonestrap.layout import Layout
 from shards.errors import DataError
 
 FILE = "manifest.json"
 FORMAT = "bonestrap-shards"
 VERSION = 2
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # no folder, no parent, not hidden
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")  # no folder, no parent, not hidden
+HASH = re.compile(r"[0-9a-f]{64}")
+DTYPES = ("float16", "float32")
+CLASSES = 10_000  # the most that a data set has; the largest published one has some hundreds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class Manifest:
     def parse(content: bytes, path: Path | str) -> Manifest:
         """The manifest that a file holds; `path` names it in messages."""
         try:
-            fields = json.loads(content)
+            fields = parse_json(content)
             digest = fields.pop("digest")
             if (fields["format"], fields["version"]) != (FORMAT, VERSION):
                 found = f"{fields['format']} {fields['version']}"
@@ -118,7 +122,9 @@ class Manifest:
             raise DataError(f"{path} was altered: its digest does not match its content; pack the recordings again")
         for stored in (manifest.index, *manifest.shards):
             if not PLAIN_NAME.fullmatch(stored.file):
-                raise DataError(f"{path}: {stored.file!r} leads out of the folder; do not use these shards")
+                raise DataError(f"{path}: {stored.file!r:.80} leads out of the folder; do not use these shards")
+        if fault := _fault(manifest):  # anybody can hash what he has forged
+            raise DataError(f"{path}: {fault}; do not use these shards, pack the recordings again")
         return manifest
 
 
@@ -139,6 +145,35 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, hexadecimal; the file streams through a small buffer and is not kept."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fault(manifest: Manifest) -> str:
+    """What cannot be, or nothing."""
+    files = (manifest.index, *manifest.shards)
+    counts = [manifest.performances, manifest.views, manifest.frames, *(stored.bytes for stored in files)]
+    counts += [count for shard in manifest.shards for count in (shard.performances, shard.views)]
+    texts = [manifest.name, manifest.created_by, manifest.unit, *manifest.classes]
+    texts += [text for drop in manifest.dropped for text in drop]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(s, dict) for s in manifest.preprocessing):
+        return "a name, a class, a dropped file or a step of its preprocessing is none"
+    if not all(type(count) is int and 0 <= count < 2**62 for count in counts):
+        return "a count is no whole number"
+    if not all(isinstance(stored.sha256, str) and HASH.fullmatch(stored.sha256) for stored in files):
+        return "a hash is none"
+    if len({stored.file for stored in files}) < len(files):
+        return "a file is listed twice"
+    if len(manifest.classes) > CLASSES:
+        return f"{len(manifest.classes)} classes; {CLASSES} are the most"
+    for what in ("performances", "views"):
+        if sum(getattr(shard, what) for shard in manifest.shards) != getattr(manifest, what):
+            return f"its {what} are not those of its shards"
+    if manifest.dtype not in DTYPES:
+        return f"joints of type {manifest.dtype!r:.40}, and there is {' and '.join(DTYPES)}"
+    layout = manifest.layout
+    kept = (manifest.coordinates, manifest.confidence, manifest.unit)
+    if kept != (layout.coordinates, layout.confidence, layout.unit):
+        return "its coordinates, confidence or unit are not those of its layout"
+    return ""
 
 
 def _parse(fields: Mapping[str, Any]) -> Manifest:

@@ -72,7 +72,7 @@ class Members:
             expected = (int(table.frames[row]), int(table.bodies[row]), *self.joint_shape)
             try:
                 length, shape, dtype = npy_header(content[start : start + HEADER].tobytes())
-            except ValueError as error:
+            except (ValueError, SyntaxError, RecursionError, OverflowError) as error:
                 raise DataError(
                     f"{path}: member {name} is no plain array ({error}); pack the recordings again"
                 ) from None

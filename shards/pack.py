@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 import bonestrap
 from shards import index
+from shards.catalogue import agree
 from shards.draft import Draft, Record, refuse_used
 from shards.errors import DataError
 from shards.index import Entry, Table
-from shards.manifest import FILE, Manifest, Stored, sha256, verify
+from shards.manifest import CLASSES, FILE, Manifest, Stored, sha256, verify
 from shards.parallel import Processes, Spread
 from shards.preprocess import describe, steps
 from shards.samples import KEY, Broken, Prepare, Sample
@@ -98,6 +99,11 @@ def pack(
 
 def check_keys(source: Source, old: Old | None) -> None:
     """Raise DataError for keys that cannot name a sample, and for performances that come twice."""
+    if len(source.classes) > CLASSES:
+        raise DataError(
+            f"{source.name}: {len(source.classes)} different labels, and a data set has {CLASSES} classes at most; is "
+            "the column of labels the right one?"
+        )
     known: set[str] = set()
     for number in range(len(source)):
         key = source.key(number)
@@ -126,7 +132,9 @@ def _old(output: Path, source: Source, dtype: str) -> Old:
             raise DataError(
                 f"{output}: the {name} of these shards is not that of the new recordings; pack them to another --output"
             )
-    return Old(manifest, index.read(output, manifest.index.file))
+    table = index.read(output, manifest.index.file)
+    agree(manifest, table, str(output / manifest.index.file))
+    return Old(manifest, table)
 
 
 def _kind(source: Source, dtype: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ from shards.sources.source import Performance, Source
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a dot in a key would merge samples; tar holds names up to 100 characters
 
+INT16, INT32 = 2**15 - 1, 2**31 - 1  # the largest numbers of an index's columns
+VIEWS = 1000  # of a performance
+
 Broken = Literal["stop", "drop"]
 
 
@@ -81,6 +84,8 @@ class Prepare:
             name = f"c{view.camera}.npy" if view.camera is not None else f"v{number}.npy"
             if name in members:
                 raise DataError(f"{view.origin}: a second recording of {performance.key} by camera {view.camera}")
+            if joints.shape[1] > INT16:
+                raise DataError(f"{view.origin}: {joints.shape[1]} bodies; {INT16} are the most; repair the file")
             raw = hashlib.sha256(repr(view.joints.shape).encode() + view.joints.tobytes()).digest()
             copy_of = names.setdefault(raw, name)
             members[name] = npy(store(joints, self.dtype, view.origin))
@@ -109,7 +114,9 @@ class Prepare:
 
 
 def check(performance: Performance, source: Source) -> None:
-    """Raise DataError where the key cannot name a sample or the label is none of the source's classes."""
+    """Raise DataError where the key cannot name a sample, the label is none of the source's classes, or a number is
+    larger than an index holds.
+    """
     origin = performance.views[0].origin if performance.views else performance.key
     if not KEY.fullmatch(performance.key):
         raise DataError(f"{origin}: key {performance.key!r} may hold only letters, digits, - and _; rename the file")
@@ -118,6 +125,12 @@ def check(performance: Performance, source: Source) -> None:
             f"{origin}: label {performance.label} is out of range for the {len(source.classes)} classes of "
             f"{source.name}; correct or remove the file"
         )
+    numbers = [(name, getattr(performance, name), INT32) for name in ("subject", "setup", "replication")]
+    for name, number, most in [*numbers, *(("camera", view.camera, INT16) for view in performance.views)]:
+        if number is not None and not 0 <= number <= most:
+            raise DataError(f"{origin}: {name} {number!s:.20} is not 0 to {most}; number them from 1, or name them")
+    if len(performance.views) > VIEWS:
+        raise DataError(f"{origin}: {len(performance.views)} views of one performance; {VIEWS} are the most")
 
 
 def tar(key: str, members: dict[str, bytes]) -> bytes:

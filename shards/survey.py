@@ -17,6 +17,7 @@ import numpy as np
 
 from bonestrap.layout import Layout
 from shards import index
+from shards.catalogue import agree
 from shards.errors import DataError
 from shards.index import Table
 from shards.manifest import Manifest, verify
@@ -67,6 +68,7 @@ def survey(folder: Path, *, spread: Spread | None = None, progress: Callable[[in
     manifest = Manifest.read(folder)
     verify(folder, manifest.index)
     table = index.read(folder, manifest.index.file)
+    agree(manifest, table, str(folder / manifest.index.file))
     usual = usual_lengths(folder, manifest, table)
     look = Look(folder=folder, manifest=manifest, usual=usual)
     parts: list[Looks] = []

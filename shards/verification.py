@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bonestrap.files import parse_json, read_array
 from shards import index
+from shards.catalogue import agree
 from shards.errors import DataError
-from shards.index import Entry, StoredView
+from shards.index import Entry, StoredView, Table
 from shards.manifest import FILE, Manifest, Stored, verify
 from shards.pack import DROPPED
 from shards.parallel import Processes, Spread
-from shards.samples import description
+from shards.samples import KEY, description
 
 LARGEST = 2**31  # bytes of a member; nothing that is packed comes near
 
@@ -49,12 +51,8 @@ def verify_folder(
     try:
         verify(folder, manifest.index)
         table = index.read(folder, manifest.index.file)
-        counted = (len(table), len(table.camera))
-        if counted != (manifest.performances, manifest.views):
-            raise DataError(
-                f"{folder / manifest.index.file}: lists {counted[0]} performances and {counted[1]} views, but the "
-                f"manifest {manifest.performances} and {manifest.views}; pack the recordings again"
-            )
+        agree(manifest, table, str(folder / manifest.index.file))
+        _check_names(table, folder / manifest.index.file)
         check: CheckShard | CheckFile = CheckShard(folder=folder, manifest=manifest)
         faults = []
     except DataError as error:
@@ -141,8 +139,8 @@ def _fault(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Entry | Stored
     try:
         data = _data(tar, member)
         if isinstance(wanted, Entry):
-            return "" if json.loads(data) == json.loads(description(wanted)) else "says other things than the index"
-        joints = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+            return "" if parse_json(data) == json.loads(description(wanted)) else "says other things than the index"
+        joints = read_array(io.BytesIO(data), len(data))
     except ValueError as error:
         return f"not readable ({error})"
     if (member.offset_data, member.size) != (wanted.offset, wanted.bytes):
@@ -159,6 +157,20 @@ def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     assert file is not None  # of a regular file
     return file.read()
+
+
+def _check_names(table: Table, path: Path) -> None:
+    """DataError unless every key may name a sample, once, and every text is one."""
+    try:
+        for texts in (table.key, table.origin, table.members, table.split_sets):
+            texts.blob.tobytes().decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: a text is not UTF-8 ({error}); pack the recordings again") from None
+    keys = set(table.key)
+    odd = next((key for key in keys if not KEY.fullmatch(key)), None)
+    if odd is not None or len(keys) < len(table):
+        fault = "a key comes twice" if odd is None else f"{odd!r:.90} is no key"
+        raise DataError(f"{path}: {fault}; do not use these shards, pack again")
 
 
 def _strangers(folder: Path, manifest: Manifest) -> list[str]:

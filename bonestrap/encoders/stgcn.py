@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bonestrap.bounds import WIDTH, Bounded, Bounds
 from bonestrap.clips import Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.layouts import Layout
@@ -24,21 +25,20 @@ BLOCKS = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class STGCNConfig:
+class STGCNConfig(Bounded):
     """ST-GCN as published: ten blocks, temporal kernel 9, three spatial partitions."""
 
     width: float = dataclasses.field(
-        default=1.0, metadata={"help": "multiplies every layer's channels; 1 is the published network"}
+        default=1.0,
+        metadata={
+            "help": "multiplies every layer's channels; 1 is the published network",
+            "bounds": WIDTH,
+        },
     )
     dropout: float = dataclasses.field(
-        default=0.0, metadata={"help": "probability of zeroing a block's temporal output"}
+        default=0.0,
+        metadata={"help": "probability of zeroing a block's temporal output", "bounds": Bounds(0, 1, below=True)},
     )
-
-    def __post_init__(self) -> None:
-        if not 0 < self.width <= 16:
-            raise ValueError(f"encoder width must lie in (0, 16], got {self.width}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
 
 
 # Joints times channels up to which a spatial graph convolution in half precision is one dense product.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import WIDE, Bounded, Bounds
 from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
@@ -27,23 +28,26 @@ from bonestrap.momentum import (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BYOLConfig:
+class BYOLConfig(Bounded):
     """What document 001 states (momentum) and what it leaves open (the heads, alpha)."""
 
-    hidden: int = dataclasses.field(default=1024, metadata={"help": "hidden units of projector and predictor"})
-    projection: int = dataclasses.field(default=256, metadata={"help": "dimensions that the predictor has to predict"})
+    hidden: int = dataclasses.field(
+        default=1024, metadata={"help": "hidden units of projector and predictor", "bounds": Bounds(1, WIDE)}
+    )
+    projection: int = dataclasses.field(
+        default=256, metadata={"help": "dimensions that the predictor has to predict", "bounds": Bounds(1, WIDE)}
+    )
     norm: bool = dataclasses.field(default=False, metadata={"help": "batch-normalise the projector's output as well"})
     momentum: float = dataclasses.field(
-        default=0.99, metadata={"help": "initial lambda of Eq. 3; rises to 1 along a cosine"}
+        default=0.99, metadata={"help": "initial lambda of Eq. 3; rises to 1 along a cosine", "bounds": Bounds(0, 1)}
     )
-    alpha: float = dataclasses.field(default=0.9, metadata={"help": "alpha of momentum batch normalisation, Eq. 4"})
+    alpha: float = dataclasses.field(
+        default=0.9,
+        metadata={"help": "alpha of momentum batch normalisation, Eq. 4", "bounds": Bounds(0, 1, below=True)},
+    )
     statistics: Literal["online", "target"] = dataclasses.field(
         default="online", metadata={"help": "whose batches the target's statistics follow: online (Eq. 4), or its own"}
     )
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.momentum <= 1 and 0 <= self.alpha < 1):
-            raise ValueError("momentum must lie in [0, 1] and alpha in [0, 1)")
 
 
 class Head(nn.Module):

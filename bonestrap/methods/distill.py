@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import Bounded, Bounds
 from bonestrap.clips import Batch, Clips
 from bonestrap.methods.method import Method
 from bonestrap.methods.supervised import Classifier
@@ -16,15 +17,15 @@ from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(Bounded):
     """What shapes the distillation loss."""
 
-    temperature: float = dataclasses.field(default=1.0, metadata={"help": "tau of Eq. 6; higher is softer"})
-    alpha: float = dataclasses.field(default=0.9, metadata={"help": "momentum of the moving batch statistics"})
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 <= self.alpha < 1:
-            raise ValueError("the temperature must be positive and alpha lie in [0, 1)")
+    temperature: float = dataclasses.field(
+        default=1.0, metadata={"help": "tau of Eq. 6; higher is softer", "bounds": Bounds(1e-3, 1e3)}
+    )
+    alpha: float = dataclasses.field(
+        default=0.9, metadata={"help": "momentum of the moving batch statistics", "bounds": Bounds(0, 1, below=True)}
+    )
 
 
 class Distill(Method):

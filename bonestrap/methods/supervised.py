@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment import Pipeline
+from bonestrap.bounds import Bounded, Bounds
 from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
@@ -33,15 +34,15 @@ class Classifier(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SupervisedConfig:
+class SupervisedConfig(Bounded):
     """What shapes the loss when labels are at hand."""
 
-    smoothing: float = dataclasses.field(default=0.0, metadata={"help": "label smoothing"})
-    alpha: float = dataclasses.field(default=0.9, metadata={"help": "momentum of the moving batch statistics"})
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.smoothing < 1 and 0 <= self.alpha < 1):
-            raise ValueError("label smoothing and alpha must lie in [0, 1)")
+    smoothing: float = dataclasses.field(
+        default=0.0, metadata={"help": "label smoothing", "bounds": Bounds(0, 1, below=True)}
+    )
+    alpha: float = dataclasses.field(
+        default=0.9, metadata={"help": "momentum of the moving batch statistics", "bounds": Bounds(0, 1, below=True)}
+    )
 
 
 class Supervised(Method):

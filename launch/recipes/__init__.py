@@ -6,37 +6,32 @@ import dataclasses
 from collections.abc import Callable
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, AugmentConfig, ClipConfig
+from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounded, Bounds
 from bonestrap.encoders.stgcn import STGCNConfig
 from bonestrap.methods.byol import BYOLConfig
+from launch.cli import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(Bounded):
     """How long, how fast, and in what portions. The learning rate belongs to the batch as given: change both."""
 
-    epochs: float = dataclasses.field(default=1600.0, metadata={"help": "passes over the performances"})
-    batch: int = dataclasses.field(default=512, metadata={"help": "clips a step, all workers together"})
-    group: int = dataclasses.field(
-        default=128, metadata={"help": "clips normalised together; the result does not depend on the number of workers"}
+    epochs: float = option(1600.0, "passes over the performances", EPOCHS)
+    batch: int = option(512, "clips a step, all workers together", Bounds(1, WIDE))
+    group: int = option(
+        128, "clips normalised together; the result does not depend on the number of workers", Bounds(1, WIDE)
     )
-    learning_rate: float = dataclasses.field(
-        default=0.2, metadata={"help": "peak, after the warm-up; falls along a cosine"}
-    )
-    warmup: float = dataclasses.field(default=10.0, metadata={"help": "epochs of linear warm-up from 1e-6"})
-    predictor_rate: float = dataclasses.field(
-        default=1.0, metadata={"help": "the predictor's share of the learning rate"}
-    )
-    weight_decay: float = dataclasses.field(default=1e-4, metadata={"help": "L2 penalty of SGD with momentum .9"})
+    learning_rate: float = option(0.2, "peak, after the warm-up; falls along a cosine", RATE)
+    warmup: float = option(10.0, "epochs of linear warm-up from 1e-6", Bounds(0, EPOCHS.most))
+    predictor_rate: float = option(1.0, "the predictor's share of the learning rate", Bounds(0, 1e3))
+    weight_decay: float = option(1e-4, "L2 penalty of SGD with momentum .9", DECAY)
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or self.warmup < 0 or self.warmup >= self.epochs:
-            raise ValueError(
-                f"epochs must be positive and longer than the warm-up, got {self.epochs} and {self.warmup}"
-            )
-        if self.group < 1 or self.batch % self.group:
+        super().__post_init__()
+        if self.warmup >= self.epochs:
+            raise ValueError(f"warmup must be shorter than the {self.epochs:g} epochs, got {self.warmup:g}")
+        if self.batch % self.group:
             raise ValueError(f"group must divide the batch of {self.batch}, got {self.group}")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError("learning_rate must be positive and weight decay not negative")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,17 +10,18 @@ Legend: C numbers a joint, T frames, V joints, M bodies.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
+import os
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from bonestrap import files
 from bonestrap.layout import Layout
 from shards.errors import DataError
 from shards.preprocess import detected
 from shards.sources.recorded import Clips, Recorded
-from shards.sources.source import file_stamp
+from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table
 from shards.sources.units import UNITS, Unit, check_scores, check_size
 
@@ -42,10 +43,10 @@ class Arrays(Clips):
         self.axes = check_axes(axes) if axes else None
         self.unit: Unit = unit
         self.numbers = layout.coordinates + scored
-        files = sorted(path for path in self.root.rglob("*") if path.suffix in (".npy", ".npz"))
-        if not files:
+        found = listed(path for path in self.root.rglob("*") if path.suffix in (".npy", ".npz"))
+        if not found:
             raise DataError(f"{self.root}: no .npy or .npz files below it; give the folder that holds them as --input")
-        self.names = [name for path in files for name in self._inside(path)]
+        self.names = [name for path in found for name in self._inside(path)]
 
     def stamp(self, name: str) -> str:
         return file_stamp(self._file(name)[0])
@@ -53,11 +54,9 @@ class Arrays(Clips):
     def read(self, name: str) -> np.ndarray:
         path, member = self._file(name)
         try:
-            loaded = np.load(path, allow_pickle=False)
-            joints = loaded if isinstance(loaded, np.ndarray) else loaded[member or loaded.files[0]]
-        except (ValueError, EOFError, OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            hint = "; save it as a plain array of numbers" if "allow_pickle" in str(error) else ""
-            raise DataError(f"{path}: not a readable array ({str(error).splitlines()[0]}){hint}") from None
+            joints = _array(path, member)
+        except ValueError as error:
+            raise DataError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from None
         if joints.dtype.kind not in "fiu":
             raise DataError(f"{self._origin(path)}: an array of {joints.dtype}, not of numbers; save joints as numbers")
         return self._prepared(joints, name)
@@ -103,9 +102,9 @@ class Arrays(Clips):
         if path.suffix == ".npy":
             return [origin]
         try:
-            with zipfile.ZipFile(path) as file:
+            with files.unzipped(path) as file:
                 members = [member.removesuffix(".npy") for member in file.namelist()]
-        except (zipfile.BadZipFile, OSError) as error:
+        except ValueError as error:
             raise DataError(f"{path}: not a readable .npz file ({error})") from None
         return [origin] if len(members) == 1 else [f"{origin}/{member}" for member in sorted(members)]
 
@@ -115,6 +114,15 @@ class Arrays(Clips):
 
     def _origin(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _array(path: Path, member: str) -> np.ndarray:
+    """The array of an `.npy` file, or one of an `.npz` file: of no name, its only one."""
+    if path.suffix == ".npz":
+        with files.unzipped(path) as archive:
+            return files.read_member(archive, member or archive.namelist()[0])
+    with files.opened(path) as file:
+        return files.read_array(file, os.fstat(file.fileno()).st_size)
 
 
 def arrays(

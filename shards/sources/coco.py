@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -23,11 +22,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from bonestrap.files import check_size, read_json
 from bonestrap.layout import Layout
 from shards.errors import DataError
 from shards.preprocess import Step, detected, tracked
 from shards.sources.recorded import Clips, Recorded
-from shards.sources.source import file_stamp
+from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table
 
 TRACKS = ("track_id", "idx", "person_id")
@@ -63,7 +63,7 @@ class Keypoints(Clips):
         if self.root.is_file():
             self.names: Sequence[str] = sorted(_clips(self.root, self.joints))
         else:
-            self.names = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
+            self.names = sorted(path.relative_to(self.root).as_posix() for path in listed(self.root.rglob("*.json")))
         if not self.names:
             raise DataError(f"{self.root}: no .json files below it; give a folder of them, or one file, as --input")
 
@@ -109,7 +109,7 @@ def _clips(path: Path, joints: int) -> dict[str, Clip]:
 def _read(path: Path, joints: int) -> dict[str, Clip]:
     """The clips of a file by the folders of their frames. Raises DataError naming it and what is wrong."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if isinstance(content, dict) and "annotations" not in content:
             _refuse(path, content)
         entries = content["annotations"] if isinstance(content, dict) else content
@@ -127,7 +127,7 @@ def _read(path: Path, joints: int) -> dict[str, Clip]:
             found = _joints(entry.get("keypoints"), joints)
             clip.detections.append(Detection(frame, _track(entry.get(track)) if track else None, found))
         return clips
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
@@ -191,6 +191,7 @@ def _bodies(clip: Clip, count: int) -> np.ndarray:
         named = [(("track", detection.track), detection) for detection in known]
         named += [(("place", number), detection) for number, detection in zip(numbers, unknown, strict=True)]
         placed += [(t, slots.setdefault(name, len(slots)), detection.joints) for name, detection in named]
+    check_size((len(order), len(slots), count, 3))
     joints = np.full((len(order), len(slots), count, 3), np.nan, dtype=np.float32)
     for t, slot, found in placed:
         joints[t, slot] = found

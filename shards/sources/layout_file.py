@@ -6,6 +6,7 @@ import difflib
 import json
 from pathlib import Path
 
+from bonestrap.files import read_json
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
 from shards.errors import DataError
@@ -24,7 +25,7 @@ def read_layout(name: str) -> Layout:
         meant = f"; did you mean {close[0]}?" if close else ""
         raise DataError(f"{name}: neither a layout file nor a known layout ({', '.join(LAYOUTS)}){meant}")
     try:
-        return Layout.from_json(json.loads(path.read_bytes()))
+        return Layout.from_json(read_json(path))
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text; a layout is a JSON file") from None
     except json.JSONDecodeError as error:

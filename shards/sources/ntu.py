@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bonestrap.files import check_size, content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.preprocess import NTU_CLEANING
-from shards.sources.source import Performance, Source, View, file_stamp
+from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NTU60_ACTIONS = 60
@@ -98,9 +99,9 @@ class NTU(Source):
         classes: tuple[str, ...] | None = None,
     ) -> None:
         self.root = Path(root)
-        listed = read_missing(missing) if missing else frozenset()
+        left_out = read_missing(missing) if missing else frozenset()
         files: dict[str, Path] = {}
-        for path in sorted(self.root.rglob("*.skeleton")):
+        for path in listed(self.root.rglob("*.skeleton")):
             if files.setdefault(path.stem, path) != path:
                 raise DataError(f"{path}: the same recording as {files[path.stem]} by its name; remove one of them")
         if not files:
@@ -110,14 +111,14 @@ class NTU(Source):
         self.name = name or ("ntu120" if large else "ntu60")
         self.classes = classes or (ACTIONS if large else ACTIONS[:NTU60_ACTIONS])
         self._performances: dict[str, list[tuple[Name, Path]]] = {}
-        self.dropped = [(self._origin(files[stem]), "listed as missing") for stem in names if stem in listed]
+        self.dropped = [(self._origin(files[stem]), "listed as missing") for stem in names if stem in left_out]
         for stem, parsed in names.items():
             if not 1 <= parsed.action <= len(self.classes):
                 raise DataError(
                     f"{files[stem]}: action {parsed.action} is out of range for the {len(self.classes)} classes of "
                     f"{self.name}; remove the file or correct its name"
                 )
-            if stem not in listed:
+            if stem not in left_out:
                 self._performances.setdefault(parsed.key, []).append((parsed, files[stem]))
         self._keys = sorted(self._performances)
 
@@ -162,7 +163,7 @@ def read_missing(path: Path) -> frozenset[str]:
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such list of missing samples; correct --missing or leave it out")
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").split()
+    lines = content(path).decode(errors="replace").split()
     names = frozenset(line for line in lines if NAME.fullmatch(line))
     if not names:
         raise DataError(
@@ -178,7 +179,7 @@ def read_skeleton(path: Path) -> np.ndarray:
     Raises DataError naming a file that is cut short or is no skeleton file.
     """
     try:
-        return _joints(path.read_text(encoding="ascii").split("\n"))
+        return _joints(content(path).decode("ascii").split("\n"))
     except (ValueError, IndexError):  # of a number that is none, a line that is missing, or bytes that are no text
         raise DataError(f"{path}: cut short or not an NTU .skeleton file; fetch the file again or remove it") from None
 
@@ -205,6 +206,7 @@ def _joints(lines: list[str]) -> np.ndarray:
             at += 2 + JOINTS
     if any(line.strip() for line in lines[at:]):
         raise ValueError("text after the last frame")
+    check_size((frames, len(slots), JOINTS, 3))
     joints = np.full((frames, len(slots), JOINTS, 3), np.nan, dtype=np.float32)
     if found:
         bodies = np.fromiter(map(float, numbers), np.float32, len(numbers)).reshape(len(found), JOINTS, 3)

@@ -6,15 +6,15 @@ in `all_sqe/`. A performance is one (action, subject, event). One person, seen i
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
+from bonestrap.files import read_json
 from bonestrap.layouts import KINECT20
 from shards.errors import DataError
-from shards.sources.source import Performance, Source, View, file_stamp
+from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
 
@@ -45,7 +45,7 @@ class NWUCLA(Source):
         self.root = Path(root)
         folder = self.root / "all_sqe" if (self.root / "all_sqe").is_dir() else self.root
         self._files: dict[str, dict[int, Path]] = {}
-        for path in sorted(folder.glob("a*_s*_e*_v*.json")):
+        for path in listed(folder.glob("a*_s*_e*_v*.json")):
             match = NAME.fullmatch(path.stem)
             if not match:
                 raise DataError(f"{path}: names are aAA_sSS_eEE_vVV.json in NW-UCLA; rename or remove the file")
@@ -84,7 +84,9 @@ class NWUCLA(Source):
 def _read(path: Path) -> np.ndarray:
     """One file's joints, (T, 1, 20, 3) float32 metres."""
     try:
-        joints = np.array(json.loads(path.read_bytes())["skeletons"], dtype=np.float32)
-    except (ValueError, KeyError, TypeError) as error:
+        joints = np.array(read_json(path)["skeletons"], dtype=np.float32)
+        if joints.ndim != 3:
+            raise ValueError(f"skeletons of the shape {joints.shape}, not frames x joints x 3")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: not a readable NW-UCLA recording ({error}); fetch the file again") from None
     return joints[:, None]

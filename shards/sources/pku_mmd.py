@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bonestrap.files import content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.preprocess import NTU_CLEANING
 from shards.sources import declare
-from shards.sources.source import Performance, Source, View, file_stamp
+from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 NAME = re.compile(r"(\d{4}|A\d\dN\d\d)-([LMR])")
 CAMERAS = {"L": 1, "M": 2, "R": 3}
@@ -132,7 +133,7 @@ class PKUMMD(Source):
         """The files NAME.txt in the folders whose name begins with `kind`, by their names."""
         folders = [path for path in sorted(self.root.iterdir()) if path.is_dir() and path.name.lower().startswith(kind)]
         files: dict[str, Path] = {}
-        for path in sorted(path for folder in folders for path in folder.rglob("*.txt")):
+        for path in listed(path for folder in folders for path in folder.rglob("*.txt")):
             if not NAME.fullmatch(path.stem):
                 raise DataError(f"{path}: names are 0002-L.txt or A01N01-L.txt in PKU-MMD; rename or remove the file")
             if files.setdefault(path.stem, path) != path:
@@ -142,12 +143,12 @@ class PKUMMD(Source):
         return files
 
     def _segments(self, path: Path, view: str) -> Iterator[Segment]:
-        for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
+        for number, line in enumerate(_text(path).splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 label, first, last = (int(float(field)) for field in line.replace(",", " ").split()[:3])
-            except ValueError:
+            except (ValueError, OverflowError):  # of what is no number, or infinity
                 raise DataError(
                     f"{path}: line {number} is not class,first,last,confidence; fetch the file again"
                 ) from None
@@ -202,7 +203,7 @@ def _performances(video: str, segments: list[Segment]) -> Iterator[tuple[str, li
 def _lists(path: Path) -> dict[str, str]:
     """train or test of each name in a split file: a line of heading, a line of names, twice."""
     part, parts = "", {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _text(path).splitlines():
         names = [match[0] for match in NAME.finditer(line)]
         if names and not part:
             raise DataError(f"{path}: names before any heading; a split file has Training videos: and then the others")
@@ -214,10 +215,17 @@ def _lists(path: Path) -> dict[str, str]:
     return parts
 
 
+def _text(path: Path) -> str:
+    try:
+        return content(path).decode(errors="replace")
+    except ValueError as error:
+        raise DataError(f"{path}: not a readable text ({error}); fetch the file again") from None
+
+
 @functools.lru_cache(maxsize=6)
 def _lines(path: Path, stamp: str) -> list[bytes]:
     """The rows of a long recording, unread: its actions come one after the other, three views at a time."""
-    return path.read_bytes().splitlines()
+    return content(path).splitlines()
 
 
 def _read(path: Path, segment: Segment) -> np.ndarray:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bonestrap.files import content
 from bonestrap.layouts import SBU15
 from shards.errors import DataError
-from shards.sources.source import Performance, Source, View, file_stamp
+from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 FOLDERS = re.compile(r"s(\d\d)s(\d\d)/(\d\d)/(\d\d\d)")
 FILE = "skeleton_pos.txt"
@@ -39,7 +40,7 @@ class SBU(Source):
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._files: dict[str, tuple[re.Match[str], Path]] = {}
-        for path in sorted(self.root.glob(f"s*/*/*/{FILE}")):
+        for path in listed(path for path in self.root.glob("s*/*/*/*") if path.name == FILE):
             folder = path.parent.relative_to(self.root).as_posix()
             match = FOLDERS.fullmatch(folder)
             if not match:
@@ -79,7 +80,7 @@ class SBU(Source):
 def _read(path: Path) -> np.ndarray:
     """One file's joints, (T, 2, 15, 3) float32 metres."""
     try:
-        lines = path.read_text(encoding="ascii").split()
+        lines = content(path).decode("ascii").split()
         rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 0))
     except ValueError:
         rows = np.zeros((0, 0))

@@ -9,14 +9,17 @@ what lets many processes pack one source, and what lets an interrupted pack go o
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bonestrap import files
 from bonestrap.layouts import Layout
+from shards.errors import DataError
 from shards.preprocess import Step
 
 
@@ -72,6 +75,24 @@ class Source(ABC):
     def __iter__(self) -> Iterator[Performance]:
         """Read all of them, one at a time."""
         return (self[number] for number in range(len(self)))
+
+
+def listed(paths: Iterable[Path]) -> list[Path]:
+    """These files in the order of their names. DataError where one is a folder, a FIFO, a link that leads nowhere, or
+    has a name that is not UTF-8: manifests and indexes are.
+    """
+    found = sorted(paths)
+    for path in found:
+        try:
+            os.fsencode(path).decode()
+            fault = files.strange(path.stat())
+        except UnicodeDecodeError:
+            fault = "its name is not UTF-8"
+        except OSError as error:
+            fault = (error.strerror or str(error)).lower()
+        if fault:
+            raise DataError(f"{os.fsencode(path).decode(errors='replace')}: {fault}; remove it or correct its name")
+    return found
 
 
 def file_stamp(*paths: Path) -> str:

@@ -16,13 +16,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bonestrap.files import content
 from shards.errors import DataError
 from shards.sources import declare
+from shards.sources.labels import numbered as classes_of
 
 NUMBERS = ("subject", "camera", "setup", "replication")
 COLUMNS = ("file", "label", "performance", "rate", *NUMBERS)
 NAMED = 5  # classes that a sentence names
 NEGATIVE = re.compile(r"-\d+")
+ROWS = 10_000_000
+LIMITS = {"camera": 2**15 - 1}  # what an index holds; of other numbers 2 ** 31 - 1
 WHOLE = re.compile(r"(\d+)\.0+")  # a whole number that went through a column of floating-point numbers
 
 
@@ -72,10 +76,17 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """The class names of a file, one a line. Raises DataError where there are none or one comes twice."""
     if not Path(path).is_file():
         raise DataError(f"{path}: no such list of classes; correct --classes or leave it out")
-    names = tuple(line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip())
+    names = tuple(line.strip() for line in _lines(path) if line.strip())
     if not names or len(set(names)) < len(names):
         raise DataError(f"{path}: a list of classes holds one name a line, and each once")
     return names
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return content(path).decode("utf-8-sig").splitlines()
+    except ValueError as error:
+        raise DataError(f"{path}: not a list of classes in UTF-8 ({error}); save it as UTF-8 text") from None
 
 
 def _csv(path: Path) -> dict[str, list[str]]:
@@ -100,12 +111,15 @@ def _csv(path: Path) -> dict[str, list[str]]:
 
 def _parquet(path: Path) -> dict[str, list[str]]:
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
         raise DataError(f"{path}: reading Parquet needs the pyarrow package; pip install pyarrow, or use CSV") from None
     try:
-        table = parquet.read_table(path)
-    except (ArrowInvalid, OSError) as error:
+        with parquet.ParquetFile(path) as file:  # a few bytes may stand for any number of rows
+            if file.metadata.num_rows > ROWS:
+                raise DataError(f"{path}: {file.metadata.num_rows} rows; a table has {ROWS} at most, split it")
+            table = file.read()
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from None
     return {name: ["" if v is None else str(v).strip() for v in table[name].to_pylist()] for name in table.column_names}
 
@@ -187,14 +201,14 @@ def numbered_labels(
                 f"the class {text} in --classes"
             )
     if classes is None:
-        most = max(map(int, known), default=-1) if numbered else 0
-        classes = tuple(map(str, range(most + 1))) if numbered else tuple(sorted(known))
+        highest = max((text.lstrip("0") for text in known), key=lambda text: (len(text), text), default=None)
+        classes = tuple(sorted(known)) if highest is None or not numbered else classes_of(highest, where)
     place = {name: label for label, name in enumerate(classes)}
     labels: list[int | None] = []
     for row, text in zip(rows, texts, strict=True):
-        label = place.get(text, int(text) if numbered and text else None)
+        label = place.get(text, int(text) if numbered and text and len(text.lstrip("0")) < 10 else None)
         if text and (label is None or label >= len(classes)):
-            raise DataError(f"{where}: the label {text!r} in {row} is none of the {len(classes)} classes")
+            raise DataError(f"{where}: the label {text!r:.40} in {row} is none of the {len(classes)} classes")
         labels.append(label if text else None)
     return labels, classes
 
@@ -238,8 +252,9 @@ def _numbers(texts: list[str], name: str, where: str) -> list[int | None]:
     texts = _whole(texts)
     known = sorted({text for text in texts if text})
     if all(text.isdecimal() for text in known):
-        if any(int(text) > 2**31 - 1 for text in known):
-            raise DataError(f"{where}: a {name} is a number below two thousand millions, or a text")
+        most = LIMITS.get(name, 2**31 - 1)
+        if large := next((text for text in known if len(text) > 20 or int(text) > most), None):
+            raise DataError(f"{where}: {name} {large:.20} is too large; a {name} is a number up to {most}, or a text")
         return [int(text) if text else None for text in texts]
     if name == "replication":
         odd = next(text for text in known if not text.isdecimal())

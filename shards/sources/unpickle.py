@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from bonestrap.files import DEPTH, LARGEST, opened
 from shards.errors import DataError
 
 NUMBER = re.compile(r"[<>|=]?[biufSU]\d+")
+UNKNOWN = -1  # the size of a container while it is being measured
 NDARRAY = "numpy.ndarray"  # stands for the class, so that a pickle can name it but not call it
 
 
@@ -105,11 +107,34 @@ def unpickle(path: Path) -> Any:
     """What the file holds. Raises DataError naming it where it is damaged or asks for more than data."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a pickle as --input")
-    with path.open("rb") as file:
+    with opened(path) as file:
         try:
-            return _Unpickler(file).load()
+            found = _Unpickler(file).load()
+            _measure(found, DEPTH, {})
         except DataError as error:
             raise DataError(f"{path}: not a pickle of plain data, {error}; do not use this file") from None
         except Exception as error:  # a damaged pickle fails in any way it likes
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: not a readable pickle ({said}); fetch the file again") from None
+    return found
+
+
+def _measure(value: Any, depth: int, known: dict[int, int]) -> int:
+    """The numbers that an array of this value would hold, were it made one. `known` are those of containers seen.
+
+    A pickle may put one list into another many times, or into itself: a few bytes would become an array without end.
+    """
+    if isinstance(value, Plain):
+        return value.array.size
+    if not isinstance(value, list | tuple | dict | set | frozenset):
+        return 1
+    if known.get(id(value)) == UNKNOWN or not depth:
+        raise DataError("it is nested too deeply, or in itself")
+    if id(value) not in known:
+        known[id(value)] = UNKNOWN
+        inside = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        total = sum(_measure(inner, depth - 1, known) for inner in inside)
+        known[id(value)] = 1 if isinstance(value, dict) else total
+        if known[id(value)] > LARGEST // 4:
+            raise DataError(f"it holds a list of {total} numbers")
+    return known[id(value)]

@@ -390,12 +390,12 @@ def test_a_planar_body_may_stand_in_its_own_pose() -> None:
 
 
 IMPOSSIBLE: list[tuple[Callable[[], object], str]] = [
-    (lambda: ClipConfig(frames=1), "at least 2"),
+    (lambda: ClipConfig(frames=1), r"frames must lie in \[2, 10000\]"),
     (lambda: AugmentConfig(resample=(1.3, 0.7)), "ascending"),
-    (lambda: AugmentConfig(resample=(0.0, 0.7)), "positive"),
-    (lambda: AugmentConfig(shear=-1.0), "not be negative"),
-    (lambda: AugmentConfig(smooth=1.1), "smooth must be a probability"),
-    (lambda: AugmentConfig(drop=-0.1), "drop must be a probability"),
+    (lambda: AugmentConfig(resample=(0.0, 0.7)), "resample must lie in"),
+    (lambda: AugmentConfig(shear=-1.0), "shear must lie in"),
+    (lambda: AugmentConfig(smooth=1.1), "smooth must lie in"),
+    (lambda: AugmentConfig(drop=-0.1), "drop must lie in"),
 ]
 
 

@@ -317,7 +317,7 @@ BAD_TABLES: dict[str, tuple[list[tuple[object, ...]], str]] = {
     "unknown file": ([("file",), ("x.npy",), ("y.npy",)], "x.npy and 1 others: in the table but not in the folder"),
     "bad split": ([("file", "split"), ("c.npy", "tset")], "split of c.npy: 'tset' is no part of a split"),
     "bad replication": ([("file", "replication"), ("c.npy", "b")], "a replication is a whole number, not 'b'"),
-    "large": ([("file", "subject"), ("c.npy", 2**40)], "a subject is a number below two thousand millions"),
+    "large": ([("file", "subject"), ("c.npy", 2**40)], "subject 1099511627776 is too large"),
     "two labels": (
         [("file", "label", "performance"), ("c.npy", 1, "p"), ("d.npy", 2, "p")],
         "performance p: its recordings differ in label",

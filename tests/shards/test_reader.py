@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bonestrap.layouts import NTU25
+from bonestrap.layouts import KINECT20, NTU25
 from shards import columns, index, reader
 from shards.errors import DataError
 from shards.index import Views
@@ -191,10 +191,13 @@ def test_a_wrong_layout_is_named(folder: Path) -> None:
 
 
 def test_wrong_numbers_a_joint_are_named(folder: Path) -> None:
-    reseal(folder, coordinates=2)
+    planar = dataclasses.replace(KINECT20, coordinates=2)
+    reseal(folder, layout=planar, coordinates=2, unit="torso")
     fails(folder, r"member p00\.c1\.npy holds float16 \(\d, 1, 20, 3\), the manifest says .* 20, 2\)")
-    reseal(folder, coordinates=2, confidence=True)
+    reseal(folder, layout=dataclasses.replace(planar, confidence=True), coordinates=2, confidence=True)
     assert Resident.load(folder).frames.shape[2] == 3
+    reseal(folder, coordinates=3)
+    fails(folder, r"manifest\.json: its coordinates, confidence or unit are not those of its layout")
 
 
 def test_a_wrong_type_is_named(folder: Path) -> None:
