@@ -238,6 +238,15 @@ def test_names_that_no_text_can_hold(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "its name is not UTF-8" in packed(root, command, capsys)
 
 
+def test_an_output_whose_name_is_no_text(tmp_path: Path) -> None:
+    """It is packed, and its name is printed as far as it can be."""
+    lay(tmp_path, LAB)
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    words = f"arrays --input {tmp_path}/in --layout kinect20 --output {output}".split()
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    assert verify_folder(Path(output)).faults == ()
+
+
 def test_arrays_that_are_larger_than_their_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
