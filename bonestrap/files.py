@@ -103,7 +103,7 @@ def read_array(file: BinaryIO, size: int) -> np.ndarray:
     Its header is held against the size before any memory is taken. ValueError where it is no array of plain values,
     claims more than the file holds, or is larger than `LARGEST`.
     """
-    shape, fortran, dtype = _header(file)
+    shape, fortran, dtype = npy_header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError(f"an array of {dtype}; save it as a plain array of numbers")
     need = check_size(shape, dtype.itemsize)
@@ -113,6 +113,21 @@ def read_array(file: BinaryIO, size: int) -> np.ndarray:
     if len(data) != need:
         raise ValueError("it is cut short")
     return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
+
+
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran's order, and type of an `.npy` file that is open at its beginning."""
+    formats: Any = np.lib.format
+    readers = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
+    version = formats.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"version {version} of the npy format is not read")
+    try:
+        return readers[version](file)
+    except OSError:
+        raise
+    except Exception as error:  # it is a Python literal, which fails in any way it likes
+        raise ValueError(f"its header is damaged ({type(error).__name__})") from None
 
 
 @contextmanager
@@ -144,15 +159,3 @@ def check_size(shape: Sequence[int], itemsize: int = 4) -> int:
     if min(shape, default=0) < 0 or bytes > LARGEST:
         raise ValueError(f"an array of {' x '.join(map(str, shape))} has {bytes} bytes; {LARGEST} is the most")
     return bytes
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    formats: Any = np.lib.format
-    versions = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
-    version = formats.read_magic(file)
-    if version not in versions:
-        raise ValueError(f"version {version} of the npy format is not read")
-    try:
-        return versions[version](file)
-    except (RecursionError, MemoryError, SyntaxError, TypeError, OverflowError) as error:
-        raise ValueError(f"its header is damaged ({type(error).__name__})") from None

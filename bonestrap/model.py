@@ -193,7 +193,7 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     except ModelError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # not JSON, not an object, or impossible values
-        raise ModelError(f"{file} is damaged ({error}): copy the model directory again") from error
+        raise ModelError(f"{file} is damaged ({error!s:.300}): copy the model directory again") from error
     head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None
     model = Model(description, encoder, head)
     try:
@@ -213,6 +213,8 @@ def _check(description: Description) -> None:
     texts = (description.stage, description.encoder, *description.classes)
     if not all(isinstance(text, str) for text in texts) or len(description.classes) > CLASSES:
         raise ValueError(f"its stage, encoder and classes, {CLASSES} at most, are texts")
+    if description.encoder not in ENCODERS:
+        raise ValueError(f"there is no encoder {description.encoder!r:.40}")
     if not isinstance(description.lineage, dict):
         raise ValueError(f"its lineage is {description.lineage!r:.40} and not an object")
 

@@ -39,6 +39,7 @@ import difflib
 import errno
 import functools
 import inspect
+import io
 import sys
 import types
 import typing
@@ -130,7 +131,8 @@ class Sentences:
     """Turn what a user can mend into its sentence and exit code 2; leave every other exception its traceback."""
 
     def __enter__(self) -> None:
-        return None
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, DataError):

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonestrap.files import UNZIP
+from bonestrap.files import UNZIP, npy_header
 from shards.errors import DataError
 
 ALIGNED = 64  # bytes; arrays begin at a multiple, so that they can be used where they lie
@@ -87,7 +87,7 @@ def mapped(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
             members = archive.infolist()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return {info.filename.removesuffix(".npy"): _column(content, info) for info in members}
-    except (ValueError, OverflowError, SyntaxError, RecursionError, *UNZIP) as error:
+    except (ValueError, *UNZIP) as error:
         raise DataError(f"{name}: not readable ({error}); pack the recordings again") from None
 
 
@@ -97,9 +97,7 @@ def _column(mapped: mmap.mmap, info: zipfile.ZipInfo) -> np.ndarray:
     if info.compress_type != zipfile.ZIP_STORED or start + info.file_size > len(mapped):
         raise ValueError(f"{info.filename} is compressed or cut short")
     header = io.BytesIO(mapped[start : start + min(info.file_size, 4096)])
-    if np.lib.format.read_magic(header) != (1, 0):
-        raise ValueError(f"{info.filename} is not version 1.0 of the npy format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+    shape, _, dtype = npy_header(header)
     if dtype.kind not in "iub" or len(shape) != 1 or header.tell() + dtype.itemsize * shape[0] != info.file_size:
         raise ValueError(f"{info.filename} holds {dtype} {shape}")
     return np.frombuffer(mapped, dtype, shape[0], start + header.tell())

@@ -117,11 +117,11 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path}: not a readable manifest ({error}); pack the recordings again") from None
+            raise DataError(f"{path}: not a readable manifest ({error!s:.300}); pack the recordings again") from None
         if manifest.digest != digest:
             raise DataError(f"{path} was altered: its digest does not match its content; pack the recordings again")
         for stored in (manifest.index, *manifest.shards):
-            if not PLAIN_NAME.fullmatch(stored.file):
+            if not (isinstance(stored.file, str) and PLAIN_NAME.fullmatch(stored.file)):
                 raise DataError(f"{path}: {stored.file!r:.80} leads out of the folder; do not use these shards")
         if fault := _fault(manifest):  # anybody can hash what he has forged
             raise DataError(f"{path}: {fault}; do not use these shards, pack the recordings again")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bonestrap.files import npy_header
 from shards.errors import DataError
 from shards.index import Table
 from shards.manifest import Manifest
@@ -71,8 +72,8 @@ class Members:
                 raise DataError(f"{path}: member {name} is not as long as the index says; repack the recordings")
             expected = (int(table.frames[row]), int(table.bodies[row]), *self.joint_shape)
             try:
-                length, shape, dtype = npy_header(content[start : start + HEADER].tobytes())
-            except (ValueError, SyntaxError, RecursionError, OverflowError) as error:
+                length, shape, dtype = _header(content[start : start + HEADER].tobytes())
+            except ValueError as error:
                 raise DataError(
                     f"{path}: member {name} is no plain array ({error}); pack the recordings again"
                 ) from None
@@ -107,12 +108,10 @@ def finite(content: np.ndarray, dtype: np.dtype) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def npy_header(start: bytes) -> tuple[int, tuple[int, ...], np.dtype]:
-    """Length, shape and type of a version 1 `.npy` header. Raises ValueError for anything else, pickles included."""
+def _header(start: bytes) -> tuple[int, tuple[int, ...], np.dtype]:
+    """Length, shape and type of an `.npy` header. Raises ValueError for anything else, pickles included."""
     stream = io.BytesIO(start)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("not version 1.0 of the npy format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    shape, fortran, dtype = npy_header(stream)
     if fortran or dtype.kind != "f":
         raise ValueError(f"an array of {dtype}, in {'Fortran' if fortran else 'C'} order")
     return stream.tell(), shape, dtype

@@ -69,6 +69,8 @@ def survey(folder: Path, *, spread: Spread | None = None, progress: Callable[[in
     verify(folder, manifest.index)
     table = index.read(folder, manifest.index.file)
     agree(manifest, table, str(folder / manifest.index.file))
+    for shard in manifest.shards:
+        verify(folder, shard, hashed=False)
     usual = usual_lengths(folder, manifest, table)
     look = Look(folder=folder, manifest=manifest, usual=usual)
     parts: list[Looks] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import os
@@ -68,7 +67,7 @@ def results() -> list[dict[str, Any]]:
     ]
 
 
-def annotations() -> dict[str, Any]:
+def clips() -> dict[str, Any]:
     points = (100 * joints(6, 17)[None, ..., :2] + 300).astype(np.float16)
     entry = {"label": 1, "keypoint": points, "keypoint_score": np.ones((1, 6, 17), np.float16), "total_frames": 6}
     made: list[Any] = [{"frame_dir": "a", **entry}, {"frame_dir": "b", **entry}]
@@ -125,10 +124,10 @@ FORMATS: dict[str, tuple[dict[str, bytes], str, str, Damage]] = {
     "arrays classes": (
         {**LAB, "classes.txt": b"0\n1\n2\n3\n4\n"}, f"{OWN} --classes {{}}/classes.txt", "classes.txt", damaged,
     ),
-    "pyskl": ({"in.pkl": pickle.dumps(annotations())}, WRITTEN, "in.pkl", damaged),
-    "pyskl old": ({"in.pkl": pickle.dumps(annotations(), 0)}, WRITTEN, "in.pkl", damaged),
+    "pyskl": ({"in.pkl": pickle.dumps(clips())}, WRITTEN, "in.pkl", damaged),
+    "pyskl old": ({"in.pkl": pickle.dumps(clips(), 0)}, WRITTEN, "in.pkl", damaged),
     "pyskl values": (
-        {"in.pkl": pickle.dumps(annotations())}, WRITTEN, "in.pkl",
+        {"in.pkl": pickle.dumps(clips())}, WRITTEN, "in.pkl",
         lambda content, dice: pickle.dumps(changed(pickle.loads(content), dice)),
     ),
 }  # fmt: skip
@@ -243,6 +242,15 @@ def test_names_that_no_text_can_hold(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "its name is not UTF-8" in packed(root, command, capsys)
 
 
+def test_an_output_whose_name_is_no_text(tmp_path: Path) -> None:
+    """It is packed, and its name is printed as far as it can be."""
+    lay(tmp_path, LAB)
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    words = f"arrays --input {tmp_path}/in --layout kinect20 --output {output}".split()
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    assert verify_folder(Path(output)).faults == ()
+
+
 def test_arrays_that_are_larger_than_their_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +293,7 @@ def test_labels_and_numbers_that_are_too_large(tmp_path: Path, capsys: pytest.Ca
     lay(tmp_path / "named", {"table.csv": table(("file", "label"), ("a.npy", 20240131), ("b.npy", 7))})
     assert packed(tmp_path / "named", f"{OWN} --classes {{}}/classes.txt", capsys) == ""
     for number, label in enumerate((20240131, 3 * 10**9, 10**30)):
-        content = annotations()
+        content = clips()
         content["annotations"][0]["label"] = label
         lay(tmp_path / f"pickled{number}", {"in.pkl": pickle.dumps(content)})
         assert "more than 10000 classes" in packed(tmp_path / f"pickled{number}", WRITTEN, capsys)
@@ -298,9 +306,11 @@ def test_pickles_that_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         inner = [inner] * 10
     itself: list[Any] = []
     itself.append(itself)
-    deep: Any = functools.reduce(lambda found, _: [found], range(100), 0.0)
+    deep: Any = 0.0
+    for _ in range(100):
+        deep = [deep]
     for number, value in enumerate((inner, itself, deep)):
-        content = annotations()
+        content = clips()
         content["annotations"][0]["keypoint"] = value
         lay(tmp_path / str(number), {"in.pkl": pickle.dumps(content)})
         assert "not a pickle of plain data" in packed(tmp_path / str(number), WRITTEN, capsys)
