@@ -38,6 +38,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import io
 import sys
 import traceback
 import types
@@ -134,6 +135,8 @@ class Sentences:
     """
 
     def __enter__(self) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
         sys.excepthook = lambda *raised: sys.stderr.write(redacted("".join(traceback.format_exception(*raised))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import parse_json, read_json
 from shards.errors import DataError
 from shards.index import Entry, StoredView
 from shards.manifest import Shard, verify
@@ -107,9 +108,15 @@ class Draft:
             with self._record(number).open(encoding="utf-8") as file:
                 next(file)
                 for line in file:
-                    fields = json.loads(line)
-                    fields["views"] = tuple(StoredView(**view) for view in fields["views"])
-                    yield Entry(**fields)
+                    try:
+                        fields = parse_json(line)
+                        fields["views"] = tuple(StoredView(**view) for view in fields["views"])
+                        entry = Entry(**fields)
+                    except (ValueError, KeyError, TypeError) as error:
+                        raise DataError(
+                            f"{file.name}: damaged ({error!s:.300}); remove {self.home} and start the command again"
+                        ) from None
+                    yield entry
 
     def publish(self) -> None:
         """Give the whole folder its name: in one step."""
@@ -166,7 +173,7 @@ class Draft:
 
     def _plan(self) -> dict[str, Any]:
         try:
-            plan = json.loads((self.home / "plan.json").read_bytes())
+            plan = read_json(self.home / "plan.json")
             return plan if isinstance(plan, dict) else {}
         except (OSError, ValueError):
             return {}
@@ -183,7 +190,7 @@ class Draft:
 
     def _read(self, number: int) -> Record:
         with self._record(number).open(encoding="utf-8") as file:
-            fields = json.loads(file.readline())
+            fields = parse_json(file.readline())
         fields["shard"] = Shard(**fields["shard"])
         fields["dropped"] = tuple((file, reason) for file, reason in fields["dropped"])
         return Record(**fields)

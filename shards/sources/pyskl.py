@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +57,7 @@ class Pyskl(Source):
         names, rows = _rows(self.path)
         self.dropped = [(name, "no keypoints") for row, name in enumerate(names) if row not in set(rows)]
         first = _entries(self.path)[rows[0]]
-        joints, coordinates = np.shape(first["keypoint"])[2:]
+        joints, coordinates = _numbers(self.path, first, "keypoint", 4).shape[2:]
         scored = "keypoint_score" in first
         last = confidence is not None and not scored  # the last number of a joint is its confidence
         coordinates -= last
@@ -120,8 +121,8 @@ class Pyskl(Source):
         scores = None
         if annotation.get("keypoint_score") is not None:
             scores = _numbers(self.path, annotation, "keypoint_score", 3)
-        if scores is not None and scores.shape != joints.shape[:3]:
-            raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
+            if scores.shape != joints.shape[:3]:
+                raise DataError(f"{self.path}: {name}: keypoint and keypoint_score do not belong together")
         places = joints[..., : self.layout.coordinates]
         if self.layout.coordinates == 3 and joints.shape[-1] == 3:
             check_scores(joints, dataclasses.replace(self.layout, coordinates=2), f"{self.path}: {name}")
@@ -170,9 +171,6 @@ def _rows(path: Path) -> tuple[list[str], list[int]]:
     rows = [row for row, entry in enumerate(found) if np.size(entry["keypoint"])]
     if not rows:
         raise DataError(f"{path}: no annotation has keypoints; give another pickle as --input")
-    shape = np.shape(found[rows[0]]["keypoint"])
-    if len(shape) != 4:
-        raise DataError(f"{path}: {names[rows[0]]}: keypoint has the shape {shape} and not bodies x frames x ...")
     return names, rows
 
 
@@ -181,13 +179,14 @@ def _label(path: Path, entry: dict[str, Any]) -> str:
     label = entry.get("label")
     if label is None:
         return ""
-    try:
-        held = np.asarray(label).ravel()
-    except ValueError:  # of lists of several lengths
-        held = np.zeros(0)
+    shown, held = f"a {type(label).__name__}", np.zeros(0)
+    with suppress(ValueError):  # of lists of several lengths, and of numbers of thousands of digits
+        if isinstance(label, int):
+            return str(int(label))  # of any size: too many classes are refused by another sentence
+        shown, held = f"{label!r:.60}", np.asarray(label).ravel()
     if held.size != 1 or held.dtype.kind not in "iufU" or (held.dtype.kind == "f" and not float(held[0]).is_integer()):
         raise DataError(
-            f"{path}: annotation {entry['frame_dir']} has the label {label!r:.60}, not one number or text; correct it"
+            f"{path}: annotation {entry['frame_dir']} has the label {shown}, not one number or text; correct it"
         )
     return str(held[0]).strip() if held.dtype.kind == "U" else str(int(held[0]))
 

@@ -148,7 +148,11 @@ def packed(root: Path, command: str, capsys: pytest.CaptureFixture[str]) -> str:
         start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
     except SystemExit as stopped:
         assert stopped.code == 2
-        said = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith("packing")]
+        said = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if line and not line.startswith(("packing", "warning: "))
+        ]
         assert len(said) == 1 and len(said[0]) < 2000, said
         assert sorted(root.rglob("*")) == before
         return said[0]
@@ -236,6 +240,15 @@ def test_names_that_no_text_can_hold(tmp_path: Path, capsys: pytest.CaptureFixtu
         lay(root, contents)
         (Path(os.fsdecode(os.fsencode(root / "in") + b"/caf\xe9." + suffix))).write_bytes(next(iter(contents.values())))
         assert "its name is not UTF-8" in packed(root, command, capsys)
+
+
+def test_an_output_whose_name_is_no_text(tmp_path: Path) -> None:
+    """It is packed, and its name is printed as far as it can be."""
+    lay(tmp_path, LAB)
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    words = f"arrays --input {tmp_path}/in --layout kinect20 --output {output}".split()
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    assert verify_folder(Path(output)).faults == ()
 
 
 def test_arrays_that_are_larger_than_their_files(

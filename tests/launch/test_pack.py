@@ -196,9 +196,12 @@ def test_mistakes_are_one_sentence(recordings: Path, tmp_path: Path, capsys: pyt
         (("nw-ucla", "--inptu", recordings, "--output", output), "unknown option --inptu; did you mean --input?"),
         (("nw-ulca", "--input", recordings, "--output", output), "unknown format nw-ulca; did you mean nw-ucla?"),
         (("nw-ucla", "--input", recordings, "--output", output, "--append"), "no such folder of shards"),
-        (("nw-ucla", "--input", recordings, "--output", output, "--workers", 0), "--workers must be at least 1"),
-        (("synthetic", "--output", output, "--setups", 9), "--setups must be 1 to 4, got 9"),
-        (("synthetic", "--output", output, "--subjects", 0), "--subjects must be 1 to 999"),
+        (
+            ("nw-ucla", "--input", recordings, "--output", output, "--workers", 0),
+            "--workers must lie in [1, 4096], got 0",
+        ),
+        (("synthetic", "--output", output, "--setups", 9), "--setups must lie in [1, 4], got 9"),
+        (("synthetic", "--output", output, "--subjects", 0), "--subjects must lie in [1, 999], got 0"),
     ):
         assert message in refused(capsys, *words)
         assert not output.exists()

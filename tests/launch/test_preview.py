@@ -322,7 +322,7 @@ def test_mistakes_are_one_sentence(faults: Path, tmp_path: Path, capsys: pytest.
     for words, message in (
         ([str(tmp_path / "none")], "no such folder of shards"),
         ([str(faults), "--output", str(tmp_path)], "is a folder; give a file"),
-        ([str(faults), "--recordings", "0"], "--recordings must be at least 1"),
+        ([str(faults), "--recordings", "0"], "--recordings must lie in [1, 10000], got 0"),
         ([], "SHARDS must be given"),
     ):
         with pytest.raises(SystemExit) as caught:

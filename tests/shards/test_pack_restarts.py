@@ -234,6 +234,20 @@ def test_all_that_is_left_may_be_broken(recordings: Path, tmp_path: Path) -> Non
     assert len(Manifest.read(tmp_path / "out").dropped) >= 4
 
 
+@pytest.mark.parametrize("line", ["5", "[]", "[" * 100_000, '{"views": 5}', '{"key": "a"}', "\0"])
+def test_a_damaged_record_is_named(recordings: Path, tmp_path: Path, line: str) -> None:
+    """Its first line is read before anything is kept, the others at the end: then the file and the remedy are said."""
+    interrupted(recordings, tmp_path / "out")
+    record = min(Draft(tmp_path / "out").records.iterdir())
+    first, *rest = record.read_text().splitlines()
+    record.write_text("\n".join([first, line, *rest[1:]]) + "\n")
+    with pytest.raises(DataError, match=rf"{record.name}: damaged .* remove .* and start the command again"):
+        notices(recordings, tmp_path / "out")
+    record.write_text("\n".join([line, *rest]) + "\n")
+    notices(recordings, tmp_path / "out")
+    assert files(tmp_path / "out") == fresh(recordings, tmp_path / "fresh")
+
+
 @pytest.mark.parametrize(
     ("options", "why"), [({"dtype": "float32"}, "dtype"), ({"shard_bytes": 2 * SHARD}, "shard size")]
 )
