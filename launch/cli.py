@@ -131,8 +131,9 @@ class Sentences:
     """Turn what a user can mend into its sentence and exit code 2; leave every other exception its traceback."""
 
     def __enter__(self) -> None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, DataError):

@@ -114,7 +114,9 @@ def _detection(entry: dict[str, Any], frames: dict[Any, str], track: str | None,
     place = PurePosixPath(str(image))
     number = tuple(map(int, DIGITS.findall(place.stem)))
     clip = place.parent.as_posix() if len(place.parts) > 1 else ""
-    return Detection(clip, (number, str(image)), entry[track] if track else None, numbers.reshape(joints, 3))
+    who = entry[track] if track else None
+    hash(who)  # TypeError, which the caller puts into words
+    return Detection(clip, (number, str(image)), who, numbers.reshape(joints, 3))
 
 
 def _bodies(detections: Sequence[Detection]) -> np.ndarray:
