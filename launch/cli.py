@@ -135,8 +135,9 @@ class Sentences:
     """
 
     def __enter__(self) -> None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # file names are bytes, and not always text
         sys.excepthook = lambda *raised: sys.stderr.write(redacted("".join(traceback.format_exception(*raised))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
