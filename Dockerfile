@@ -33,7 +33,7 @@ COPY --chown=root:root LICENSE /opt/bonestrap/
 ENV PYTHONPATH=/opt/bonestrap PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/bonestrap
 # Fails the build where another package of the name `distributed` would be found first, or where a pin is not what runs.
-RUN python -c 'import launch.stage, distributed.cluster, shards.pack, bonestrap, ray, torch, mlflow' \
+RUN python -c 'import launch.training.stage, distributed.cluster, shards.packing.pack, bonestrap, ray, torch, mlflow' \
     && python -m pip check
 # Ray's user by number: `runAsNonRoot` looks for one.
 USER 1000:100

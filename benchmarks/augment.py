@@ -20,10 +20,9 @@ import torch
 
 from benchmarks.feeder import Feeder, draws
 from benchmarks.rates import by_turns, table
-from bonestrap import fused
-from bonestrap.augment import Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig, fused
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.layouts import NTU25
 
 TWO_PERSONS = 11 / 60  # of NTU-60's classes

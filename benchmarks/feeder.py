@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bonestrap.augment import AugmentConfig, ClipConfig, Draw, Pipeline
+from bonestrap.augment import AugmentConfig, ClipConfig
+from bonestrap.augment.operations import Draw
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.augment.rows import savgol_kernel
 from bonestrap.layouts import Layout
-from bonestrap.rows import savgol_kernel
 
 WINDOW, ORDER = 15, 2
 

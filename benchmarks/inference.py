@@ -26,7 +26,8 @@ from benchmarks.published import PublishedSTGCN
 from benchmarks.rates import Round, by_turns, table
 from bonestrap.augment import ClipConfig
 from bonestrap.clips import Clips
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import NTU25
 from bonestrap.model import Description, Model
 

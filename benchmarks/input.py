@@ -25,12 +25,14 @@ import torch
 from benchmarks.made import make
 from benchmarks.rates import table
 from benchmarks.step import FORWARDS, matrix_rate, multiply_adds, never_waits
-from bonestrap.augment import Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import NTU25
-from bonestrap.methods.byol import BYOL, BYOLConfig
+from bonestrap.methods import BYOLConfig
+from bonestrap.methods.byol.method import BYOL
 from shards.loader import Loader, Plan
 from shards.reader import Resident
 

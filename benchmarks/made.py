@@ -17,7 +17,7 @@ from shards import index
 from shards.columns import Strings
 from shards.index import Entry, StoredView, Table
 from shards.manifest import Manifest, Shard, Stored, sha256
-from shards.samples import description, located, npy, tar
+from shards.packing.samples import description, located, npy, tar
 
 DIGITS = 7
 KEY = "p" + "0" * DIGITS

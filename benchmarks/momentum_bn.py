@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.ranks import Walks, byol, on_ranks
-from bonestrap.methods.byol import BYOL
+from bonestrap.methods.byol.method import BYOL
 from bonestrap.momentum import BatchNorm
 from distributed.strategy import DDP
 

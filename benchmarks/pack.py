@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rates import table
-from shards.pack import pack
-from shards.parallel import Processes
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes
 from shards.sources import synthetic
 from shards.sources.ntu import NTU
 

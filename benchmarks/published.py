@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap.encoders.stgcn import BLOCKS
+from bonestrap.encoders.stgcn.network import BLOCKS
 from bonestrap.layouts import Layout
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, ClipConfig
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import LAYOUTS
-from bonestrap.methods.byol import BYOL, BYOLConfig
+from bonestrap.methods import BYOLConfig
+from bonestrap.methods.byol.method import BYOL
 
 FRAMES = 32
 

@@ -25,16 +25,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.rates import table
-from bonestrap.augment import Pipeline
-from bonestrap.encoders.stgcn import STGCN
-from bonestrap.methods.byol import BYOL
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.encoders.stgcn.network import STGCN
+from bonestrap.methods.byol.method import BYOL
+from bonestrap.optim import cosine
 from bonestrap.protocols.floor import calibrate
-from launch.reading import Reading
+from evaluation.models import chunks
 from launch.recipes import RECIPES, Recipe
-from launch.stage import chunks, cosine
 from shards import splits
 from shards.loader import Loader, Plan
 from shards.reader import Resident
+from shards.reading import Reading
 
 OTHERS = 1_000_000  # the step whose batches, and those after it, training does not reach
 
@@ -115,7 +116,7 @@ def warm(recipe: Recipe) -> float:
 
 def made(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, BYOL]:
     """What launch/pretrain.py trains: recordings of the protocol's training part, and a new network."""
-    split = splits.protocol(Reading(data=data).manifest.name, recipe.protocol)
+    split = splits.find(Reading(data=data).manifest.name, recipe.split)
     resident = Resident.load(data, select=split.train, device=device)
     plan = Plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=seed)
     loader = Loader(resident, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)

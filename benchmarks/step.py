@@ -27,11 +27,14 @@ from torch import Tensor
 
 from benchmarks.published import PublishedBYOL, PublishedSTGCN
 from benchmarks.rates import resident_bytes, table
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Clips
-from bonestrap.encoders.stgcn import BLOCKS, STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import BLOCKS, STGCN
 from bonestrap.layouts import NTU25
-from bonestrap.methods.byol import BYOL, BYOLConfig
+from bonestrap.methods import BYOLConfig
+from bonestrap.methods.byol.method import BYOL
 
 CHANNELS = 6  # joints and bones
 TWO_PERSONS = 11 / 60  # of NTU-60's classes

@@ -4,8 +4,7 @@ Legend: C numbers a joint, or channels, D features, K spatial partitions, M bodi
 a recording, T frames of a clip, V joints.
 
 `Deployed` computes what `Model.predict` does of one recording. Its operations are those that ONNX has, so that frames
-which hold nobody are skipped by index instead of being cut out, and its network is folded for inference: every batch
-normalisation lies in the weights of a convolution.
+which hold nobody are skipped by index instead of being cut out, and its encoder is `Encoder.for_inference()`.
 """
 
 from __future__ import annotations
@@ -24,11 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap import pose
-from bonestrap.augment import Draw
-from bonestrap.encoders.stgcn import STGCN, Block
 from bonestrap.layout import Layout
 from bonestrap.model import ONNX_FILE, Model, ModelError
-from bonestrap.momentum import BatchNorm
 
 OPSET = 18
 
@@ -37,18 +33,16 @@ class Deployed(nn.Module):
     """Raw joints (S, M, V, C) of one recording, NaN where a body or a joint is missing, to probabilities (classes,).
 
     A graph cannot raise: where `Model.predict` says that no frame holds a whole body, every probability is NaN.
-    Raises ModelError for a model without classes, and for an encoder other than ST-GCN.
+    Raises ModelError for a model without classes.
     """
 
     def __init__(self, model: Model):
         super().__init__()
         if model.head is None:
             raise ModelError(f"a {model.description.stage} model has features but no classes; fine-tune it first")
-        if not isinstance(model.encoder, STGCN):
-            raise ModelError(f"an encoder of the kind {model.description.encoder} cannot be exported; choose stgcn")
         self.layout = model.layout
         self.pipeline = model.pipeline
-        self.network = Folded(model.encoder)
+        self.network = model.encoder.for_inference()
         self.head = model.head
 
     def forward(self, joints_SMVC: Tensor) -> Tensor:
@@ -81,14 +75,12 @@ class Deployed(nn.Module):
         """The frames that are kept as a clip, (T, N, V, C), as the pipeline makes it without augmentation."""
         count, frame = numbered(kept_S)
         length = count[-1:].clamp(min=1)  # of nobody, one frame
-        nothing = torch.zeros(1)
-        draw = Draw(rate=nothing + 1, offset=nothing, begin=nothing + 0.5, smooth=nothing, shear=nothing, side=nothing)
-        position = self.pipeline.warp(length, draw)[0]
+        position = self.pipeline.warp(length, self.pipeline.sample(1))[0]
         low = torch.minimum(position.floor().long(), length - 1)
         high = torch.minimum(low + 1, length - 1)
-        share = (position - low).clamp(0, 1)[:, None, None, None]
+        fraction = (position - low).clamp(0, 1)[:, None, None, None]
         early, late = (joints_SNVC.index_select(0, frame.gather(0, row + 1)) for row in (low, high))
-        return (1 - share) * early + share * late
+        return (1 - fraction) * early + fraction * late
 
 
 def numbered(known: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,91 +110,6 @@ def hold(joints_SNVC: Tensor, seen_SN: Tensor) -> Tensor:
     count, frame = numbered(seen_SN)
     source = frame.gather(0, count.clamp(min=1))
     return joints_SNVC.gather(0, source[:, :, None, None].expand(joints_SNVC.shape))
-
-
-class Folded(nn.Module):
-    """ST-GCN for inference, (N, C, T, V) to (N, D), without batch normalisation."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, encoder: STGCN):
-        super().__init__()
-        scale, shift = (
-            part.view(encoder.joints, -1).t()[:, None].float().contiguous() for part in affine(encoder.norm)
-        )
-        self.register_buffer("scale", scale)  # (C, 1, V): its own for every joint's every number
-        self.register_buffer("shift", shift)
-        self.blocks = nn.Sequential(*(FoldedBlock(block) for block in encoder.blocks if isinstance(block, Block)))
-
-    def forward(self, x_NCTV: Tensor) -> Tensor:
-        return self.blocks(x_NCTV * self.scale + self.shift).mean((2, 3))
-
-
-class FoldedBlock(nn.Module):
-    """One block. The neighbours of a joint are put side by side along the joints, (N, C, T, V * K), and a convolution
-    whose kernel and stride are K sums the partitions: activations are never transposed.
-    """
-
-    graph: Tensor
-    bias: Tensor
-
-    def __init__(self, block: Block):
-        super().__init__()
-        source = block.spatial
-        outputs = len(source.weight)
-        graph = (source.partitions * source.importance).detach().double()  # (K, V, V), receiver before sender
-        k, v, _ = graph.shape
-        self.register_buffer("graph", graph.permute(2, 1, 0).reshape(v, v * k).float())
-        scale, shift = affine(block.norm1)
-        weight = source.weight.detach().double().view(outputs, k, -1).transpose(1, 2)[:, :, None]  # (C', C, 1, K)
-        self.spatial = nn.Conv2d(weight.shape[1], outputs, (1, k), stride=(1, k), bias=False)
-        fill(self.spatial.weight, weight * scale[:, None, None, None])
-        bias = torch.einsum("kv,ko->ov", graph.sum(2), source.bias.detach().double())
-        self.register_buffer("bias", (bias * scale[:, None] + shift[:, None])[:, None].float())  # (C', 1, V)
-        self.temporal = folded(block.temporal, block.norm2)
-        self.shortcut: nn.Module | None = None
-        if isinstance(block.shortcut, nn.Sequential):
-            convolution, norm = block.shortcut
-            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNorm)
-            self.shortcut = folded(convolution, norm, stride=(block.stride, 1))
-        self.residual = block.residual
-
-    def forward(self, x_NCTV: Tensor) -> Tensor:
-        y = F.relu(self.spatial(x_NCTV @ self.graph) + self.bias)
-        y = self.temporal(y)
-        if self.residual:
-            y = y + (x_NCTV if self.shortcut is None else self.shortcut(x_NCTV))
-        return F.relu(y)
-
-
-def affine(norm: BatchNorm) -> tuple[Tensor, Tensor]:
-    """The factor and the summand of every channel that a layer of batch normalisation is in evaluation, in float64."""
-    scale = norm.weight.detach().double() / (norm.var.double() + norm.eps).sqrt()
-    return scale, norm.bias.detach().double() - norm.mean.double() * scale
-
-
-def folded(source: nn.Conv2d, norm: BatchNorm, stride: tuple[int, int] | None = None) -> nn.Conv2d:
-    """A convolution and the normalisation after it as one convolution."""
-    height, width = source.kernel_size
-    rows, columns = (int(size) for size in source.padding)
-    convolution = nn.Conv2d(
-        source.in_channels,
-        source.out_channels,
-        (height, width),
-        stride=stride or (source.stride[0], source.stride[1]),
-        padding=(rows, columns),
-    )
-    scale, shift = affine(norm)
-    assert source.bias is not None and convolution.bias is not None
-    fill(convolution.weight, source.weight.detach().double() * scale[:, None, None, None])
-    fill(convolution.bias, source.bias.detach().double() * scale + shift)
-    return convolution
-
-
-def fill(parameter: Tensor, values: Tensor) -> None:
-    with torch.no_grad():
-        parameter.copy_(values)
 
 
 def export(model: Model, directory: Path) -> Path:

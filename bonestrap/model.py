@@ -26,20 +26,23 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap import pose
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips, Recordings
+from bonestrap.config import from_json, to_json
+from bonestrap.encoders import ENCODERS, EncoderConfig
 from bonestrap.encoders.encoder import Encoder
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
 from bonestrap.files import opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
 
-FORMAT = 2
+FORMAT = 3
 ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
+PROTOCOLS = 2  # the format that called a lineage's split its protocol
 CHUNK = 64  # recordings of a list that are worked on at a time
 CLASSES = 10_000  # the most that a model knows
-ENCODERS = {"stgcn": (STGCNConfig, STGCN)}
+HEADS: dict[str, Callable[[int, int], nn.Module]] = {"linear": nn.Linear}  # of features and classes
 
 Joints = np.ndarray | Tensor
 
@@ -53,24 +56,22 @@ class Description:
     """Everything that a model is beside its weights, and where it comes from."""
 
     stage: str  # pretrained, teacher, student, scratch or random
-    encoder: str  # a key of ENCODERS
-    config: dict[str, Any]  # the encoder's configuration
+    encoder: EncoderConfig
     layout: Layout
     clip: ClipConfig
     classes: tuple[str, ...]  # empty: no classifier, features only
-    lineage: dict[str, Any]  # data set, digest, protocol, labels used, parents, cost
+    lineage: dict[str, Any]  # data set, digest, split, labels used, parents, cost
+    head: str = "linear"  # a key of HEADS
 
-
-def build_encoder(kind: str, config: dict[str, Any], layout: Layout) -> Encoder:
-    """A new encoder of this kind with random weights."""
-    config_class, encoder_class = ENCODERS[kind]
-    return encoder_class(config_class(**config), layout, layout.channels)
+    def build_encoder(self) -> Encoder:
+        """A new encoder of this kind with random weights."""
+        return self.encoder.build(self.layout, self.clip)
 
 
 class Model(nn.Module):
     """An encoder with its preprocessing and, if it has been taught classes, a linear classifier."""
 
-    def __init__(self, description: Description, encoder: Encoder, head: nn.Linear | None):
+    def __init__(self, description: Description, encoder: Encoder, head: nn.Module | None):
         super().__init__()
         self.description = description
         self.layout = description.layout
@@ -163,7 +164,8 @@ def save(directory: Path, model: Model) -> None:
     aside.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     (aside / "model.safetensors").write_bytes(packed(tensors))  # written here: a full disk is an OSError
-    fields = {"format": FORMAT, **dataclasses.asdict(model.description), "layout": model.layout.to_json()}
+    about = model.description
+    fields = {**to_json({**vars(about), "layout": None}), "layout": model.layout.to_json(), "format": FORMAT}
     text = json.dumps(fields, indent=2, sort_keys=True)
     (aside / "model.json").write_text(text + "\n")
     directory.mkdir(exist_ok=True)
@@ -189,20 +191,14 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     if not file.is_file():
         raise ModelError(f"{file} does not exist: name a model directory or a run that has reached its end")
     try:
-        fields = read_object(file)
-        version = fields.pop("format")
-        if version not in (FORMAT, NAMED_LAYOUTS):
-            raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
-        layout = LAYOUTS[fields["layout"]] if version == NAMED_LAYOUTS else Layout.from_json(fields["layout"])
-        clip = ClipConfig(**fields["clip"])
-        description = Description(**{**fields, "layout": layout, "classes": tuple(fields["classes"]), "clip": clip})
+        description = _description(read_object(file), file)
         _check(description)
-        encoder = build_encoder(description.encoder, description.config, layout)
+        encoder = description.build_encoder()
     except ModelError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # not JSON, not an object, or impossible values
         raise ModelError(f"{file} is damaged ({error!s:.300}): copy the model directory again") from error
-    head = nn.Linear(encoder.features, len(description.classes)) if description.classes else None
+    head = HEADS[description.head](encoder.features, len(description.classes)) if description.classes else None
     model = Model(description, encoder, head)
     try:
         with opened(folder / "model.safetensors"):  # a FIFO would block
@@ -216,13 +212,35 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     return model.to(device).eval()
 
 
+def _description(fields: dict[str, Any], file: Path) -> Description:
+    """What model.json says, of this format or an older one."""
+    version = fields.pop("format")
+    if version not in (FORMAT, PROTOCOLS, NAMED_LAYOUTS):
+        raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
+    if version < FORMAT:
+        fields["encoder"] = {"kind": fields["encoder"], **fields.pop("config")}
+        _rename_protocol(fields["lineage"])
+    layout = LAYOUTS[fields["layout"]] if version == NAMED_LAYOUTS else Layout.from_json(fields["layout"])
+    encoder = from_json(EncoderConfig, ENCODERS, fields["encoder"])
+    clip, classes = ClipConfig(**fields["clip"]), tuple(fields["classes"])
+    return Description(**{**fields, "encoder": encoder, "layout": layout, "clip": clip, "classes": classes})
+
+
+def _rename_protocol(lineage: dict[str, Any]) -> None:
+    """Call the split of a lineage and of its parents by today's name, in place."""
+    if "protocol" in lineage:
+        lineage["split"] = lineage.pop("protocol")
+    for parent in lineage.get("parents", ()):
+        _rename_protocol(parent["lineage"])
+
+
 def _check(description: Description) -> None:
     """ValueError where a description is not what `save` writes."""
-    texts = (description.stage, description.encoder, *description.classes)
+    texts = (description.stage, *description.classes)
     if not all(isinstance(text, str) for text in texts) or len(description.classes) > CLASSES:
-        raise ValueError(f"its stage, encoder and classes, {CLASSES} at most, are texts")
-    if description.encoder not in ENCODERS:
-        raise ValueError(f"there is no encoder {description.encoder!r:.40}")
+        raise ValueError(f"its stage and classes, {CLASSES} at most, are texts")
+    if description.head not in HEADS:
+        raise ValueError(f"there is no head {description.head!r:.40}")
     if not isinstance(description.lineage, dict):
         raise ValueError(f"its lineage is {description.lineage!r:.40} and not an object")
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from distributed.lease import RunInUse
-from distributed.place import Hashed, aside, digest, place
 from distributed.record import differences
 from shards.errors import reason
+from shards.storage.place import Hashed, aside, digest, place
 
 STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 

@@ -14,7 +14,7 @@ from typing import Any
 from bonestrap.files import read_object
 from distributed.journal import JOURNAL, metrics, parse
 from shards.errors import DataError
-from shards.redaction import plain, redacted, shown
+from shards.storage.redaction import plain, redacted, shown
 
 ABOUT = "tracking.json"
 SEND_SECONDS = 2.0  # between two sendings of new points

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distributed.place import Place, place
+from shards.storage.place import Place, place
 
 FILE = "lease.json"
 LASTS_SECONDS = 20.0  # without renewal, after which the lease has ended

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.layout import Layout
 from bonestrap.protocols.features import extract

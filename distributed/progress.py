@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol, TextIO
 
-from shards.redaction import redacted
+from shards.storage.redaction import redacted
 
 REDRAW_SECONDS = 0.5  # a terminal's line, and the pace at which a worker sends it
 REPRINT_SECONDS = 10.0  # a new line each time, where the output is a file or a pipe

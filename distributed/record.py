@@ -10,12 +10,16 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bonestrap.options import UserError
 from distributed.lease import FILE as LEASE
-from shards.redaction import plain
+from distributed.upgrade import FORMAT, upgraded
+from shards.storage.redaction import plain
+from shards.storage.remote import is_address
 
 FILE = "run.json"
 NAMED = 6  # settings that a message lists
@@ -48,8 +52,8 @@ class Record:
         """Raises ValueError unless `RUN/run.json` has these settings."""
         file = run / FILE
         try:
-            there = json.loads(file.read_text())["result"]
-        except (ValueError, KeyError, TypeError) as error:
+            there = upgraded(json.loads(file.read_text())["result"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged ({error}); put a copy of it back, or choose another --run") from None
         if there != self.result:
             raise ValueError(
@@ -69,7 +73,7 @@ class Record:
         aside = run / f".{FILE}.{uuid.uuid4().hex}"
         try:
             with aside.open("w") as file:
-                file.write(json.dumps({"result": self.result, "info": self.info}, indent=2) + "\n")
+                file.write(json.dumps({"format": FORMAT, "result": self.result, "info": self.info}, indent=2) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -105,3 +109,37 @@ def _files(run: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(run):
         folders[:] = [name for name in folders if name not in OF_NOBODY]
         yield from (Path(folder, name) for name in files if not name.lstrip(".").startswith(OF_NOBODY))
+
+
+@contextmanager
+def prepared(run: Path, record: Record, checkpoints: str | None) -> Iterator[None]:
+    """`run` as a folder in which `record` may be written, by whoever holds its lease.
+
+    Nothing is written here. Folders that this start has made and that are still empty at its end are removed: files
+    never are, so there is nothing to lose where a start fails, whoever else works there by then. UserError where the
+    directory is another run's or cannot be written to.
+    """
+    try:
+        record.check(run)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    used = [run / "checkpoints", *([] if checkpoints is None or is_address(checkpoints) else [Path(checkpoints)])]
+    absent = {folder for each in used for folder in (each, *each.parents) if not folder.exists()}
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not os.access(run, os.W_OK | os.X_OK):
+            raise UserError(f"{run} cannot be written to; choose another --run, or change its permissions")
+        yield
+    finally:
+        for folder in sorted(absent, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def claim(run: Path, record: Record) -> None:
+    """Make `run` the directory of this record, or find that it already is. UserError where it is another's."""
+    try:
+        record.check(run)
+        record.write(run)
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 from distributed.connection import connection
 from shards.errors import DataError
-from shards.parallel import ahead
+from shards.packing.parallel import ahead
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 class Tasks:
-    """Work that needs no talk between workers, such as packing: a `shards.parallel.Spread` over Ray's tasks.
+    """Work that needs no talk between workers, such as packing: a `shards.packing.parallel.Spread` over Ray's tasks.
 
     At most `workers` are at work at once (None: one a core of the cluster), on any machines; all of them must see the
     files that are read. A task whose process or machine dies is done again elsewhere.

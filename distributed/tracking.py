@@ -23,8 +23,8 @@ from distributed.journal import Journal, add, latest, read, spent
 from distributed.lease import alive
 from distributed.watch import Left
 from shards.errors import reason
-from shards.redaction import redacted, shown
-from shards.remote import is_address
+from shards.storage.redaction import redacted, shown
+from shards.storage.remote import is_address
 
 __all__ = [
     "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",

@@ -26,10 +26,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bonestrap.options import UserError, option
 from distributed.delivery import missing
 from distributed.tracking import database, default_uri
-from launch.cli import UserError, option, start
-from shards.redaction import shown as shown_address
+from launch.cli.parser import start
+from shards.storage.redaction import shown as shown_address
 
 ROOTS = ("pretrained", "scratch")  # stages that start from no other model
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}

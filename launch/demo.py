@@ -23,15 +23,16 @@ from typing import Any
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
 from bonestrap.bounds import SEED, Bounded, Bounds
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE
+from bonestrap.options import option
 from distributed.tracking import default_uri
-from launch.cli import option, start
-from launch.commands import Commands, say
-from launch.dossier import recorded
+from evaluation.run_record import recorded
+from experiments.commands import Commands, say
+from launch.cli.parser import start
 from launch.recipes import demo
 from shards import splits
-from shards.redaction import shown
+from shards.storage.redaction import shown
 
 LABELS = 0.05
 STUDENT = 0.125  # width
@@ -141,13 +142,13 @@ def draw_recordings(data: Path, folder: Path) -> None:
     """One performance before its cameras, and one recording beside its augmented views."""
     import torch
 
-    from bonestrap.augment import Pipeline
-    from launch import pictures
+    from bonestrap.augment.pipeline import Pipeline
+    from reports import pictures
     from shards.reader import Resident
 
     folder.mkdir(parents=True, exist_ok=True)
     clip = demo().clip
-    train = Resident.load(data, select=splits.protocol("synthetic", demo().protocol).train)
+    train = Resident.load(data, select=splits.find("synthetic", demo().split).train)
     views = range(3)
     label = train.manifest.classes[int(train.labels([0])[0])]
     plain = Pipeline(train.layout, clip)(train.recordings(views))
@@ -173,7 +174,7 @@ def bodies(clips: Any, clip: int) -> Any:
 def draw_accuracy(runs: Path, names: tuple[str, ...], folder: Path) -> None:
     """Test accuracy against the number of parameters."""
     from bonestrap.model import load
-    from launch import pictures
+    from reports import pictures
 
     rows = []
     for name in names:

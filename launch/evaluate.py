@@ -12,7 +12,7 @@ Examples:
   python launch/evaluate.py semi-supervised --model runs/pretrained --data packed/nw-ucla --fractions 0.05 0.1
   python launch/evaluate.py few-shot --model runs/pretrained --data packed/nw-ucla --shots 5
   python launch/evaluate.py retrieval --model runs/pretrained --data packed/nw-ucla --gallery test
-  python launch/evaluate.py transfer --model runs/pretrained --data packed/ntu60 --protocol cross-subject
+  python launch/evaluate.py transfer --model runs/pretrained --data packed/ntu60 --split cross-subject
   python launch/evaluate.py long-tailed --model runs/pretrained --data packed/nw-ucla --imbalance 20
   python launch/evaluate.py test --model runs/student --data packed/nw-ucla
   python launch/evaluate.py test --model runs/teacher --model runs/student --data packed/nw-ucla
@@ -30,18 +30,23 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.bounds import SEED, Bounds
-from launch import results, stage, trained
-from launch.cli import UserError, option, required, start_choice
-from launch.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
-from launch.reading import Reading
+from bonestrap.options import UserError, option, required
+from evaluation import results, trained
+from evaluation.models import load_model, split_of
+from evaluation.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
+from launch.cli.parser import start_choice
 from shards import splits
+from shards.reading import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bonestrap.model import Model
-    from launch.contenders import Split
-    from launch.reading import Recorded
+    from evaluation.candidates import Split
+    from shards.reading import Recorded
+
+
+ALIASES = {"--protocol": ("--split",)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,9 @@ class Options(Reading):
     """What every evaluation takes."""
 
     model: tuple[Path, ...] = required("model or run directory; several share the floors, which are computed once")
-    protocol: str | None = option(None, "evaluation protocol; none takes the one that the model was trained under")
+    split: str | None = option(
+        None, "whose test recordings are scored; none takes the split that the model was trained on"
+    )
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(
         0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars", Bounds(0, SEED)
@@ -74,7 +81,7 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
     options, _ = options.settled(workers=1, cuda=False)
-    models = {folder: stage.load_model(folder) for folder in options.model}
+    models = {folder: load_model(folder) for folder in options.model}
     for folder, model in models.items():
         if isinstance(chosen, TestProtocol) and model.head is None:
             raise UserError(
@@ -92,11 +99,11 @@ def evaluate(
     name: str, options: Options, chosen: Chosen, folder: Path, model: Model, known: dict[str, Split]
 ) -> dict[str, Any]:
     """Evaluate one model, tell the user and keep the result; `known` is what models before it have read."""
+    from evaluation.candidates import adaptation, contenders, labels_of, latency, open_split
+    from evaluation.scoring import Scored, dependent
     from launch import report
-    from launch.contenders import adaptation, contenders, labels_of, latency, open_split
-    from launch.judging import Scored, dependent
 
-    protocol = options.protocol or stage.protocol_of(model)
+    protocol = options.split or split_of(model)
     if protocol not in known:
         known[protocol] = open_split(options, protocol, choosing=options.on == "held-out")
     split = known[protocol]
@@ -141,7 +148,7 @@ def aside(options: Options, model: Model, scored: Recorded) -> str:
     """
     manifest, lineage = scored.manifest, model.description.lineage
     said = "" if manifest.digest == lineage["digest"] else f" on {manifest.name} {manifest.digest[:8]}"
-    return said + ("" if options.protocol in (None, lineage["protocol"]) else f" under {options.protocol}")
+    return said + ("" if options.split in (None, lineage["split"]) else f" under {options.split}")
 
 
 def exposure(options: Options, beside: str, seen: int | None, scored: int) -> str:
@@ -158,12 +165,12 @@ def exposure(options: Options, beside: str, seen: int | None, scored: int) -> st
 
 def say(name: str, options: Options, folder: Path, model: Model, scored: Recorded, found: results.Results) -> None:
     """The figures, and what has to be known to read them."""
-    from launch.contenders import labels_of, left_out, novel
+    from evaluation.candidates import labels_of, left_out, novel
 
     classes = scored.manifest.classes
     if len(options.model) > 1:
         print(folder)
-    print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.protocol or stage.protocol_of(model)}")
+    print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.split or split_of(model)}")
     print(*results.table(found), sep="\n")
     present = {labelled.item() for labelled in labels_of(scored).unique()}
     if absent := [title for number, title in enumerate(classes) if number not in present]:
@@ -187,7 +194,7 @@ def draw(
     truth: Tensor,
 ) -> None:
     """A map of the features, and the confusion matrix of a classifier, into the folder of pictures."""
-    from launch import pictures
+    from reports import pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
@@ -201,4 +208,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    start_choice(main, "protocol", PROTOCOLS, Options)
+    start_choice(main, "protocol", PROTOCOLS, Options, aliases=ALIASES)

@@ -18,8 +18,9 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from launch.cli import UserError, required, start
-from launch.stage import load_model
+from bonestrap.options import UserError, required
+from evaluation.models import load_model
+from launch.cli.parser import start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fine-tune a pretrained encoder with few labels (document 001, section 4.4), or train one from scratch.
+"""Fine-tune a pretrained encoder with few labels (Moliner et al., section 4.4), or train one from scratch.
 
-The labelled recordings are a class-balanced share of the training recordings, the same on every worker. A linear
+The labelled recordings are a class-balanced fraction of the training recordings, the same on every worker. A linear
 layer is trained on the encoder, which stays frozen at first and moves slowly afterwards.
 `--scratch` trains the whole network from random weights on the same labels: what pretraining has to beat.
 
@@ -16,39 +16,47 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap.bounds import COUNT, DECAY, RATE, SHARE, WIDE, Bounds
-from bonestrap.configs import CONSERVATIVE, SupervisedConfig
-from distributed.record import Record
-from distributed.tracking import Tracking
-from launch import stage
-from launch.cli import option, required, start
-from shards import splits
-from shards.folder import resolved
-
-if TYPE_CHECKING:
-    from distributed.loop import Summary
-    from distributed.strategy import Strategy
+from bonestrap.bounds import COUNT, DECAY, RATE, SHARE, WIDE, Bounded, Bounds
+from bonestrap.config import to_json
+from bonestrap.methods import SupervisedConfig
+from bonestrap.optim import SGD, Schedule
+from bonestrap.options import option, required
+from evaluation.models import load_model, split_of
+from launch.cli.parser import Changes, start
+from launch.training.options import Options as TrainingOptions
+from launch.training.options import check_group, own_settings
+from launch.training.run import run
+from launch.training.training import Training
+from shards.storage.folder import resolved
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
+ALIASES = {"--protocol": ("--split",)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(stage.Options):
+class Loss(Bounded):
+    """The loss on labels."""
+
+    smoothing: float = option(0.0, "label smoothing", Bounds(0, 1, below=True))
+    alpha: float = option(0.9, "momentum of the moving batch statistics", Bounds(0, 1, below=True))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(TrainingOptions):
     """What shapes fine-tuning. None takes the value that suits the way: a pretrained encoder, or from scratch."""
 
     model: Path = required(
-        "model or run directory: the pretrained encoder, or with --scratch the one to imitate in kind"
+        "model or run directory: the pretrained encoder, or with --scratch the one whose kind is trained"
     )
-    labels: float = option(1.0, "share of the training recordings whose labels are used, class-balanced", SHARE)
-    protocol: str | None = option(None, "evaluation protocol; none takes the pretrained model's")
+    labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", SHARE)
+    split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
-    encoder: stage.EncoderChange = stage.EncoderChange()
+    encoder: Changes = Changes("settings of the encoder from scratch that differ from the model's, or its kind")
     steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
     batch: int = option(32, "recordings a step", Bounds(2, WIDE))
     group: int | None = option(
@@ -58,22 +66,22 @@ class Options(stage.Options):
         0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine", RATE
     )
     encoder_rate: float | None = option(
-        None, "a pretrained encoder's share of the learning rate once it moves; none: 0.01", Bounds(0, 1e3)
+        None, "factor of a pretrained encoder's learning rate once it moves; none: 0.01", Bounds(0, 1e3)
     )
     frozen: float | None = option(
-        None, "share of the steps during which a pretrained encoder is frozen; none: 0.1", Bounds(0, 1)
+        None, "fraction of the steps during which a pretrained encoder is frozen; none: 0.1", Bounds(0, 1)
     )
     weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch", DECAY)
-    method: SupervisedConfig = SupervisedConfig()
+    method: Loss = Loss()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        stage.check_group(self.batch, self.group)
+        check_group(self.batch, self.group)
         for name in ("frozen", "encoder_rate"):
             if self.scratch and getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
-        if self.encoder.width is not None and not self.scratch:
-            raise ValueError("encoder.width needs --scratch: a pretrained encoder has its width")
+        if self.encoder and not self.scratch:
+            raise ValueError("encoder needs --scratch: a pretrained encoder has its settings")
 
     @property
     def pace(self) -> dict[str, float]:
@@ -84,102 +92,33 @@ class Options(stage.Options):
         }
 
 
-def worker(options: Options, record: Record, tracking: Tracking | None, strategy: Strategy) -> Summary:
-    """One rank's part: data, method, optimizer, loop."""
-    import torch
-
-    from bonestrap.augment import Pipeline
-    from bonestrap.methods.supervised import Classifier, Supervised
-    from bonestrap.model import Model, build_encoder
-    from bonestrap.sgd import SGD
-    from distributed.loop import Job, train
-    from launch.compilation import compile_encoders
-    from shards.loader import Loader, balanced_subset
-
-    source = stage.load_model(options.model)
-    protocol = options.protocol or stage.protocol_of(source)
-    split = splits.protocol(options.manifest.name, protocol)
-    select = splits.labelled(split.fit if options.hold_out else split.train)
-    data = options.open(select, strategy.device)
-    stage.check_layout(source, data, options.data)
-    classes = data.manifest.classes
-    subset = balanced_subset(data.labels(range(len(data))).cpu().numpy(), options.labels, options.seed)
-    plan = options.plan(batch=options.batch, group=options.group or options.batch, seed=options.seed)
-    loader = Loader(data, plan, unit="view", pairs=False, labels=True, subset=subset)
-
-    torch.manual_seed(options.seed)
-    description = source.description
-    config = options.encoder.applied(description.config)
-    encoder = build_encoder(description.encoder, config, data.layout) if options.scratch else source.encoder
-    classifier = Classifier.new(encoder, len(classes))
-    method = Supervised(
-        classifier,
-        options.method,
-        view=Pipeline(data.layout, description.clip, CONSERVATIVE),
-        pretrained=not options.scratch,
-        frozen=0 if options.scratch else round(options.pace["frozen"] * options.steps),
-    ).to(strategy.device)
-    if options.compile:
-        compile_encoders(method, strategy.device)
-    decay = options.weight_decay if options.weight_decay is not None else (3e-4 if options.scratch else 0.0)
-    optimizer = SGD(
-        [
-            {"params": list(classifier.head.parameters()), "scale": 1.0},
-            {"params": list(encoder.parameters()), "scale": 1.0 if options.scratch else options.pace["encoder_rate"]},
-        ],
-        lr=options.learning_rate,
-        momentum=0.9,
-        weight_decay=decay,
-    )
-    summary = train(
-        Job(
-            method=method,
-            loader=loader,
-            optimizer=optimizer,
-            learning_rate=stage.cosine(
-                options.learning_rate, options.steps, options.steps // 20 if options.scratch else 0
-            ),
-            steps=options.steps,
-            precision=stage.decided(options),
-            run=options.run,
-            record=record,
-            title="train from scratch" if options.scratch else "fine-tune",
-            tracking=stage.counted(tracking, classifier),
-            checkpoint_every=options.checkpoint_every,
-            checkpoints=options.checkpoints,
-            keep=options.keep,
-            log_every=options.log_every,
-        ),
-        strategy,
-    )
-    lineage = stage.lineage(data.manifest, protocol, options, summary, labels=options.labels, labelled=len(subset))
-    if not options.scratch:
-        lineage["parents"] = [stage.parent(source, options.model)]
-    made = dataclasses.replace(description, stage=kind(options), config=config, classes=classes, lineage=lineage)
-    parents = [] if options.scratch else [options.model]
-    stage.finish(strategy, options, Model(made, encoder, classifier.head), data, rows=subset, parents=parents)
-    return summary
-
-
-def kind(options: Options) -> str:
-    return "scratch" if options.scratch else "teacher"
-
-
 def main(options: Options) -> None:
     options = dataclasses.replace(options.absolute(), model=resolved(options.model))
-    source = stage.load_model(options.model)
-    stage.execute(
-        worker,
-        options,
-        kind=kind(options),
-        protocol=options.protocol or stage.protocol_of(source),
-        encoder=options.encoder.applied(source.description.config),
-        result={**stage.shaping(options), **options.pace},
-        groups=options.batch // (options.group or options.batch),
-        parents=[] if options.scratch else [options.model],
+    source = load_model(options.model)
+    encoder = options.encoder.applied(source.description.encoder)
+    loss, scratch = options.method, options.scratch
+    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha)
+    if not scratch:
+        pace = options.pace
+        method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
+    decay = options.weight_decay if options.weight_decay is not None else (3e-4 if scratch else 0.0)
+    training = Training(
+        stage="scratch" if scratch else "teacher",
+        title="train from scratch" if scratch else "fine-tune",
+        split=options.split or split_of(source),
+        clip=source.description.clip,
+        encoder=encoder,
+        method=method,
+        optimizer=SGD(learning_rate=options.learning_rate, weight_decay=decay),
+        schedule=Schedule(batch=options.batch, group=options.group or options.batch),
+        steps=options.steps,
+        warmup_steps=options.steps // 20 if scratch else 0,
+        source=options.model,
+        continues=not scratch,
         labels=options.labels,
     )
+    run(training, options, {**own_settings(options), **options.pace, "method": to_json(method)})
 
 
 if __name__ == "__main__":
-    start(main, Options)
+    start(main, Options, aliases=ALIASES)

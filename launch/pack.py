@@ -30,21 +30,22 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.bounds import Bounded, Bounds
+from bonestrap.options import UserError, argument, option, required
+from distributed.bar import Bar
 from distributed.tasks import Tasks
-from launch.bar import Bar
-from launch.cli import UserError, argument, option, required, start, start_choice
-from launch.formats import FORMATS, Format, Synthetic
+from launch.cli.parser import start, start_choice
 from shards import catalogue
-from shards.draft import refuse_used
-from shards.duplicates import protocols_of
-from shards.folder import open_folder, resolved
-from shards.losses import Loss, partial, whole
 from shards.manifest import FILE, Manifest
-from shards.pack import DROPPED, pack
-from shards.parallel import Processes, Spread, cores
+from shards.packing.draft import refuse_used
+from shards.packing.duplicates import protocols_of
+from shards.packing.losses import Loss, partial, whole
+from shards.packing.pack import DROPPED, pack
+from shards.packing.parallel import Processes, Spread, cores
+from shards.packing.verification import verify_folder
+from shards.sources.formats import FORMATS, Format, Synthetic
 from shards.sources.source import Source
 from shards.splits import untested, untested_said
-from shards.verification import verify_folder
+from shards.storage.folder import open_folder, resolved
 
 WORKERS = Bounds(1, 4096)
 EXAMPLES = 3  # dropped files named for each reason

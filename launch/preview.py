@@ -23,13 +23,14 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import numpy as np
 
 from bonestrap.bounds import SEED, Bounded, Bounds
-from launch.bar import Bar
-from launch.cli import UserError, argument, option, start
-from launch.findings import Report
-from launch.page import page
-from shards.folder import resolved
-from shards.parallel import Processes, cores
-from shards.survey import survey
+from bonestrap.options import UserError, argument, option
+from distributed.bar import Bar
+from launch.cli.parser import start
+from reports.findings import Report
+from reports.page import page
+from shards.packing.parallel import Processes, cores
+from shards.packing.survey import survey
+from shards.storage.folder import resolved
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 28  # of the longest bar

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.options import UserError, option, required
 from distributed.delivery import missing
 from distributed.registry import Shipped, publish
-from launch.cli import UserError, option, required, start
-from launch.stage import load_model
-from shards.folder import resolved
+from evaluation.models import load_model
+from launch.cli.parser import start
+from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from bonestrap.model import Model

@@ -22,23 +22,26 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.options import UserError, option, required
 from bonestrap.protocols.scores import confusion
 from distributed import tracking
-from launch import card, dossier, verdicts
-from launch.cli import UserError, option, required, start
-from launch.directory import hardware
-from launch.dossier import Dossier
-from launch.grounds import Grounds
-from launch.page import document, drawing
+from evaluation import run_record as dossier
+from evaluation.provenance import hardware
+from evaluation.run_record import Dossier
+from launch.cli.parser import start
 from launch.preview import write
-from launch.reading import Reading
-from shards.folder import spoken
-from shards.redaction import redacted
+from reports import card
+from reports import summaries as verdicts
+from reports.dataset_facts import Grounds
+from reports.page import document, drawing
+from shards.reading import Reading
+from shards.storage.folder import spoken
+from shards.storage.redaction import redacted
 
 if TYPE_CHECKING:
     import torch
 
-    from launch.trial import Trials
+    from evaluation.predictions import Trials
 
 STYLES = ("preview.css", "report.css")
 
@@ -47,7 +50,7 @@ STYLES = ("preview.css", "report.css")
 class Options(Reading):
     model: tuple[Path, ...] = required("run directories; the option may be repeated")
     output: Path = required("the page")
-    protocol: str | None = option(None, "whose test recordings are shown; none takes the one of the models")
+    split: str | None = option(None, "whose test recordings are shown; none takes the one of the models")
     track: bool = option(True, "keep the page with the MLflow runs of the models, where they are tracked")
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ def main(options: Options) -> None:
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give a file, such as {options.output / 'report.html'}")
     options, _ = options.settled(workers=1, cuda=False)
-    dossiers = make(options, options.model, options.protocol, options.output)
+    dossiers = make(options, options.model, options.split, options.output)
     if options.track:
         for one in dossiers:
             keep(one.folder, options.output)
@@ -69,7 +72,7 @@ def main(options: Options) -> None:
 
 def make(reading: Reading, folders: Sequence[Path], protocol: str | None, output: Path) -> list[Dossier]:
     """Write the page and return what it is about. UserError where models do not belong on one page."""
-    from launch.trial import trials
+    from evaluation.predictions import trials
 
     dossiers = [dossier.read(folder) for folder in folders]
     protocol = together(dossiers, reading, protocol)
@@ -92,7 +95,7 @@ def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None
                 f"{spoken(reading.data)} is {manifest.name} of digest {manifest.digest[:8]}: "
                 "give the shards it was trained on"
             )
-    own = sorted({one.lineage["protocol"] for one in dossiers})
+    own = sorted({one.lineage["split"] for one in dossiers})
     if protocol is None and len(own) > 1:
         raise UserError(f"the models were trained under {' and '.join(own)}: a page compares models of one protocol")
     return protocol or own[0]
@@ -100,8 +103,8 @@ def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None
 
 def page(reading: Reading, dossiers: Sequence[Dossier], tried: Trials, protocol: str) -> str:
     """The whole page."""
-    from launch import chapters
-    from launch.samples import samples
+    from reports import chapters
+    from reports.samples import samples
 
     shown = samples(reading, dossiers, protocol)
     scene = {
@@ -183,7 +186,7 @@ def conclude(
     tracking.add(folder, {dossier.MACHINE: hardware()})
     one, classes = dossier.read(folder), reading.manifest.classes
     own = one.lineage["digest"] == reading.manifest.digest
-    grounds = Grounds.of(reading, one.lineage["protocol"]) if own else None
+    grounds = Grounds.of(reading, one.lineage["split"]) if own else None
     try:
         if found:
             evaluation, predicted, truth = found

@@ -23,6 +23,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,19 +32,23 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.bounds import EPOCHS, SEED, THREADS, Bounded, Bounds
-from distributed.record import Record
-from launch import cost, distill, evaluate, finetune, pretrain, tabulate
-from launch.cli import UserError, option, parse, parse_choice, required, start_choice
-from launch.commands import Commands, say, typed
-from launch.directory import claim, provenance
-from launch.reading import Reading
-from launch.recipes import RECIPES
-from launch.steps import Plan, Setup, Step
-from launch.tables import TABLES, Table
-from launch.tally import Tally
-from shards import redaction, splits
-from shards.folder import absolute, resolved
+from bonestrap.options import UserError, option, required
+from distributed.record import Record, claim
+from evaluation.provenance import provenance
+from experiments import cost
+from experiments import summary as tabulate
+from experiments.commands import Commands, say, typed
+from experiments.progress import Tally
+from experiments.steps import Plan, Setup, Step
+from experiments.tables import TABLES, Table
+from launch import distill, evaluate, finetune, pretrain
+from launch.cli.parser import parse, parse_choice, renamed, start_choice
+from launch.recipes import ALIASES, RECIPES, Recipe
+from shards import splits
 from shards.manifest import Manifest
+from shards.reading import Reading
+from shards.storage import redaction
+from shards.storage.folder import absolute, resolved
 
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
 
@@ -83,7 +88,7 @@ def main(name: str, options: Options, table: Table) -> None:
     plan = table.plan(setup)
     for step in plan.steps:
         check(step)
-    costs = cost.expected(plan, setup, reading)
+    costs = cost.expected(plan, setup, reading, read_recipe)
     if options.dry_run:
         describe(name, plan, setup, costs)
         return
@@ -103,9 +108,9 @@ def main(name: str, options: Options, table: Table) -> None:
 def made(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
     recipe = options.recipe or RECIPE_OF.get(manifest.name, "own")
-    protocols = table.columns(manifest.name, RECIPES[recipe]().protocol)
+    protocols = table.columns(manifest.name, RECIPES[recipe]().split)
     for protocol in protocols:
-        splits.protocol(manifest.name, protocol)
+        splits.find(manifest.name, protocol)
     if "--encoder.width" in f"{options.pretrain} {options.finetune} {options.distill}":
         raise UserError("--encoder.width is what a table sets: give --width, --widths, --student or --teacher")
     words = ["--workers", options.workers, "--device", options.device, "--experiment", options.experiment]
@@ -115,13 +120,14 @@ def made(options: Options, table: Table, manifest: Manifest) -> Setup:
         data=absolute(options.data),
         runs=resolved(options.runs),
         recipe=recipe,
+        base=RECIPES[recipe](),
         protocols=protocols,
         seeds=options.seeds,
         epochs=options.epochs,
         common=(*words, *([] if options.track else ["--no-track"])),
-        pretrain=tuple(shlex.split(options.pretrain)),
-        finetune=tuple(shlex.split(options.finetune)),
-        distill=tuple(shlex.split(options.distill)),
+        pretrain=tuple(renamed(shlex.split(options.pretrain), ALIASES)),
+        finetune=tuple(renamed(shlex.split(options.finetune), finetune.ALIASES)),
+        distill=tuple(renamed(shlex.split(options.distill), distill.ALIASES)),
     )
 
 
@@ -131,10 +137,15 @@ def settings(setup: Setup, manifest: Manifest) -> dict[str, Any]:
     return redaction.plain({"data": manifest.name, "digest": manifest.digest, **shaping})
 
 
+def read_recipe(words: Sequence[str]) -> Recipe:
+    """What a pretraining command's words mean."""
+    return parse_choice("recipe", RECIPES, pretrain.Options, words)[2]
+
+
 def check(step: Step) -> None:
     """UserError where a command would not be understood: before the first one runs, not after a day."""
     if step.script == "pretrain.py":
-        parse_choice("recipe", RECIPES, pretrain.Options, step.words)
+        read_recipe(step.words)
     elif step.script == "evaluate.py":
         parse_choice("protocol", evaluate.PROTOCOLS, evaluate.Options, step.words)
     else:

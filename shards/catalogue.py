@@ -16,10 +16,10 @@ from bonestrap.layout import Layout
 from shards import index
 from shards.columns import Strings
 from shards.errors import DataError
-from shards.folder import Folder
 from shards.index import Splits, Table, Views
 from shards.manifest import Manifest
 from shards.members import BLOCK, Members
+from shards.storage.folder import Folder
 
 if TYPE_CHECKING:
     import torch

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from bonestrap.clips import Recordings
 from shards import catalogue
-from shards.cache import Cache
 from shards.catalogue import Catalogue, Rows, Select, densely, numpy, selected
 from shards.errors import DataError
-from shards.folder import Folder, Location, open_folder
 from shards.members import Members, gather
 from shards.shelf import THREADS, Shelf
 from shards.splits import said
+from shards.storage.cache import Cache
+from shards.storage.folder import Folder, Location, open_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Resident(Catalogue):
     ) -> Resident:
         """Read the views that `select` accepts; the frames of the others are never decoded nor kept.
 
-        `location` is a path or an address, see `shards.folder`. `verify` hashes every shard that is read (about a
+        `location` is a path or an address, see `shards.storage.folder`. `verify` hashes every shard that is read (about a
         second a gigabyte); without it only sizes are checked. Raises DataError naming the file where the folder is
         unfinished, damaged, altered, or holds what shards must not hold.
         """

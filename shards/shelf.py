@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from shards.folder import Folder
 from shards.manifest import Shard
+from shards.storage.folder import Folder
 
 THREADS = 4
 POPULATE = 22  # MADV_POPULATE_READ: read a map whole and enter its pages; since Linux 5.14, before that it does nothing

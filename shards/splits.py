@@ -1,17 +1,17 @@
-"""Evaluation protocols as predicates over views. The data is packed once and read under each of them.
+"""Splits of data sets as predicates over views. The data is packed once and read under each of them.
 
-Every protocol names the training subjects that are held out for choosing hyper-parameters and epochs, so that the test
+Every split names the training subjects that are held out for choosing hyper-parameters and epochs, so that the test
 recordings are read once, at the end. The held-out subjects were fixed before any training, without looking at results:
 the highest-numbered training subjects, as many as make about a tenth of the training recordings (a fifth in NW-UCLA),
 in whose recordings every class occurs. NTU-120 was recorded with some people for its first 60 actions and with others
 for the rest, so both give a share; NW-UCLA's subject 5 is passed over because a third of their recordings is missing.
 
 Views that repeat another view of their performance bit for bit never train: a multi-view pair of the two would show a
-method the same recording twice as if it were two. As test recordings they stay, unless the protocol says otherwise,
+method the same recording twice as if it were two. As test recordings they stay, unless the split says otherwise,
 because published figures contain them.
 
-Other data sets declare splits of their own when they are packed: each is the protocol of its name, and its part "val"
-is held out. Every data set has the protocol `all`, under which everything trains.
+Other data sets declare splits of their own when they are packed: each is the split of its name, and its part "val"
+is held out. Every data set has the split `all`, under which everything trains.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMED = 5  # classes that a sentence names
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a protocol: a predicate that says in messages what it is."""
+    """One side of a split: a predicate that says in messages what it is."""
 
     said: str
     rule: Predicate
@@ -42,11 +42,11 @@ class Side:
 
 def said(select: Predicate | None) -> str:
     """What a predicate selects, as a message says it."""
-    return select.said if isinstance(select, Side) else "the chosen protocol"
+    return select.said if isinstance(select, Side) else "the chosen split"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Split:
     """One way to cut a data set. `train` and `test` never overlap; `held_out` is a part of `train`."""
 
     name: str
@@ -57,7 +57,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for side, name in (("train", "training"), ("test", "test"), ("held_out", "held-out")):
-            said = f"the {name} side of protocol {self.name}"
+            said = f"the {name} side of split {self.name}"
             object.__setattr__(self, side, Side(said, getattr(self, side)))
 
     def fit(self, views: Views) -> np.ndarray:
@@ -65,11 +65,11 @@ class Protocol:
         return self.train(views) & ~self.held_out(views)
 
 
-def _protocol(name: str, description: str, train: Predicate, test: Predicate, held_out: frozenset[int]) -> Protocol:
+def _split(name: str, description: str, train: Predicate, test: Predicate, held_out: frozenset[int]) -> Split:
     def trains(views: Views) -> np.ndarray:
         return train(views) & ~views.copy
 
-    return Protocol(
+    return Split(
         name=name,
         description=description,
         train=trains,
@@ -98,28 +98,28 @@ NTU60_HELD_OUT = frozenset((27, 28, 31, 34, 35, 38))
 UCLA_SUBJECTS = frozenset(range(1, 6))
 
 NW_UCLA = (
-    _protocol(
+    _split(
         "cross-view",
         "train on cameras 2 and 3, test on camera 1: no recording is on both sides",
         _cameras(2, 3),
         _cameras(1),
         frozenset((9, 10)),
     ),
-    _protocol(
+    _split(
         "cross-subject",
         "train on subjects 1 to 5, test on subjects 6 to 10",
         _subjects(UCLA_SUBJECTS),
         _other_subjects(UCLA_SUBJECTS),
         frozenset((4,)),
     ),
-    _protocol(
+    _split(
         "cross-view-published",
         "train on cameras 1 and 2, test on camera 3, of which 95 recordings copy camera 2: for comparison only",
         _cameras(1, 2),
         _cameras(3),
         frozenset((9, 10)),
     ),
-    _protocol(
+    _split(
         "cross-view-nodup",
         "train on cameras 1 and 2, test on camera 3 without its copies of camera 2, which leaves 8 of 10 classes",
         _cameras(1, 2),
@@ -128,14 +128,14 @@ NW_UCLA = (
     ),
 )
 NTU60 = (
-    _protocol(
+    _split(
         "cross-subject",
         "the 20 official training subjects against the other 20",
         _subjects(NTU60_SUBJECTS),
         _other_subjects(NTU60_SUBJECTS),
         NTU60_HELD_OUT,
     ),
-    _protocol(
+    _split(
         "cross-view",
         "train on cameras 2 and 3, test on camera 1",
         _cameras(2, 3),
@@ -144,14 +144,14 @@ NTU60 = (
     ),
 )
 NTU120 = (
-    _protocol(
+    _split(
         "cross-subject",
         "the 53 official training subjects against the other 53",
         _subjects(NTU120_SUBJECTS),
         _other_subjects(NTU120_SUBJECTS),
         NTU60_HELD_OUT | frozenset(range(89, 104)),
     ),
-    _protocol(
+    _split(
         "cross-setup",
         "train on even setups, test on odd ones",
         lambda views: (views.setup >= 0) & (views.setup % 2 == 0),
@@ -164,14 +164,14 @@ NTU120 = (
 SYNTHETIC_SUBJECTS = frozenset(subject for subject in range(1, 1000) if (subject - 1) // 4 % 2 == 0)
 SYNTHETIC_HELD_OUT = frozenset(range(4, 1000, 8))
 SYNTHETIC = (
-    _protocol(
+    _split(
         "cross-subject",
         "train on subjects 1 to 4, 9 to 12, 17 to 20 ..., test on the others",
         _subjects(SYNTHETIC_SUBJECTS),
         _other_subjects(SYNTHETIC_SUBJECTS),
         SYNTHETIC_HELD_OUT,
     ),
-    _protocol(
+    _split(
         "cross-view",
         "train on cameras 2 and 3, test on camera 1",
         _cameras(2, 3),
@@ -189,7 +189,7 @@ SBU_FOLDS = (
     (402, 403, 406, 602, 603),
 )
 SBU = tuple(
-    _protocol(
+    _split(
         f"fold-{number}",
         f"test on fold {number} of five, train on the others",
         _subjects(frozenset(pair for pairs in SBU_FOLDS if pairs != fold for pair in pairs)),
@@ -199,9 +199,9 @@ SBU = tuple(
     for number, fold in enumerate(SBU_FOLDS, 1)
 )
 
-PROTOCOLS: dict[str, dict[str, Protocol]] = {
-    dataset: {protocol.name: protocol for protocol in protocols}
-    for dataset, protocols in (
+SPLITS: dict[str, dict[str, Split]] = {
+    dataset: {split.name: split for split in splits}
+    for dataset, splits in (
         ("nw-ucla", NW_UCLA),
         ("ntu60", NTU60),
         ("ntu120", NTU120),
@@ -216,7 +216,7 @@ def labelled(select: Predicate) -> Predicate:
     return Side(f"{said(select)}, of recordings with a label,", lambda views: select(views) & (views.label >= 0))
 
 
-def untested(split: Protocol, views: Views) -> np.ndarray:
+def untested(split: Split, views: Views) -> np.ndarray:
     """The classes of which a labelled recording trains and none tests, ascending; none where nothing tests."""
     tested = np.unique(views.label[labelled(split.test)(views)])
     if not len(tested):
@@ -225,12 +225,12 @@ def untested(split: Protocol, views: Views) -> np.ndarray:
 
 
 def untested_said(part: str, absent: Sequence[str], classes: int) -> str:
-    """That a part of a protocol has no recording of some classes, in words."""
+    """That a part of a split has no recording of some classes, in words."""
     named = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else "")
     return f"no {part} recording of {len(absent):,} of {classes:,} classes: {named}"
 
 
-ALL = Protocol(
+ALL = Split(
     name="all",
     description="everything trains, copies excepted; nothing is left to test",
     train=lambda views: ~views.copy,
@@ -239,16 +239,16 @@ ALL = Protocol(
 )
 
 
-def declared(dataset: str, name: str) -> Protocol:
-    """The protocol of a split that the recordings declare. Its predicates raise DataError where they declare none."""
+def declared(dataset: str, name: str) -> Split:
+    """The split of a split that the recordings declare. Its predicates raise DataError where they declare none."""
 
     def part(views: Views, which: str) -> np.ndarray:
         if name not in views.splits.names:
             there = ", ".join(sorted(views.splits.names)) or "none"
-            raise DataError(f"{dataset} has no protocol {name}; its recordings declare {there}, and there is all")
+            raise DataError(f"{dataset} has no split {name}; its recordings declare {there}, and there is all")
         return views.splits.contains(f"{name}/{which}")
 
-    return Protocol(
+    return Split(
         name=name,
         description=f"the split {name} that the recordings declare",
         train=lambda views: (part(views, "train") | part(views, "val")) & ~views.copy,
@@ -257,18 +257,18 @@ def declared(dataset: str, name: str) -> Protocol:
     )
 
 
-def protocol(dataset: str, name: str) -> Protocol:
-    """The protocol of this name for this data set; DataError listing the known ones otherwise.
+def find(dataset: str, name: str) -> Split:
+    """The split of this name for this data set; DataError listing the known ones otherwise.
 
     A data set that is not built in may declare any: what it does not declare is refused when its views are judged.
     """
     if name == ALL.name:
         return ALL
-    known = PROTOCOLS.get(dataset)
+    known = SPLITS.get(dataset)
     if known is None:
         return declared(dataset, name)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        raise DataError(f"{dataset} has no protocol {name}{meant}; there is {', '.join(known)}, all")
+        raise DataError(f"{dataset} has no split {name}{meant}; there is {', '.join(known)}, all")
     return known[name]

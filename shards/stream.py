@@ -18,13 +18,13 @@ from torch import Tensor
 
 from bonestrap.clips import Recordings
 from shards import catalogue
-from shards.cache import Cache
 from shards.catalogue import Catalogue, Rows, Select, densely, numpy, selected
 from shards.errors import DataError
-from shards.folder import Location, open_folder
 from shards.members import Members, gather
 from shards.shelf import LIMIT, Shelf
 from shards.splits import said
+from shards.storage.cache import Cache
+from shards.storage.folder import Location, open_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Stream(Catalogue):
         ahead: int = 1,
         limit: int = LIMIT,
     ) -> Stream:
-        """Open the index and nothing else; `location` is a path or an address, see `shards.folder`.
+        """Open the index and nothing else; `location` is a path or an address, see `shards.storage.folder`.
 
         Not more than `limit` bytes of shards are ever open (see `shards.shelf`), and they are all that is held beside
         the index and a batch. `ahead` shards are read before their turn, for each normalisation group of a step.

@@ -96,7 +96,7 @@ def test_a_script_started_by_path_finds_our_distributed(tmp_path: Path, other_di
 
 
 def test_a_clash_is_named_in_one_sentence(tmp_path: Path, other_distributed: dict[str, str]) -> None:
-    code = f"import sys; sys.path.append({str(ROOT)!r}); import launch.cli"
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import launch.cli.parser"
     done = python("-c", code, cwd=tmp_path, env=other_distributed)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (

@@ -1,0 +1,8 @@
+"""Encoders: clips in, features out. A plain dictionary names those that come with Bonestrap."""
+
+from bonestrap.encoders.config import EncoderConfig
+from bonestrap.encoders.stgcn import STGCNConfig
+
+ENCODERS: dict[str, type[EncoderConfig]] = {config.kind: config for config in (STGCNConfig,)}
+
+__all__ = ["ENCODERS", "EncoderConfig", "STGCNConfig"]

@@ -1,6 +1,11 @@
-"""What every encoder is to the rest of the tree."""
+"""What every encoder is to the rest of the tree.
+
+Legend: B clips, N bodies of all clips, T frames, V joints, C numbers a joint.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -8,9 +13,30 @@ from bonestrap.clips import Clips
 
 
 class Encoder(nn.Module):
-    """Clips in, one row of `features` numbers a clip out, (B, `features`) float32."""
+    """Clips in, one row of `features` numbers a clip out, (B, `features`) float32: the mean over its bodies."""
 
     features: int
 
-    def forward(self, clips: Clips) -> Tensor:
+    def encode_bodies(self, joints_NTVC: Tensor) -> Tensor:
+        """The features of each body on its own, (N, `features`) float32."""
         raise NotImplementedError
+
+    def forward(self, clips: Clips) -> Tensor:
+        return clips.mean_over_bodies(self.encode_bodies(clips.joints))
+
+    def layers(self) -> Sequence[nn.Module]:
+        """The layers from the input to the output, for learning rates that decay by layer. By default one."""
+        return [self]
+
+    def for_inference(self) -> nn.Module:
+        """The same function in evaluation as plain operations that ONNX has: (N, C, T, V) to (N, `features`)."""
+        return _Bodies(self)
+
+
+class _Bodies(nn.Module):
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, joints_NCTV: Tensor) -> Tensor:
+        return self.encoder.encode_bodies(joints_NCTV.permute(0, 2, 3, 1))

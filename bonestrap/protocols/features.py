@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 
 

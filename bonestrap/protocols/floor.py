@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips, Recordings
 from bonestrap.layouts import Layout
 from bonestrap.momentum import batch_norms, commit, take_moments

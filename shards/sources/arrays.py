@@ -19,7 +19,7 @@ import numpy as np
 from bonestrap import files
 from bonestrap.layout import Layout
 from shards.errors import DataError
-from shards.preprocess import detected
+from shards.packing.preprocess import detected
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table

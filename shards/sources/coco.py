@@ -25,7 +25,7 @@ import numpy as np
 from bonestrap.files import check_size, read_json
 from bonestrap.layout import Layout
 from shards.errors import DataError
-from shards.preprocess import Step, detected, tracked
+from shards.packing.preprocess import Step, detected, tracked
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table

@@ -19,7 +19,7 @@ import numpy as np
 from bonestrap.files import check_size, content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
-from shards.preprocess import NTU_CLEANING
+from shards.packing.preprocess import NTU_CLEANING
 from shards.sources.skeleton_scan import Scanned, scanned
 from shards.sources.source import Performance, Source, View, file_stamp, listed
 

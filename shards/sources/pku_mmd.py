@@ -26,7 +26,7 @@ import numpy as np
 from bonestrap.files import content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
-from shards.preprocess import NTU_CLEANING
+from shards.packing.preprocess import NTU_CLEANING
 from shards.sources import declare
 from shards.sources.source import Performance, Source, View, file_stamp, listed
 

@@ -21,7 +21,7 @@ import numpy as np
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
-from shards.preprocess import Step, detected, tracked
+from shards.packing.preprocess import Step, detected, tracked
 from shards.sources import declare, ntu
 from shards.sources.recorded import FOREIGN, keys
 from shards.sources.source import Performance, Source, View, file_stamp

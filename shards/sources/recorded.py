@@ -17,7 +17,7 @@ import numpy as np
 
 from bonestrap.layout import Layout
 from shards.errors import DataError
-from shards.preprocess import Step
+from shards.packing.preprocess import Step
 from shards.sources.source import Performance, Source, View
 from shards.sources.table import Table, bare
 

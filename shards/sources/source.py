@@ -20,7 +20,7 @@ import numpy as np
 from bonestrap import files
 from bonestrap.layouts import Layout
 from shards.errors import DataError
-from shards.preprocess import Step
+from shards.packing.preprocess import Step
 
 
 @dataclass(frozen=True, kw_only=True)

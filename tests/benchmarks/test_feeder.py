@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks.feeder import Feeder, draws
-from bonestrap.augment import Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layouts import NTU25
 
 

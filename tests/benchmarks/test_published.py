@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.published import PublishedSTGCN
 from benchmarks.step import multiply_adds, padded
 from bonestrap.clips import Clips
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import NTU25
 
 

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.rounding import Pairs
 from launch import pack
-from launch.cli import start_choice
+from launch.cli.parser import start_choice
 
 ROOT = Path(__file__).resolve().parents[2]
 

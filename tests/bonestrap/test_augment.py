@@ -13,13 +13,13 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 import bonestrap.augment
-from bonestrap import fused
-from bonestrap.augment import Draw, Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, fused
+from bonestrap.augment.operations import Draw
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.augment.rows import Rows, savgol_kernel, smooth_some
 from bonestrap.clips import Recordings
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout, points
 from bonestrap.layouts import COCO17, LAYOUTS, NTU25, SBU15
-from bonestrap.rows import Rows, savgol_kernel, smooth_some
 from tests.bonestrap.tiny import recordings
 
 BODIES = [1, 2, 1, 1, 2, 1]

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import bonestrap.augment
-from bonestrap import fused
-from bonestrap.augment import Draw, Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, fused
+from bonestrap.augment.operations import Draw
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
 from tests.bonestrap.tiny import recordings
@@ -146,13 +146,14 @@ def test_no_body_makes_no_clip() -> None:
 
 WITHOUT = """
 import sys
-import bonestrap, bonestrap.augment, bonestrap.fused
+import bonestrap, bonestrap.augment, bonestrap.augment.fused
 assert "numba" not in sys.modules, "an optional library is imported where it is used"
 sys.modules["numba"] = None
 import torch
-from bonestrap.augment import AGGRESSIVE, ClipConfig, Pipeline
+from bonestrap.augment import AGGRESSIVE, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from tests.bonestrap.tiny import LAYOUT, recordings
-assert bonestrap.fused.kernel() is None
+assert bonestrap.augment.fused.kernel() is None
 pipeline = Pipeline(LAYOUT, ClipConfig(frames=24), AGGRESSIVE)
 clips = pipeline(recordings([1, 2], [9, 40]), torch.Generator().manual_seed(1))
 torch.save(clips.joints, sys.argv[1])

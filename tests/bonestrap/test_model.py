@@ -15,15 +15,16 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 import bonestrap
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
-from bonestrap.encoders.stgcn import STGCN
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, SBU15
 from bonestrap.model import Description, Model, ModelError, build_encoder, load, save
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import calibrate
-from shards import preprocess
+from shards.packing import preprocess
 
 CLASSES = ("wave", "drop", "throw")
 

@@ -12,14 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Clips, Recordings, sent
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
-from bonestrap.methods.distill import Distill, DistillConfig
+from bonestrap.methods import DistillConfig, SupervisedConfig
+from bonestrap.methods.distill.method import Distill
 from bonestrap.methods.method import Method
-from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
+from bonestrap.methods.supervised.method import Classifier, Supervised
 from tests.bonestrap.test_augment import BODIES, LENGTHS, generator
 from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, byol, encoder, recordings
 from tests.pretend import DEVICE, PretendGPU, Waited, gpu

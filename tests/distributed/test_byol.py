@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bonestrap.augment import AugmentConfig, ClipConfig, Pipeline
+from bonestrap.augment import AugmentConfig, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
-from bonestrap.encoders.stgcn import STGCN, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import LAYOUTS
-from bonestrap.methods.byol import BYOL, BYOLConfig
+from bonestrap.methods import BYOLConfig
+from bonestrap.methods.byol.method import BYOL
 from bonestrap.momentum import BatchNorm
 from distributed.loop import Job, train
 from distributed.strategy import Single, Strategy

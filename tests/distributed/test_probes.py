@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips, Recordings
 from bonestrap.layouts import LAYOUTS
 from bonestrap.protocols.floor import KERNEL_STRENGTHS, raw_pipeline

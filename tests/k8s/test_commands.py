@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launch import cli
+from launch.cli import parser as cli
 from tests.k8s.manifests import OVERLAYS, ROOT, one, pods, resources
 
 IMAGE_ROOT = "/opt/bonestrap"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch import pack
-from launch.cli import start_choice
+from launch.cli.parser import start_choice
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 
 from bonestrap.clips import Batch
 from launch import pretrain
-from launch.cli import start_choice
+from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
 from shards.loader import Loader
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch import evaluate, finetune, pack, pretrain
-from launch.cli import start, start_choice
+from launch.cli.parser import start, start_choice
 from launch.pretrain import Options
 from launch.recipes import RECIPES
 

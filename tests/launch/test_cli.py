@@ -14,7 +14,8 @@ from typing import Literal
 
 import pytest
 
-from launch.cli import UserError, argument, option, parse, parse_choice, required, start, start_choice
+from bonestrap.options import UserError, argument, option, required
+from launch.cli.parser import parse, parse_choice, start, start_choice
 from shards.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,7 +210,7 @@ if __name__ == "__main__":
     from pathlib import Path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 import dataclasses
-from launch import cli
+from launch.cli import parser as cli
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     pass
@@ -223,7 +224,13 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("how", [["launch/show.py"], ["-m", "launch.show"]])
 def test_a_script_starts_by_path_and_as_a_module_on_the_standard_library_alone(tmp_path: Path, how: list[str]) -> None:
-    needed = ("launch/__init__.py", "launch/cli.py", "shards/__init__.py", "shards/errors.py", "shards/redaction.py")
+    needed = (
+        "launch/__init__.py",
+        "launch/cli/parser.py",
+        "shards/__init__.py",
+        "shards/errors.py",
+        "shards/storage/redaction.py",
+    )
     for file in needed:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes((ROOT / file).read_bytes())

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bonestrap.options import UserError
 from distributed.tracking import Dataset, Journal, Tracking, describe, replay
-from launch.cli import UserError
 from launch.compare import Options, Run, compare, main, read, table
 
 ROOT = Path(__file__).resolve().parents[2]

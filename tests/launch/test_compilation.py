@@ -20,10 +20,11 @@ from bonestrap.encoders import stgcn
 from distributed.loop import train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import read
-from launch import compilation, finetune, pretrain
-from launch.cli import start, start_choice
-from launch.compilation import compile_encoders
+from launch import finetune, pretrain
+from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
+from launch.training import compilation
+from launch.training.compilation import compile_encoders
 from tests.bonestrap.tiny import Pairs, byol, byol_job
 from tests.distributed.toy import Ranks
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launch import cli
+from launch.cli import parser as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [file for file in sorted((ROOT / "launch").glob("*.py")) if file.stem != "cli"]

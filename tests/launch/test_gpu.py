@@ -13,7 +13,7 @@ from bonestrap import model as models
 from bonestrap.clips import Batch
 from distributed import cluster
 from launch import distill, finetune, pretrain
-from launch.cli import start, start_choice
+from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
 from shards.loader import Loader
 from tests.pretend import DEVICE, PretendGPU, gpu

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bonestrap.options import UserError
+from experiments.steps import without
 from launch import distill, evaluate, finetune, pretrain
-from launch.cli import UserError, parse, parse_choice
+from launch.cli.parser import parse, parse_choice
 from launch.recipes import RECIPES
-from launch.steps import without
 
 FINETUNE = ["--model", "m", "--data", "d", "--run", "r"]
 DISTILL = ["--teacher", "t", "--data", "d", "--run", "r"]

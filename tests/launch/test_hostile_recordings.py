@@ -20,8 +20,8 @@ import pytest
 from bonestrap import files
 from bonestrap.layouts import KINECT20
 from launch import pack
-from launch.cli import start_choice
-from shards.verification import verify_folder
+from launch.cli.parser import start_choice
+from shards.packing.verification import verify_folder
 from tests.mutations import changed, changed_json, damaged
 
 TRIES = 30  # of each format

@@ -18,11 +18,13 @@ from torch import nn
 from bonestrap.augment import ClipConfig
 from bonestrap.layouts import NTU25
 from bonestrap.model import Description, Model, build_encoder, save
+from bonestrap.options import UserError
 from distributed import journal
 from distributed.delivery import missing
-from launch import distill, dossier, evaluate, export, finetune, pretrain
-from launch.cli import UserError, start, start_choice
-from launch.protocols import PROTOCOLS
+from evaluation import run_record as dossier
+from evaluation.protocols import PROTOCOLS
+from launch import distill, evaluate, export, finetune, pretrain
+from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
 from shards.errors import DataError
 from shards.manifest import Manifest

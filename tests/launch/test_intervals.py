@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from launch.intervals import Interval, Panel, Row, draw
+from experiments.intervals import Interval, Panel, Row, draw
 
 FULL = Row("full", Interval(60, 55, 65), (58, 60, 62), None, None, None)
 WORSE = Row("no shear", Interval(50, 48, 52), (49, 50, 51), Interval(-10, -14, -6), None, -8.8)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.scoring import Judge, Known
 from launch import distill, evaluate, finetune, pretrain
-from launch.cli import start, start_choice
-from launch.judging import Judge, Known
+from launch.cli.parser import start, start_choice
 from launch.pretrain import Options
 from launch.recipes import RECIPES
 from shards import reader, splits
 from shards.index import Views
 from shards.reader import Resident
-from shards.splits import Protocol
+from shards.splits import Split
 
 # Every protocol, with as little work as it can do.
 PROTOCOLS = {
@@ -53,7 +53,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Views]:
 def test_training_and_selection_never_touch_a_test_view(
     shards: Path, seen: list[Views], tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = splits.protocol("synthetic", protocol)
+    split = splits.find("synthetic", protocol)
     common = ["--data", str(shards), "--no-track", "--device", "cpu", "--precision", "fp32"]
     pretrained, teacher, student = (str(tmp_path / name) for name in ("pretrained", "teacher", "student"))
 
@@ -98,7 +98,7 @@ def test_training_and_selection_never_touch_a_test_view(
         assert tested == sorted(tested), f"{name} reads a test recording before it has chosen everything"
 
 
-def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Protocol) -> None:
+def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Split) -> None:
     """Fail where a protocol learns, and so chooses, after a test recording has been read."""
 
     def watched(learn: Callable[[Any, Known], Judge], name: str) -> Callable[[Any, Known], Judge]:

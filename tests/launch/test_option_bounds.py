@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bonestrap.options import UserError
+from evaluation.protocols import PROTOCOLS
+from experiments.tables import TABLES
 from launch import compare, demo, distill, evaluate, export, finetune, pack, pretrain, preview, register, report
 from launch import reproduce as reproduction
-from launch.cli import Leaf, UserError, leaves, parse, parse_choice, start, start_choice
-from launch.formats import FORMATS
-from launch.protocols import PROTOCOLS
+from launch.cli.parser import Leaf, leaves, parse, parse_choice, start, start_choice
 from launch.recipes import RECIPES
-from launch.tables import TABLES
+from shards.sources.formats import FORMATS
 
 PLAIN: dict[str, type] = {
     "compare": compare.Options, "demo": demo.Options, "distill": distill.Options, "export": export.Options,

@@ -15,12 +15,12 @@ import pytest
 
 import bonestrap
 from launch import pretrain
-from launch.cli import start_choice
-from launch.formats import FORMATS
+from launch.cli.parser import start_choice
 from launch.pack import Options as PackOptions
 from launch.pack import main as pack
 from launch.recipes import RECIPES
 from shards.reader import Resident
+from shards.sources.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "data.md").read_text().partition("## Your own recordings")[2].partition("\n## ")[0]
@@ -127,7 +127,7 @@ def test_recordings_of_which_nothing_is_known_are_pretrained_on(lab: Path) -> No
     assert len(data) == 15 and all((column == -1).all() for column in data.views[:5])
     for protocol in ("split", "all"):
         run("own", lab, "--protocol", protocol)
-        assert bonestrap.load(lab / "run").description.lineage["protocol"] == protocol
+        assert bonestrap.load(lab / "run").description.lineage["split"] == protocol
         (lab / "run").rename(lab / protocol)
 
 

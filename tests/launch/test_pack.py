@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distributed.bar import Bar
 from distributed.progress import Terminal
-from launch.bar import Bar
-from launch.cli import start, start_choice
+from launch.cli.parser import start, start_choice
 from launch.pack import FORMATS, Options, Verify, main, verify
-from shards.losses import whole
 from shards.manifest import Manifest
+from shards.packing.losses import whole
 from shards.reader import Resident
 
 ROOT = Path(__file__).resolve().parents[2]

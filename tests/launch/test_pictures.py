@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bonestrap.layouts import NTU25
-from launch import pictures
-from shards.preprocess import canonical
+from reports import pictures
+from shards.packing.preprocess import canonical
 from shards.sources.synthetic.actions import ACTIONS
 from shards.sources.synthetic.people import person
 from shards.sources.synthetic.stage import perform

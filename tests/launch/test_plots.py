@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launch.plots import BRIEF, Axis, Point, brief, scatter
+from reports.plots import BRIEF, Axis, Point, brief, scatter
 
 LONG = "distilled-0.25x-from-finetuned-0.1-2-of-pretrained-full-cross-subject-1x-0"
 

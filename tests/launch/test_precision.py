@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch import pretrain, stage
+from launch import pretrain
+from launch.training import stage
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -19,20 +19,20 @@ import pytest
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS, NTU25
 from launch import preview
-from launch.animation import UNIT, encoded, upright
-from launch.cli import start
-from launch.findings import Report
-from launch.page import ASSETS
+from launch.cli.parser import start
 from launch.preview import Options, main
+from reports.animation import UNIT, encoded, upright
+from reports.findings import Report
+from reports.page import ASSETS
 from shards.manifest import Manifest
-from shards.pack import pack
+from shards.packing.pack import pack
+from shards.packing.survey import survey
 from shards.reader import Resident
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.source import Performance, Source, View
 from shards.sources.synthetic.actions import ACTIONS
 from shards.sources.synthetic.people import person
 from shards.sources.synthetic.stage import perform
-from shards.survey import survey
 
 CLASSES = tuple(action.name for action in ACTIONS[:3])
 HAND, WRIST = NTU25.joints.index("left_hand"), NTU25.joints.index("left_wrist")

@@ -13,13 +13,14 @@ import pytest
 import bonestrap
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.floor import calibrate
-from launch import contenders, evaluate, pretrain
-from launch.cli import start_choice
+from evaluation import candidates as contenders
+from launch import evaluate, pretrain
+from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
 from shards.composition import Composition
 from shards.errors import DataError
 from shards.manifest import Manifest
-from shards.pack import pack as pack_source
+from shards.packing.pack import pack as pack_source
 from shards.reader import Resident
 from shards.sources.source import Performance
 from tests.launch.test_workers_0 import Waving

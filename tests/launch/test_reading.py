@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch import evaluate, pack, pretrain, reading
-from launch.cli import start_choice
-from launch.reading import Reading
+from launch import evaluate, pack, pretrain
+from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
+from shards import reading
 from shards.reader import Resident
+from shards.reading import Reading
 from shards.stream import Stream
 
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "4"]

@@ -17,13 +17,16 @@ import torch
 import bonestrap
 from distributed import tracking
 from distributed.tracking import Tracking, describe
-from launch import card, cli, compare, distill, dossier, evaluate, finetune, pretrain, report
-from launch.cli import start, start_choice
-from launch.plots import Axis
+from evaluation import run_record as dossier
+from evaluation.predictions import Trial, Trials
+from launch import compare, distill, evaluate, finetune, pretrain, report
+from launch.cli import parser as cli
+from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
-from launch.trial import Trial, Trials
+from reports import card
+from reports.plots import Axis
 from shards.manifest import Manifest, sha256
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.sources.source import Performance, View
 from tests.launch.test_workers_0 import Waving
 

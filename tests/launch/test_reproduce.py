@@ -19,17 +19,20 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from bonestrap.configs import AGGRESSIVE, CONSERVATIVE
-from launch import cli, intervals, reproduce, tabulate
-from launch.cli import parse_choice, start_choice
-from launch.cost import STATED, v100_hours
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
+from experiments import intervals
+from experiments import summary as tabulate
+from experiments.cost import STATED, v100_hours
+from experiments.progress import Tally
+from experiments.steps import Plan, Setup
+from experiments.tables import ABLATION, TABLES, Table2, Table5
+from launch import reproduce
+from launch.cli import parser as cli
+from launch.cli.parser import parse_choice, start_choice
 from launch.pretrain import Options as PretrainOptions
-from launch.reading import Reading
 from launch.recipes import RECIPES
-from launch.steps import Plan, Setup
-from launch.tables import ABLATION, TABLES, Table2, Table5
-from launch.tally import Tally
-from shards.pack import pack as pack_source
+from shards.packing.pack import pack as pack_source
+from shards.reading import Reading
 from tests.launch.test_workers_0 import Waving
 
 ROOT = Path(__file__).resolve().parents[2]

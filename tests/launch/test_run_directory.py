@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from distributed import lease
 from distributed.record import Record
-from launch.directory import prepared
-from shards.pack import pack
+from evaluation.provenance import prepared
+from shards.packing.pack import pack
 from tests.launch.faults import damage, signalled, take_away, train, words
 from tests.launch.test_workers_0 import Waving
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from launch import compare, evaluate, pretrain
-from launch.cli import start, start_choice
+from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
-from shards import remote
+from shards.storage import remote
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("kEy5ecret", "5ignature", "pa55word", "9021.05351")
@@ -154,8 +154,6 @@ def test_no_error_shows_a_secret(
 
 
 def test_no_traceback_shows_a_secret(tmp_path: Path) -> None:
-    program = (
-        f"from launch.cli import Sentences\nwith Sentences():\n    raise RuntimeError('http://u:{SECRETS[2]}' + '@h/x')"
-    )
+    program = f"from launch.cli.parser import Sentences\nwith Sentences():\n    raise RuntimeError('http://u:{SECRETS[2]}' + '@h/x')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "RuntimeError: http://h/x" in done.stderr

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launch import cli, stage
+from launch.cli import parser as cli
+from launch.training import stage
 
 ROOT = Path(__file__).resolve().parents[2]
 

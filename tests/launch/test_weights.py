@@ -9,11 +9,11 @@ import torch
 
 from bonestrap.augment import ClipConfig
 from bonestrap.layouts import LAYOUTS
-from bonestrap.methods.byol import BYOL
+from bonestrap.methods.byol.method import BYOL
 from bonestrap.model import Description, Model, save
+from bonestrap.options import UserError
 from distributed.checkpoint import Checkpoints, State
-from launch.cli import UserError
-from launch.weights import begin_from
+from launch.training.weights import begin_from
 from tests.distributed.test_byol import job
 
 

@@ -12,7 +12,7 @@ import torch
 
 import bonestrap
 from bonestrap.layouts import KINECT20
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.sources.source import Performance, Source, View
 
 ROOT = Path(__file__).resolve().parents[2]

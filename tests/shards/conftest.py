@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bonestrap.layouts import KINECT20, Layout
-from shards.pack import pack
-from shards.preprocess import Step
+from shards.packing.pack import pack
+from shards.packing.preprocess import Step
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.source import Performance, Source, View
 

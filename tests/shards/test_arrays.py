@@ -13,14 +13,14 @@ import pytest
 
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
-from shards import preprocess
 from shards.errors import DataError
-from shards.pack import pack
+from shards.packing import preprocess
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.arrays import Arrays, arrays, check_axes
 from shards.sources.layout_file import read_layout
 from shards.sources.table import read_classes, read_table
-from shards.splits import protocol
+from shards.splits import find
 
 
 def person(seed: int, frames: int = 6, bodies: int = 1, layout: Layout = KINECT20) -> np.ndarray:
@@ -284,10 +284,10 @@ def test_columns_declare_splits(folder: Path, tmp_path: Path) -> None:
         arrays(folder, name="lab", layout=KINECT20, table=read_table(table(tmp_path / "t.csv", rows))), tmp_path / "out"
     )
     views = Resident.load(tmp_path / "out").views
-    assert [list(views.key)[row] for row in np.flatnonzero(protocol("lab", "split").train(views))] == ["d", "day-1-a"]
-    assert [list(views.key)[row] for row in np.flatnonzero(protocol("lab", "split").held_out(views))] == ["d"]
-    assert [list(views.key)[row] for row in np.flatnonzero(protocol("lab", "split_b").test(views))] == ["d"]
-    assert protocol("lab", "all").train(views).all()
+    assert [list(views.key)[row] for row in np.flatnonzero(find("lab", "split").train(views))] == ["d", "day-1-a"]
+    assert [list(views.key)[row] for row in np.flatnonzero(find("lab", "split").held_out(views))] == ["d"]
+    assert [list(views.key)[row] for row in np.flatnonzero(find("lab", "split_b").test(views))] == ["d"]
+    assert find("lab", "all").train(views).all()
 
 
 def test_without_a_split_one_is_drawn_by_performances(tmp_path: Path) -> None:

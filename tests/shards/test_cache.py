@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from shards import cache
-from shards.cache import Cache
 from shards.errors import DataError
 from shards.manifest import Stored
+from shards.storage import cache
+from shards.storage.cache import Cache
 
 SIZE = 1000
 
@@ -161,7 +161,7 @@ def test_unused_for_others_is_unused(tmp_path: Path) -> None:
 CROWD = """
 import hashlib, os, random, sys, time
 from pathlib import Path
-from shards.cache import Cache
+from shards.storage.cache import Cache
 from shards.manifest import Stored
 
 folder, log, limit, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 
 

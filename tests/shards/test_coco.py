@@ -13,8 +13,8 @@ import pytest
 
 from bonestrap.layouts import COCO17
 from shards.errors import DataError
-from shards.pack import pack
-from shards.preprocess import prepare
+from shards.packing.pack import pack
+from shards.packing.preprocess import prepare
 from shards.reader import Resident
 from shards.sources.coco import keypoints
 from shards.sources.table import read_table

@@ -17,10 +17,10 @@ import pytest
 from shards import columns, index
 from shards.errors import DataError
 from shards.manifest import Manifest
-from shards.pack import pack
+from shards.packing.pack import pack
+from shards.packing.survey import survey
+from shards.packing.verification import verify_folder
 from shards.reader import Resident
-from shards.survey import survey
-from shards.verification import verify_folder
 from tests.mutations import changed, damaged
 
 TRIES = 60

@@ -14,7 +14,7 @@ import torch
 from bonestrap.clips import Batch
 from shards.errors import DataError
 from shards.loader import Loader, Plan, balanced_subset
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 
 

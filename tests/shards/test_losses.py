@@ -18,8 +18,9 @@ import pytest
 
 from bonestrap.layouts import COCO17, KINECT20
 from shards import index
-from shards.losses import Loss, partial, whole
-from shards.pack import pack
+from shards.packing.losses import Loss, partial, whole
+from shards.packing.pack import pack
+from shards.packing.survey import recordings
 from shards.sources.arrays import arrays
 from shards.sources.coco import keypoints
 from shards.sources.ntu import NTU
@@ -28,7 +29,6 @@ from shards.sources.pku_mmd import PKUMMD
 from shards.sources.pyskl import Pyskl
 from shards.sources.sbu import SBU
 from shards.sources.source import Source
-from shards.survey import recordings
 
 FILES = 40
 HIDDEN = 0.05  # a confidence below the least

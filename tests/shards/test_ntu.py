@@ -12,10 +12,10 @@ import pytest
 from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.ntu import ACTIONS, NTU, parse_name, read_missing, read_skeleton
-from shards.splits import protocol
+from shards.splits import find
 
 Frame = list[tuple[str, np.ndarray]]  # the bodies of a frame: (tracking id, joints (25, 3))
 
@@ -214,7 +214,7 @@ def views_of(stems: list[str]) -> Views:
     ],
 )
 def test_official_counts(recordings_root: Path, dataset: str, name: str, train: int, test: int) -> None:
-    rule = protocol(dataset, name)
+    rule = find(dataset, name)
     views = views_of(official_names(recordings_root, dataset))
     action = views.label + 1
     assert [rule.train(views).sum(), rule.test(views).sum()] == [train, test]
@@ -235,7 +235,7 @@ def test_official_counts(recordings_root: Path, dataset: str, name: str, train: 
 def test_official_counts_of_performances(
     recordings_root: Path, dataset: str, name: str, performances: int, seen_by: dict[int, int] | None
 ) -> None:
-    rule, stems = protocol(dataset, name), official_names(recordings_root, dataset)
+    rule, stems = find(dataset, name), official_names(recordings_root, dataset)
     trains = rule.train(views_of(stems))
     counts = Counter(parse_name(stem).key for stem, chosen in zip(stems, trains, strict=True) if chosen)
     assert len(counts) == performances

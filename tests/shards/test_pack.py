@@ -16,8 +16,8 @@ from bonestrap.layouts import KINECT20
 from shards import index
 from shards.errors import DataError
 from shards.manifest import Manifest
-from shards.pack import pack
-from shards.preprocess import prepare
+from shards.packing.pack import pack
+from shards.packing.preprocess import prepare
 from shards.reader import Resident
 from shards.sources.source import Performance, Source, View
 

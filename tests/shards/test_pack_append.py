@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shards import draft as drafts
-from shards.draft import Draft
 from shards.errors import DataError
 from shards.manifest import Manifest
-from shards.pack import pack
-from shards.parallel import Processes
+from shards.packing import draft as drafts
+from shards.packing.draft import Draft
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes
+from shards.packing.verification import verify_folder
 from shards.reader import Resident
 from shards.sources.nw_ucla import NWUCLA
-from shards.verification import verify_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARD = 6000
@@ -144,10 +144,10 @@ def test_damaged_shards_are_not_appended_to(shards: Path, more: NWUCLA) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from shards.draft import Draft
-from shards.pack import pack
+from shards.packing.draft import Draft
+from shards.packing.pack import pack
 from shards.sources.nw_ucla import NWUCLA
-import shards.draft
+import shards.packing.draft
 
 moment, count = sys.argv[3], 0
 if moment == "publishing":  # killed between two of the renames that make the new shards count
@@ -159,7 +159,7 @@ if moment == "publishing":  # killed between two of the renames that make the ne
             if count == 3:
                 os.kill(os.getpid(), 9)
         replace(source, target)
-    shards.draft.os.replace = dying
+    shards.packing.draft.os.replace = dying
 
 def progress(done, total):
     if moment == "writing" and done == 8:

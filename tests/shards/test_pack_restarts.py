@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shards import pack as packing
-from shards import parallel
-from shards.draft import Draft
 from shards.errors import DataError
 from shards.manifest import Manifest
-from shards.pack import pack
-from shards.parallel import Processes, ahead
+from shards.packing import pack as packing
+from shards.packing import parallel
+from shards.packing.draft import Draft
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes, ahead
 from shards.reader import Resident
 from shards.sources.nw_ucla import NWUCLA
 
@@ -60,8 +60,8 @@ SHARD = 6000  # bytes
 PACK = """
 import signal, sys, time
 from pathlib import Path
-from shards.pack import pack
-from shards.parallel import Processes
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes
 from shards.sources.nw_ucla import NWUCLA
 
 def progress(done, total):

@@ -14,9 +14,9 @@ import pytest
 
 from shards import index
 from shards.manifest import Manifest, Stored, sha256
-from shards.pack import pack
-from shards.parallel import Processes
-from shards.verification import verify_folder
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes
+from shards.packing.verification import verify_folder
 
 
 def faults(folder: Path) -> tuple[str, ...]:

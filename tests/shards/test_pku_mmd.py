@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from shards.errors import DataError
-from shards.losses import whole
-from shards.pack import pack
+from shards.packing.losses import whole
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.pku_mmd import ACTIONS, PKUMMD
-from shards.splits import protocol
+from shards.splits import find
 
 Rows = Sequence[tuple[int, int, int]]
 
@@ -84,12 +84,12 @@ def test_the_official_lists_are_protocols(tmp_path: Path) -> None:
     views = Resident.load(tmp_path / "out").views
     video = np.array([key.partition("_")[0] for key in views.key])
     assert (manifest.name, views.size) == ("pku-mmd-2", 36)
-    rule = protocol("pku-mmd-2", "cross-subject")
+    rule = find("pku-mmd-2", "cross-subject")
     assert set(video[rule.train(views)]) == {f"A{group:02}N01" for group in range(1, 10)}
     assert set(video[rule.test(views)]) == {"A10N01", "A11N01", "A12N01"}
     held_out = rule.held_out(views)
     assert len(set(video[held_out])) == 1 and held_out.sum() == 3  # a video, and from all sides
-    rule = protocol("pku-mmd-2", "cross-view")
+    rule = find("pku-mmd-2", "cross-view")
     np.testing.assert_array_equal(rule.test(views), views.camera == 1)
     np.testing.assert_array_equal(rule.train(views), views.camera > 1)
 

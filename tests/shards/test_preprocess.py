@@ -11,9 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, NTU25
-from shards import preprocess
 from shards.errors import DataError
-from shards.losses import Loss
+from shards.packing import preprocess
+from shards.packing.losses import Loss
 
 
 @pytest.fixture

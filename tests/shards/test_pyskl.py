@@ -16,12 +16,12 @@ import pytest
 
 from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.ntu import ACTIONS
 from shards.sources.pyskl import Pyskl
 from shards.sources.unpickle import unpickle
-from shards.splits import protocol
+from shards.splits import find
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -165,7 +165,7 @@ def test_names_like_ntus_become_performances_over_cameras(tmp_path: Path) -> Non
     assert (two.key, two.label) == ("S002P010R001A003", 2)
     pack(source, tmp_path / "shards")
     views = Resident.load(tmp_path / "shards").views
-    assert protocol("ntu60", "cross-subject").train(views).tolist() == [True, True, False]
+    assert find("ntu60", "cross-subject").train(views).tolist() == [True, True, False]
 
 
 def test_an_action_above_sixty_is_ntu_120(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_other_files_declare_their_splits(tmp_path: Path) -> None:
     pack(source, tmp_path / "shards")
     views = Resident.load(tmp_path / "shards").views
     for split, tested in (("split1", names[20:]), ("split2", names[:10])):
-        rule = protocol("ucf-101", split)
+        rule = find("ucf-101", split)
         assert [views.key[row] for row in np.flatnonzero(rule.test(views))] == tested
         np.testing.assert_array_equal(rule.train(views), ~rule.test(views))
         assert rule.held_out(views).sum() == 2

@@ -19,7 +19,7 @@ from shards import columns, index, reader
 from shards.errors import DataError
 from shards.index import Views
 from shards.manifest import Manifest, sha256
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 
 

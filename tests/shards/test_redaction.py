@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shards.redaction import command, plain, redacted, shown
+from shards.storage.redaction import command, plain, redacted, shown
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from shards import remote
-from shards.cache import Cache
 from shards.errors import DataError
 from shards.loader import Loader, Plan
 from shards.manifest import Manifest
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.remote import is_address
+from shards.storage import remote
+from shards.storage.cache import Cache
+from shards.storage.remote import is_address
 from shards.stream import Stream
 
 pytest.importorskip("pyarrow")

@@ -14,10 +14,10 @@ from bonestrap.layouts import SBU15
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import RawJoints, kernel_ridge, raw_pipeline
 from shards.errors import DataError
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.sbu import ACTIONS, SBU
-from shards.splits import protocol
+from shards.splits import find
 
 FOLDS = [f"fold-{number}" for number in range(1, 6)]
 
@@ -96,7 +96,7 @@ def test_the_five_folds_are_the_published_ones(recordings_root: Path, shards: Pa
     pairs = [key.partition("_")[0] for key in views.key]
     tested = np.zeros(282, dtype=int)
     for name, fold in zip(FOLDS, folds, strict=True):
-        rule = protocol("sbu", name)
+        rule = find("sbu", name)
         test = rule.test(views)
         assert {pair for pair, chosen in zip(pairs, test, strict=True) if chosen} == set(fold)
         np.testing.assert_array_equal(rule.train(views), ~test)
@@ -112,9 +112,7 @@ def test_raw_joints_reach_the_known_floor(shards: Path) -> None:
     y = data.labels(range(len(data)))
     right = 0.0
     for name in FOLDS:
-        train, test = (
-            torch.from_numpy(part(data.views)) for part in (protocol("sbu", name).train, protocol("sbu", name).test)
-        )
+        train, test = (torch.from_numpy(part(data.views)) for part in (find("sbu", name).train, find("sbu", name).test))
         fitted = kernel_ridge(x[train], y[train], 8, 0.001)
         right += float((fitted.predict(x[test]) == y[test]).sum())
     assert right / len(y) == pytest.approx(0.91, abs=0.02)

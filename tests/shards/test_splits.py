@@ -13,9 +13,9 @@ from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
 from shards.reader import Resident
-from shards.splits import PROTOCOLS, SBU_FOLDS, Protocol, labelled, protocol, untested
+from shards.splits import SBU_FOLDS, SPLITS, Split, find, labelled, untested
 
-EVERY = [(dataset, name) for dataset, protocols in PROTOCOLS.items() for name in protocols]
+EVERY = [(dataset, name) for dataset, protocols in SPLITS.items() for name in protocols]
 PEOPLE = (*range(1, 110), *(pair for fold in SBU_FOLDS for pair in fold))
 SUBJECT, CAMERA, SETUP, COPY = np.array([*product([-1, *PEOPLE], [-1, 1, 2, 3], [-1, *range(1, 33)], [0, 1])]).T
 KNOWN = np.ones_like(SUBJECT)
@@ -25,7 +25,7 @@ VIEWS = Views(0 * KNOWN, SUBJECT, CAMERA, SETUP, KNOWN, COPY == 1, Strings.of(["
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_no_view_is_on_both_sides(dataset: str, name: str) -> None:
-    rule = protocol(dataset, name)
+    rule = find(dataset, name)
     train, test, held_out, fit = (part(VIEWS) for part in (rule.train, rule.test, rule.held_out, rule.fit))
     assert {part.dtype for part in (train, test, held_out, fit)} == {np.dtype(bool)}
     assert not (train & test).any() and not (train & VIEWS.copy).any() and not (held_out & ~train).any()
@@ -36,21 +36,21 @@ def test_no_view_is_on_both_sides(dataset: str, name: str) -> None:
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_a_view_is_judged_alone(dataset: str, name: str) -> None:
     """By its own facts, whatever stands beside it: some of the views give the same answers as all of them."""
-    rule, some = protocol(dataset, name), np.random.default_rng(0).permutation(VIEWS.size)[:50]
+    rule, some = find(dataset, name), np.random.default_rng(0).permutation(VIEWS.size)[:50]
     for part in (rule.train, rule.test, rule.held_out, rule.fit):
         np.testing.assert_array_equal(part(VIEWS.take(some)), part(VIEWS)[some])
 
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_what_decides_must_be_known(dataset: str, name: str) -> None:
-    rule = protocol(dataset, name)
+    rule = find(dataset, name)
     nothing = Views(*(np.full_like(KNOWN, -1),) * 5, COPY == 1, VIEWS.key, NONE)
     assert not rule.train(nothing).any() and not rule.test(nothing).any()
 
 
 @pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_held_out_people_do_not_fit(dataset: str, name: str) -> None:
-    rule = protocol(dataset, name)
+    rule = find(dataset, name)
     assert set(SUBJECT[rule.held_out(VIEWS)]).isdisjoint(SUBJECT[rule.fit(VIEWS)])
 
 
@@ -58,25 +58,25 @@ def test_classes_that_train_and_are_never_tested() -> None:
     """Class 1 is done by a training subject alone, class 2 by both sides, and class 3 by a test subject alone."""
     rows = np.array([(1, 1), (1, 2), (6, 2), (6, 3), (2, -1)])
     views = VIEWS.take(np.arange(len(rows)))._replace(subject=rows[:, 0], label=rows[:, 1], copy=np.zeros(5, bool))
-    assert untested(protocol("nw-ucla", "cross-subject"), views).tolist() == [1]
-    assert untested(protocol("nw-ucla", "all"), views).tolist() == []  # nothing is meant to be tested
+    assert untested(find("nw-ucla", "cross-subject"), views).tolist() == [1]
+    assert untested(find("nw-ucla", "all"), views).tolist() == []  # nothing is meant to be tested
 
 
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(DataError, match="nw-ucla has no protocol cross-veiw; did you mean cross-view"):
-        protocol("nw-ucla", "cross-veiw")
+        find("nw-ucla", "cross-veiw")
     with pytest.raises(
         DataError, match="mine has no protocol cross-view; its recordings declare none, and there is all"
     ):
-        protocol("mine", "cross-view").train(VIEWS)
+        find("mine", "cross-view").train(VIEWS)
 
 
 def test_a_side_without_recordings_is_named(folder: Path) -> None:
-    nothing = dataclasses.replace(protocol("people", "all"), name="mine", test=lambda views: views.subject < 0)
+    nothing = dataclasses.replace(find("people", "all"), name="mine", test=lambda views: views.subject < 0)
     for select, said in (
         (nothing.test, "the test side of protocol mine leaves no recording; choose another protocol"),
         (labelled(nothing.test), "the test side of protocol mine, of recordings with a label, leaves no recording"),
-        (protocol("people", "all").test, "the test side of protocol all leaves no recording"),
+        (find("people", "all").test, "the test side of protocol all leaves no recording"),
     ):
         with pytest.raises(DataError, match=said):
             Resident.load(folder, select=select)
@@ -91,13 +91,13 @@ def test_declared_splits_are_protocols() -> None:
         ("fold2", [2], [3], []),
         ("all", [0, 1, 2, 3, 4], [], [1]),
     ):
-        rule = protocol("mine", name)
+        rule = find("mine", name)
         found = [np.flatnonzero(part(views)).tolist() for part in (rule.train, rule.test, rule.held_out, rule.fit)]
         assert found == [train, test, held_out, [row for row in train if row not in held_out]]
     with pytest.raises(
         DataError, match="mine has no protocol fold3; its recordings declare fold2, split, and there is"
     ):
-        protocol("mine", "fold3").test(views)
+        find("mine", "fold3").test(views)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def recordings(ucla: Path) -> Resident:
     ],
 )
 def test_nw_ucla_counts(recordings: Resident, name: str, train: int, test: int) -> None:
-    rule: Protocol = protocol("nw-ucla", name)
+    rule: Split = find("nw-ucla", name)
     assert (len(recordings.keep(rule.train)), len(recordings.keep(rule.test))) == (train, test)
     for part in (rule.held_out, rule.fit, rule.test):
         # Camera 3 has nothing but copies of two classes.
@@ -125,7 +125,7 @@ def test_nw_ucla_counts(recordings: Resident, name: str, train: int, test: int) 
 
 def test_honest_nw_ucla_protocols_share_no_recording(recordings: Resident) -> None:
     for name in ("cross-view", "cross-subject", "cross-view-nodup"):
-        rule = protocol("nw-ucla", name)
+        rule = find("nw-ucla", name)
         train, test = (np.flatnonzero(part(recordings.views)) for part in (rule.train, rule.test))
         seen = {bytes_of(recordings, int(view)) for view in train}
         assert not any(bytes_of(recordings, int(view)) in seen for view in test)

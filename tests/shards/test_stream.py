@@ -21,7 +21,7 @@ from bonestrap.clips import Batch
 from shards.errors import DataError
 from shards.loader import Loader, Plan
 from shards.manifest import Manifest, sha256
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.shelf import Shelf
 from shards.stream import Stream

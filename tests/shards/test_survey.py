@@ -11,13 +11,13 @@ import pytest
 
 from bonestrap.layouts import KINECT20
 from shards.columns import Strings
-from shards.duplicates import Copies, contaminations, protocols_of
 from shards.errors import DataError
 from shards.index import Splits, Views
-from shards.pack import pack
-from shards.parallel import Processes
-from shards.splits import PROTOCOLS
-from shards.survey import Survey, survey
+from shards.packing.duplicates import Copies, contaminations, protocols_of
+from shards.packing.pack import pack
+from shards.packing.parallel import Processes
+from shards.packing.survey import Survey, survey
+from shards.splits import SPLITS
 
 BONES = [(KINECT20.joints[child], KINECT20.joints[parent]) for child, parent in KINECT20.bones]
 
@@ -167,7 +167,7 @@ def test_contamination_is_counted_on_the_right_side() -> None:
     seen = views(camera=[1, 2, 3, 1, 2, 3, 3], subject=[1, 1, 1, 9, 1, 2, 3])
     by_name = {
         found.protocol.name: found
-        for found in contaminations(seen, Copies.of(content), list(PROTOCOLS["nw-ucla"].values()))
+        for found in contaminations(seen, Copies.of(content), list(SPLITS["nw-ucla"].values()))
     }
     published = by_name["cross-view-published"]
     assert (published.train, published.test, published.copied, published.share) == (4, 3, 1, 1 / 3)
@@ -179,7 +179,7 @@ def test_contamination_is_counted_on_the_right_side() -> None:
 
 def test_every_data_set_has_its_protocols(people: Callable, tmp_path: Path) -> None:
     table = packed(people, tmp_path).table
-    assert [protocol.name for protocol in protocols_of("nw-ucla", table)] == list(PROTOCOLS["nw-ucla"])
+    assert [protocol.name for protocol in protocols_of("nw-ucla", table)] == list(SPLITS["nw-ucla"])
     assert [protocol.name for protocol in protocols_of("people", table)] == ["other", "split"], "those declared"
 
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
-from shards.preprocess import NTU_CLEANING, prepare
+from shards.packing.preprocess import NTU_CLEANING, prepare
 from shards.sources import synthetic
 from shards.sources.synthetic.actions import ACTIONS
 from shards.sources.synthetic.body import Build, joints, rotation, two_bones

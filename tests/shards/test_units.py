@@ -11,7 +11,7 @@ import pytest
 
 from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
-from shards.pack import pack
+from shards.packing.pack import pack
 from shards.reader import Resident
 from shards.sources.arrays import arrays
 from shards.sources.pyskl import Pyskl

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.clips import Clips
-from bonestrap.encoders.stgcn import BLOCKS, STGCN, SpatialGraphConv, STGCNConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders.stgcn.network import BLOCKS, STGCN, SpatialGraphConv
 from bonestrap.layouts import KINECT20, NTU25, SBU15, Layout
 from bonestrap.momentum import BatchNorm, batch_norms, commit, take_moments
 from tests.bonestrap.test_layouts import original_partitions

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.clips import Clips
-from bonestrap.encoders.stgcn import STGCN, Block
-from bonestrap.methods.byol import BYOL, BYOLConfig, byol_distance
+from bonestrap.encoders.stgcn.network import STGCN, Block
+from bonestrap.methods import BYOLConfig
+from bonestrap.methods.byol.method import BYOL, byol_distance
 from bonestrap.momentum import BatchNorm, batch_norms
 from distributed.loop import train
 from distributed.strategy import Single

@@ -8,11 +8,12 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment import CONSERVATIVE, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips
-from bonestrap.configs import CONSERVATIVE, ClipConfig
-from bonestrap.methods.distill import Distill, DistillConfig, distillation_loss
-from bonestrap.methods.supervised import Classifier
+from bonestrap.methods import DistillConfig
+from bonestrap.methods.distill.method import Distill, distillation_loss
+from bonestrap.methods.supervised.method import Classifier
 from bonestrap.momentum import BatchNorm, batch_norms
 from tests.bonestrap.test_momentum import error
 from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, encoder

@@ -10,10 +10,11 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from bonestrap.augment import Pipeline
+from bonestrap.augment import CONSERVATIVE
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch
-from bonestrap.configs import CONSERVATIVE
-from bonestrap.methods.supervised import Classifier, Supervised, SupervisedConfig
+from bonestrap.methods import SupervisedConfig
+from bonestrap.methods.supervised.method import Classifier, Supervised
 from bonestrap.momentum import BatchNorm, batch_norms
 from distributed.loop import Job, train
 from distributed.strategy import Single

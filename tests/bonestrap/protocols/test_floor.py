@@ -11,7 +11,8 @@ from scipy.spatial.distance import pdist
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
-from bonestrap.augment import ClipConfig, Pipeline
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips, Recordings
 from bonestrap.layouts import SBU15
 from bonestrap.momentum import BatchNorm, batch_norms

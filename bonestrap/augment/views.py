@@ -1,0 +1,24 @@
+"""The published augmentation pipelines, by name."""
+
+from __future__ import annotations
+
+from bonestrap.augment.operations import Crop, DropLimbs, Resample, Shear, Shift, Smooth, View
+
+PLAIN: View = ()
+# T1 of Moliner et al., section 3.3, with the values of section 4.2.
+AGGRESSIVE: View = (Resample(), Shift(), Crop(), Smooth(), DropLimbs(), Shear())
+# T2 of section 3.3: random resampling only. The others draw as well, so both views of a table's row see the same draws.
+CONSERVATIVE: View = (
+    Resample(),
+    Shift(limit=0.0),
+    Crop(),
+    Smooth(probability=0.0),
+    DropLimbs(probability=0.0),
+    Shear(limit=0.0),
+)
+
+
+def replaced(view: View, *operations: object) -> View:
+    """The view with these operations in place of those of their kind."""
+    by_kind = {type(operation): operation for operation in operations}
+    return tuple(by_kind.get(type(operation), operation) for operation in view)  # type: ignore[misc]

@@ -1,0 +1,46 @@
+"""A trained model, as every command takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bonestrap.options import UserError
+from shards.storage.folder import spoken
+
+if TYPE_CHECKING:
+    from bonestrap.model import Model
+    from shards.reading import Recorded
+
+
+def load_model(folder: Path) -> Model:
+    """The model of a directory; UserError where it cannot be loaded, or its lineage cannot be followed."""
+    from bonestrap import model as models
+    from evaluation import lineage
+
+    try:
+        model = models.load(folder)
+    except models.ModelError as error:
+        raise UserError(str(error)) from None
+    lineage.check(model, folder)
+    return model
+
+
+def split_of(model: Model) -> str:
+    """The split whose training recordings a model has seen."""
+    return model.description.lineage["split"]
+
+
+def check_layout(model: Model, data: Recorded, folder: str) -> None:
+    """UserError where the shards' joints are not those that the model was made for."""
+    if model.layout != data.layout:
+        raise UserError(
+            f"{spoken(folder)} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
+            "choose shards of that layout, or another model"
+        )
+
+
+def chunks(count: int, size: int = 256) -> Sequence[range]:
+    """0..count-1 in portions that fit memory."""
+    return [range(i, min(i + size, count)) for i in range(0, count, size)]

@@ -1,0 +1,91 @@
+"""What models make of the test recordings: features and predictions, from one reading.
+
+The test recordings are read for showing alone: by then everything has been chosen and evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bonestrap.options import UserError
+from bonestrap.protocols.features import extract
+from bonestrap.protocols.scores import confusion
+from evaluation.models import check_layout, chunks
+from evaluation.run_record import Dossier
+from shards import splits
+from shards.reading import Reading, Recorded
+
+MAPPED = 1000  # recordings of an embedding map, evenly spaced over the test recordings
+AGREE = 0.005  # accuracies differ by this much at most between machines that round differently
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One model. Rows are the test recordings."""
+
+    features: torch.Tensor  # (R, D) float32
+    table: np.ndarray | None  # counts (classes, classes), rows are true classes; None without a classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """All models on the same recordings."""
+
+    data: Recorded
+    truth: np.ndarray  # (R,)
+    each: tuple[Trial, ...]
+
+    @property
+    def mapped(self) -> np.ndarray:
+        """The recordings that an embedding map shows."""
+        return np.unique(np.linspace(0, len(self.truth) - 1, min(MAPPED, len(self.truth))).astype(np.int64))
+
+    def neighbours(self, number: int) -> float:
+        """The share of mapped recordings whose nearest one of another performance is of the same class."""
+        rows = self.mapped
+        x = F.normalize(self.each[number].features[torch.from_numpy(rows)], dim=1)
+        owner = torch.from_numpy(self.data.view_performance[rows].astype(np.int64))
+        similar = (x @ x.T).masked_fill(owner[:, None] == owner, -2.0)
+        truth = torch.from_numpy(self.truth[rows])
+        return (truth[similar.argmax(1)] == truth).float().mean().item()
+
+
+def trials(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> Trials:
+    """Read the test recordings once and show them to every model.
+
+    UserError where there are none, or where a model does not do on them what its evaluation says.
+    """
+    manifest = reading.manifest
+    split = splits.find(manifest.name, protocol)
+    data = reading.open(splits.labelled(split.test), "cpu")
+    if not len(data):
+        raise UserError(f"protocol {protocol} leaves no labelled test recording of {manifest.name}; choose another one")
+    truth = data.labels(range(len(data)))
+    each = []
+    for dossier in dossiers:
+        model = dossier.model
+        check_layout(model, data, reading.data)
+        rows = extract(model.encoder, model.pipeline, (data.recordings(chunk) for chunk in chunks(len(data))))
+        table = None
+        if model.head is not None:
+            with torch.no_grad():
+                predicted = model.head(rows).argmax(1)
+            table = confusion(predicted, truth, len(manifest.classes)).numpy()
+            _check(dossier, table, protocol)
+        each.append(Trial(features=rows, table=table))
+    return Trials(data=data, truth=truth.numpy(), each=tuple(each))
+
+
+def _check(dossier: Dossier, table: np.ndarray, protocol: str) -> None:
+    told, count = dossier.shown.model, int(table.sum())
+    right = table.trace() / count
+    if told.recordings != count or abs(told.accuracy - right) > AGREE:
+        raise UserError(
+            f"{dossier.folder / 'evaluation.json'} says {told.accuracy:.1%} of {told.recordings:,} recordings, but the "
+            f"model gets {right:.1%} of {count:,} under protocol {protocol}: evaluate it again"
+        )

@@ -1,0 +1,322 @@
+"""The evaluation protocols: what each puts on the features of frozen encoders, and on what it chooses.
+
+A protocol is a dataclass of its options with a method `learn`: it is shown the training recordings, fits and chooses,
+and returns a function that judges the scored recordings, which nobody has read before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
+from bonestrap.options import UserError, option
+from bonestrap.protocols.long_tailed import long_tailed, thirds
+from bonestrap.protocols.scores import Scores, score, spread
+from evaluation.scoring import Episodes, Judge, Known, LongTail, Outcome, Repeated, Scored, Search, judged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.protocols.linear import Fitted
+    from bonestrap.protocols.retrieval import Gallery
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearProtocol:
+    """A linear classifier on frozen features; its strength of regularisation is chosen on held-out subjects.
+
+    The raw-joint floor is kernel ridge regression on the joints themselves.
+    """
+
+    fit: Literal["logistic", "ridge", "sgd"] = option(
+        "logistic", "logistic: to convergence; ridge: closed form, the fast twin; sgd: as published, nothing chosen"
+    )
+
+    def learn(self, known: Known) -> Judge:
+        return judged("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
+
+    def fitted(self, known: Known) -> Fitted:
+        from bonestrap.protocols import linear
+        from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+        from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, select
+
+        x, y, held_out, classes = known.x, known.y, known.held_out, known.classes
+        if known.raw:
+            return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
+        if self.fit == "sgd":
+            return linear.sgd(x, y, classes, known.seed)
+        if self.fit == "ridge":
+            return select(ridge, RIDGE_STRENGTHS, x, y, held_out, classes)[0]
+        return select(logistic, LOGISTIC_STRENGTHS, x, y, held_out, classes)[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferProtocol(LinearProtocol):
+    """A linear classifier on frozen features of another data set than the model's, of its joint layout or another.
+
+    Joints go by their names, or as declared for two layouts. Name the --protocol of the data set.
+    """
+
+    def learn(self, known: Known) -> Judge:
+        return judged("transfer", self.fitted(known).votes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KnnProtocol(Bounded):
+    """The majority label of the nearest training features, by cosine similarity."""
+
+    k: int = option(1, "neighbours", Bounds(1, COUNT))
+    temperature: float | None = option(
+        None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
+    )
+
+    def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.knn import knn_votes
+
+        if self.k > len(known.x):
+            raise UserError(f"--k {self.k}: there are {len(known.x)} training recordings; give a smaller number")
+
+        def votes(x: Tensor) -> Tensor:
+            return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
+
+        name = "knn" if self.k == 1 else f"knn {self.k}"
+        return judged(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TestProtocol:
+    """The model's own classifier, as fine-tuned, distilled or trained from scratch.
+
+    Beside it, on the same labels: logistic regression on a random encoder, kernel ridge regression on raw joints.
+    """
+
+    def learn(self, known: Known) -> Judge:
+        """What a floor does with the model's labels."""
+        return judged("test", LinearProtocol().fitted(known).votes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SemiSupervisedProtocol(Bounded):
+    """Frozen features and few labels, class-balanced, over several draws of them; launch/finetune.py moves the encoder.
+
+    Logistic regression, or kernel ridge regression on raw joints, whose strength is chosen on half of these labels.
+    """
+
+    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels", SHARE)
+    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings", Bounds(0, SEED))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.fractions:
+            raise ValueError("fractions must be one number or more")
+        _check_seeds(self.seeds)
+
+    def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+        from shards.loader import balanced_subset
+
+        labels = known.y.numpy()
+        draws = {share: [balanced_subset(labels, share, seed) for seed in self.seeds] for share in self.fractions}
+        _check_different([(share, labels[rows[0]]) for share, rows in sorted(draws.items())], self.fractions)
+        fitted = {share: [_few(known, rows, linear.accuracy) for rows in each] for share, each in draws.items()}
+        return lambda scored: Outcome(
+            {
+                f"semi-supervised {share:g}": _repeated(each, labels[draws[share][0]], scored)
+                for share, each in fitted.items()
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LongTailedProtocol(Bounded):
+    """Frozen features and long-tailed labels: the commonest class has --imbalance times as many as the rarest.
+
+    Judged by balanced accuracy, over several draws of which classes are common. The strength of regularisation is
+    chosen by balanced accuracy on half of these labels.
+    """
+
+    imbalance: float = option(
+        100.0, "labels of the commonest class over labels of the rarest; between, exponential", Bounds(1, COUNT)
+    )
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2, 3, 4), "draws of the order of classes and of the labelled recordings", Bounds(0, SEED)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_seeds(self.seeds)
+
+    def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import linear
+
+        labels = known.y.numpy()
+        draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
+        fitted = [_few(known, rows, linear.balanced_accuracy) for rows in draws]
+        kept = [labels[rows] for rows in draws]
+        return lambda scored: Outcome({f"long-tailed {self.imbalance:g}": _long_tail(fitted, kept, scored)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FewShotProtocol(Bounded):
+    """A few exemplars of novel classes, by training subjects; a test recording takes the class of the nearest one.
+
+    Novel are the classes that pretraining left out (--classes.leave-out novel), or those that it would have left out:
+    NTU-120's official list of 20, or half of a data set's classes.
+    """
+
+    shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
+    episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
+
+    def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols import few_shot
+
+        fewest = min(int((known.y == label).sum()) for label in known.novel)
+        if fewest < self.shots:
+            raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
+
+        def judge(scored: Scored) -> Outcome:
+            found = few_shot.few_shot(
+                known.x, known.y, scored.x, scored.y, known.novel,
+                shots=self.shots, episodes=self.episodes, seed=known.seed,
+            )  # fmt: skip
+            return Outcome(
+                {f"few-shot {self.shots}": Episodes(*spread(found), len(known.novel), self.shots, self.episodes)}
+            )
+
+        return judge
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetrievalProtocol:
+    """Search by example, by cosine similarity: mean average precision, and recall among the first 1, 5 and 10.
+
+    Nothing is fitted or chosen. A query never finds a recording of its own performance.
+    """
+
+    gallery: Literal["train", "test"] = option("train", "what is searched: training recordings, or the other test ones")
+
+    def learn(self, known: Known) -> Judge:
+        from bonestrap.protocols.retrieval import retrieve
+
+        def judge(scored: Scored) -> Outcome:
+            queries, gallery = _galleries(known, scored)
+            try:
+                found = retrieve(queries, gallery if self.gallery == "train" else queries)
+            except ValueError as error:
+                raise UserError(f"{error}; search another one with --gallery") from None
+            return Outcome({f"retrieval in {self.gallery}": Search(found.precision, *found.recall, found.queries)})
+
+        return judge
+
+
+PROTOCOLS = {
+    "linear": LinearProtocol,
+    "knn": KnnProtocol,
+    "test": TestProtocol,
+    "semi-supervised": SemiSupervisedProtocol,
+    "few-shot": FewShotProtocol,
+    "retrieval": RetrievalProtocol,
+    "transfer": TransferProtocol,
+    "long-tailed": LongTailedProtocol,
+}
+Chosen = (
+    LinearProtocol
+    | KnnProtocol
+    | TestProtocol
+    | SemiSupervisedProtocol
+    | FewShotProtocol
+    | RetrievalProtocol
+    | LongTailedProtocol
+)
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be one or more different numbers, got {seeds}")
+
+
+def _check_different(drawn: Sequence[tuple[float, np.ndarray]], fractions: Sequence[float]) -> None:
+    """UserError where two fractions, ascending, give the same labels: of one seed they are nested."""
+    if len(drawn) < len(fractions):
+        raise UserError(f"--fractions names one fraction twice: {' '.join(f'{share:g}' for share in fractions)}")
+    for (less, fewer), (more, kept) in pairwise(drawn):
+        if len(fewer) == len(kept):
+            raise UserError(
+                f"--fractions {less:g} and {more:g} give the same {len(kept)} labels of {len(np.unique(kept))} "
+                "classes: leave one of them out"
+            )
+
+
+def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
+    """A classifier from the labels of these rows alone."""
+    from bonestrap.protocols.few_labels import few_labels
+    from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
+    from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic
+
+    x, y = known.x[rows], known.y[rows]
+    if known.raw:
+        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, judge)
+    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, known.classes, judge)
+
+
+def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:
+    """Each classifier's scores, and those of all their votes together."""
+    import torch
+
+    votes = [each.votes(scored.x) for each in fitted]
+    return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
+
+
+def _repeated(fitted: Sequence[Fitted], labels: np.ndarray, scored: Scored) -> Repeated:
+    """Of classifiers from as many draws of labels, of which `labels` is the first."""
+    import torch
+
+    from bonestrap.protocols.bootstrap import bootstrap
+
+    runs, pooled = _together(fitted, scored)
+    accuracies = tuple(run.accuracy for run in runs)
+    right = torch.stack([each.predict(scored.x) == scored.y for each in fitted]).double().mean(0)
+    counts = np.unique(labels, return_counts=True)[1]
+    return Repeated(
+        *spread(accuracies), accuracies, pooled.balanced, pooled.top5, len(labels), int(counts.min()),
+        int(counts.max()), pooled.classes, bootstrap(right, scored.groups),
+    )  # fmt: skip
+
+
+def _long_tail(fitted: Sequence[Fitted], labels: Sequence[np.ndarray], scored: Scored) -> LongTail:
+    runs, pooled = _together(fitted, scored)
+    balanced = tuple(run.balanced for run in runs)
+    parts = [thirds(kept, len(pooled.classes)) for kept in labels]
+    common, between, rare = (_mean_recall(runs, [part[third] for part in parts]) for third in range(3))
+    counts = np.unique(labels[0], return_counts=True)[1]
+    return LongTail(
+        *spread(balanced), balanced, pooled.accuracy, pooled.top5, common, between, rare,
+        most=int(counts.max()), least=int(counts.min()), classes=pooled.classes,
+    )  # fmt: skip
+
+
+def _mean_recall(runs: Sequence[Scores], parts: Sequence[np.ndarray]) -> float | None:
+    """Over the classes in each run's part that have recordings; None where none has."""
+    found = [run.classes[label].recall for run, part in zip(runs, parts, strict=True) for label in part]
+    known = [share for share in found if share is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:
+    """The scored and the training recordings, whose performances are numbered alike."""
+    import torch
+
+    from bonestrap.protocols.retrieval import Gallery
+
+    numbers: dict[str, int] = {}
+
+    def gallery(rows: Known | Scored) -> Gallery:
+        performance = [numbers.setdefault(key, len(numbers)) for key in rows.keys]
+        return Gallery(rows.x, rows.y, torch.tensor(performance))
+
+    return gallery(scored), gallery(known)

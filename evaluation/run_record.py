@@ -1,0 +1,242 @@
+"""What a finished run says of itself: read from its directory, and nothing else.
+
+Costs come from the model's lineage, settings from `run.json`, curves and latency from the journal, and results from
+`evaluation.json`. A figure that nobody measured is None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bonestrap.files import read_object
+from bonestrap.options import UserError
+from distributed import tracking
+from distributed.upgrade import upgraded
+from evaluation import lineage as lineages
+from shards.storage.folder import resolved
+
+if TYPE_CHECKING:
+    from bonestrap.model import Description, Model
+    from bonestrap.protocols.bootstrap import Bootstrap
+
+EVALUATION = "evaluation.json"
+PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
+MACHINE = "evaluated_on"  # the journal's word for the hardware of an evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One contender of an evaluation: shares in 0..1 of `recordings`."""
+
+    accuracy: float
+    low: float  # Wilson's 95 % interval
+    high: float
+    balanced: float
+    recordings: int
+    bootstrap: Bootstrap | None  # None of few groups, and in evaluations of before it was kept
+
+    @classmethod
+    def of(cls, scores: Mapping[str, Any]) -> Measured:
+        """From what `launch/evaluate.py` wrote, whatever else stands beside it."""
+        from bonestrap.protocols.bootstrap import Bootstrap
+
+        shares = {name: float(scores[name]) for name in ("accuracy", "low", "high", "balanced")}
+        if not all(0 <= share <= 1 for share in shares.values()):
+            raise ValueError(f"fractions out of 0 to 1: {shares}")
+        drawn = Bootstrap(**scores["bootstrap"]) if scores.get("bootstrap") else None
+        return cls(**shares, recordings=int(scores["recordings"]), bootstrap=drawn)
+
+    @property
+    def reach(self) -> float:
+        """The upper end of the wider interval."""
+        return max(self.high, self.bootstrap.high) if self.bootstrap else self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model beside its floors under one evaluation: a random encoder, raw joints."""
+
+    name: str  # test, linear or knn; of other shards or under another protocol, that follows: "test on lab 0a1b2c3d"
+    model: Measured
+    floors: Mapping[str, Measured]
+    seen: int = 0  # of the recordings: those that the model or what it came from was trained on
+
+    @property
+    def missed(self) -> list[str]:
+        """The floors that the model does not clear."""
+        return [who for who, floor in self.floors.items() if floor.accuracy >= self.model.accuracy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The device-hours of one run of a lineage."""
+
+    run: str
+    stage: str
+    hours: float
+    digest: str
+    seed: int
+    steps: int
+    labels: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """A run, its model, and what was measured of it."""
+
+    folder: Path  # the run directory
+    model: Model
+    result: Mapping[str, Any]  # of run.json: all that shaped the result
+    info: Mapping[str, Any]  # of run.json: command, commit, versions, hardware
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def description(self) -> Description:
+        return self.model.description
+
+    @property
+    def lineage(self) -> Mapping[str, Any]:
+        return self.description.lineage
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it knows classes; an encoder gives features alone."""
+        return self.model.head is not None
+
+    @cached_property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def shown(self) -> Evaluation:
+        """The evaluation that stands for the model. UserError where there is none."""
+        wanted = ("test",) if self.classifies else PROBES
+        for name in wanted:
+            for found in self.evaluations:
+                if found.name == name:
+                    return found
+        raise UserError(
+            f"{self.folder} has not been evaluated on test recordings: "
+            f"python launch/evaluate.py {wanted[0]} --model {self.folder} --data SHARDS"
+        )
+
+    @cached_property
+    def journal(self) -> tuple[dict[str, Any], ...]:
+        """The journal's lines. UserError where there is no journal."""
+        lines = tuple(tracking.read(self.folder))
+        if not lines:
+            raise UserError(
+                f"{self.folder / 'journal.jsonl'} is missing, or nothing in it can be read: learning curves and "
+                "latency stand in it, so copy the run directory as a whole"
+            )
+        return lines
+
+    def curve(self, metric: str) -> tuple[list[int], list[float]]:
+        """The steps at which a metric was measured, and its values."""
+        points = [(line["step"], line[metric]) for line in self.journal if isinstance(line.get(metric), int | float)]
+        return [step for step, _ in points], [value for _, value in points]
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds for one clip on one CPU thread, as last measured."""
+        return next(iter(reversed(self.curve("latency_ms")[1])), None)
+
+    @property
+    def machine(self) -> str | None:
+        """What the latency was last measured on, in words."""
+        return next((str(line[MACHINE]) for line in reversed(self.journal) if MACHINE in line), None)
+
+    @property
+    def costs(self) -> list[Cost]:
+        """Of the run itself and of all that it came from, the oldest first."""
+        return list(_costs(self.description.stage, self.lineage))[::-1]
+
+    @property
+    def hours(self) -> float:
+        """Device-hours of the whole lineage."""
+        return lineage_hours(self.lineage)
+
+
+def lineage_hours(lineage: Mapping[str, Any]) -> float:
+    """Device-hours of a run and of all that it came from, by the lineage of its model."""
+    return sum(cost.hours for cost in _costs("", lineage))
+
+
+def read(folder: Path) -> Dossier:
+    """The dossier of a run directory, or of the run that a model directory lies in.
+
+    UserError where there is no run, no model, or a file that cannot be read.
+    """
+    run = home(folder)
+    if run is None:
+        raise UserError(f"{folder} is no run directory (run.json is missing): name one that has reached its end")
+    told = recorded(run / "run.json")
+    found = recorded(run / EVALUATION) if (run / EVALUATION).exists() else {}
+    result, info = told.get("result"), told.get("info")
+    try:
+        result = upgraded(result) if isinstance(result, dict) else None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run / 'run.json'} is damaged ({error}): copy the run directory again") from None
+    if not (isinstance(result, dict) and isinstance(info, dict)):
+        raise UserError(f"{run / 'run.json'} holds no result and info: copy the run directory again")
+    try:
+        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _counts(name))
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise UserError(f"{run / EVALUATION} is damaged ({error}): evaluate the model again") from None
+    from bonestrap import model as models
+
+    try:
+        model = models.load(run)
+    except models.ModelError as error:
+        raise UserError(str(error)) from None
+    lineages.check(model, run)
+    return Dossier(folder=run, model=model, result=result, info=info, evaluations=evaluations)
+
+
+def home(folder: Path) -> Path | None:
+    """The run directory that a model or run directory belongs to; None where it belongs to none."""
+    folder = resolved(folder)
+    return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
+
+
+def _counts(name: str) -> bool:
+    """Whether an evaluation is one of test recordings that has a place on a card."""
+    return not name.endswith(" on held-out") and re.split(" on | under ", name)[0] in ("test", *PROBES)
+
+
+def _evaluation(name: str, contenders: Mapping[str, Mapping[str, Any]]) -> Evaluation:
+    first = next(iter(contenders))
+    floors = {who: Measured.of(scores) for who, scores in contenders.items() if who != first}
+    seen = contenders[first].get("seen", 0)
+    return Evaluation(name=name, model=Measured.of(contenders[first]), floors=floors, seen=seen)
+
+
+def _costs(stage: str, lineage: Mapping[str, Any]) -> Iterator[Cost]:
+    yield Cost(
+        run=lineage["run"],
+        stage=stage,
+        hours=lineage["device_hours"],
+        digest=lineage["digest"],
+        seed=lineage["seed"],
+        steps=lineage["steps"],
+        labels=lineage.get("labels"),
+    )
+    for parent in lineage.get("parents", ()):
+        yield from _costs(parent["stage"], parent["lineage"])
+
+
+def recorded(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run directory. UserError where it cannot be read."""
+    try:
+        return read_object(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): copy the run directory again") from None

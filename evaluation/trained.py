@@ -1,0 +1,58 @@
+"""The recordings that a run and all that it came from were trained on: `RUN/trained.npy`, kept to tell who evaluates.
+
+A recording is known by its data set, where it came from, its frames and its bodies, so that it is found again in shards
+that were packed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evaluation import run_record as dossier
+
+if TYPE_CHECKING:
+    from shards.reading import Recorded
+
+FILE = "trained.npy"
+
+
+def fingerprints(data: Recorded) -> np.ndarray:
+    """One number a recording, (R,) uint64: the same in any shards that hold it."""
+    name = data.manifest.name
+    facts = zip(data.view_origin, data.view_length.tolist(), data.view_bodies.tolist(), strict=True)
+    said = (f"{name}\n{origin}\n{frames}\n{bodies}" for origin, frames, bodies in facts)
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(each.encode(), digest_size=8).digest()) for each in said], np.uint64
+    )
+
+
+def keep(run: Path, data: Recorded, rows: np.ndarray | None, parents: Sequence[Path]) -> None:
+    """Write what a run was trained on, `rows` of `data` or all, and what the models were that it started from.
+
+    Nothing is written where that is not known of one of these: what is kept is complete.
+    """
+    own = fingerprints(data)
+    parts = [own if rows is None else own[rows]]
+    for parent in parents:
+        known = read(parent)
+        if known is None:
+            return
+        parts.append(known)
+    np.save(run / FILE, np.unique(np.concatenate(parts)))
+
+
+def read(model: Path) -> np.ndarray | None:
+    """The fingerprints of all recordings of a model's training; None where nobody kept them."""
+    run = dossier.home(model)
+    return np.load(run / FILE) if run is not None and (run / FILE).exists() else None
+
+
+def seen(model: Path, data: Recorded) -> int | None:
+    """How many of these recordings the model was trained on, itself or what it came from; None if it is not known."""
+    known = read(model)
+    return None if known is None else int(np.isin(fingerprints(data), known).sum())

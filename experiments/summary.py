@@ -1,0 +1,178 @@
+"""A filled table: means over seeds, intervals, differences with their sign, beside floors and published figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bonestrap.protocols.bootstrap import Bootstrap
+from bonestrap.protocols.scores import Spread, spread
+from evaluation.run_record import recorded
+from experiments import intervals
+from experiments.steps import Cell, Plan, Setup
+
+FLOORS = ("random encoder", "raw joints")
+
+
+class Line(NamedTuple):
+    """One row in one column; shares in 0..1, published figures in percent."""
+
+    row: str
+    column: str
+    accuracy: Spread  # of one seed the interval is Wilson's, of several Student's over seeds
+    runs: dict[int, float]  # by seed
+    against: str | None
+    difference: Spread | None  # paired by seed; None where there is nothing to compare with
+    published: float | None
+    published_difference: float | None
+    floors: dict[str, float]  # means
+    bootstrap: Bootstrap | None  # of one seed, over groups of test recordings
+
+    @property
+    def below(self) -> list[str]:
+        """The floors that it does not clear."""
+        return [who for who, share in self.floors.items() if self.accuracy.mean < share]
+
+
+def lines(plan: Plan, setup: Setup) -> list[Line]:
+    """One line for every row and column whose cells are all there, in the plan's order."""
+    groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    for cell in plan.cells:
+        groups.setdefault((cell.column, cell.row), {})[cell.seed] = found(cell, setup)
+    runs = {key: {seed: _first(each)["accuracy"] for seed, each in of.items()} for key, of in groups.items()}
+    return [_line(plan, key, runs, groups[key]) for key in groups]
+
+
+def found(cell: Cell, setup: Setup) -> dict[str, Any]:
+    """What the cell's evaluation says of each contender, the model first."""
+    last = cell.steps[-1]
+    return recorded(setup.runs / last.run / "evaluation.json")[last.measures]
+
+
+def model_accuracy(cell: Cell, setup: Setup) -> float:
+    """The cell's own figure, a share."""
+    return float(_first(found(cell, setup))["accuracy"])
+
+
+def _first(values: Mapping[Any, Any]) -> Any:
+    return next(iter(values.values()))
+
+
+def _line(
+    plan: Plan,
+    key: tuple[str, str],
+    runs: Mapping[tuple[str, str], Mapping[int, float]],
+    figures: Mapping[int, Mapping[str, Any]],
+) -> Line:
+    column, row = key
+    accuracy = spread(list(runs[key].values()))
+    drawn = None
+    if len(figures) == 1:
+        only = _first(_first(figures))
+        accuracy = accuracy._replace(low=only["low"], high=only["high"])
+        drawn = Bootstrap(**only["bootstrap"]) if only.get("bootstrap") else None
+    against, difference = plan.against.get(row), None
+    if against is not None:
+        other = runs[column, against]
+        difference = spread([share - other[seed] for seed, share in runs[key].items()])
+    published = plan.published.get((row, column))
+    beside = plan.published.get((against or "", column))
+    gap = None if published is None or beside is None else published - beside
+    floors = {who: spread([each[who]["accuracy"] for each in figures.values()]).mean for who in FLOORS}
+    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn)
+
+
+def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
+    """A table for each column, percent."""
+    return f"# {plan.title}\n\n{about}\n\n" + "\n".join(_tables(filled, plan.source))
+
+
+def _tables(filled: Sequence[Line], source: str) -> Iterator[str]:
+    for column, part in _columns(filled).items():
+        yield f"## {column}\n"
+        yield f"| row | accuracy | deviation | 95 % | difference | to | published ({source}) | published difference |"
+        yield "|---|---|---|---|---|---|---|---|"
+        yield from map(_row, part)
+        for who, share in _floors(part).items():
+            yield f"| {who} | {100 * share:.1f} | | | | | | |"
+        yield ""
+
+
+def _columns(filled: Sequence[Line]) -> dict[str, list[Line]]:
+    out: dict[str, list[Line]] = {}
+    for line in filled:
+        out.setdefault(line.column, []).append(line)
+    return out
+
+
+def _floors(part: Sequence[Line]) -> dict[str, float]:
+    """The floors of one column: means over its rows, whose random encoders may differ in width."""
+    return {who: spread([line.floors[who] for line in part]).mean for who in FLOORS}
+
+
+def _row(line: Line) -> str:
+    name = line.row + (f" (**below {' and '.join(line.below)}**)" if line.below else "")
+    mean, deviation, low, high = (100 * value for value in line.accuracy)
+    cells = [name, f"{mean:.1f}", f"{deviation:.1f}" if len(line.runs) > 1 else "", f"{low:.1f} to {high:.1f}"]
+    if line.bootstrap:
+        cells[-1] += f" (bootstrap {100 * line.bootstrap.low:.1f} to {100 * line.bootstrap.high:.1f})"
+    if line.difference is None:
+        cells += ["", ""]
+    else:
+        gap, _, least, most = (100 * value for value in line.difference)
+        cells += [f"{gap:+.1f}" + (f" ({least:+.1f} to {most:+.1f})" if len(line.runs) > 1 else ""), line.against or ""]
+    cells.append("–" if line.published is None else f"{line.published:.1f}")
+    cells.append("" if line.published_difference is None else f"{line.published_difference:+.1f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Mapping[str, Any], said: str) -> str:
+    """The table as Markdown, JSON and a picture, each whole or not at all. Returns the Markdown."""
+    text = markdown(plan, filled, said)
+    rows = [
+        {
+            **line._asdict(),
+            "accuracy": line.accuracy._asdict(),
+            "difference": line.difference and line.difference._asdict(),
+            "bootstrap": line.bootstrap and dataclasses.asdict(line.bootstrap),
+            "below": line.below,
+        }
+        for line in filled
+    ]
+    _replace(folder / f"{name}.json", json.dumps({"title": plan.title, **about, "rows": rows}, indent=2) + "\n")
+    _replace(folder / f"{name}.md", text)
+    here = about["data"] == plan.source
+    panels = [
+        intervals.Panel(column, [_drawn(line, here) for line in part], {k: 100 * v for k, v in _floors(part).items()})
+        for column, part in _columns(filled).items()
+    ]
+    others = set(plan.against.values())
+    difference = f"difference to {others.pop()}" if len(others) == 1 else "difference to the row compared with"
+    intervals.draw(folder / f"{name}.png", panels, title=plan.title, difference=difference, source=plan.source)
+    return text
+
+
+def _drawn(line: Line, here: bool) -> intervals.Row:
+    """A row of the picture; `here` where the published figures are of the same data set."""
+    return intervals.Row(
+        label=line.row,
+        accuracy=_percent(line.accuracy),
+        seeds=[100 * share for share in line.runs.values()],
+        difference=line.difference and _percent(line.difference),
+        published=line.published if here else None,
+        published_difference=line.published_difference,
+    )
+
+
+def _percent(of: Spread) -> intervals.Interval:
+    return intervals.Interval(100 * of.mean, 100 * of.low, 100 * of.high)
+
+
+def _replace(file: Path, text: str) -> None:
+    aside = file.with_name(file.name + ".partial")
+    aside.write_text(text)
+    os.replace(aside, file)

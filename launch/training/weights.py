@@ -1,0 +1,37 @@
+"""A new run that starts from the weights of another: `--init-from`. To resume the same run is another matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bonestrap import model as models
+from bonestrap.methods.method import Method
+from bonestrap.options import UserError
+from distributed.checkpoint import Checkpoints
+
+
+def start_from(method: Method, folder: Path) -> str:
+    """Put weights into a method at step 0, and say in words whose they are.
+
+    A run directory with checkpoints gives all networks, from the checkpoint with the best held-out probe, or the
+    newest; a model directory gives the encoder alone. The optimizer and every schedule start anew. UserError where
+    there is nothing, or where it does not fit.
+    """
+    said: list[str] = []
+    store = Checkpoints(folder / "checkpoints", keep=1, warn=said.append)
+    step = store.best()
+    if step is None or store.fault(step):
+        step = store.newest()
+    try:
+        if step is not None:
+            method.start_from(store.load(step, torch.device("cpu")).method)
+            return f"all networks of {store.path(step)}"
+        method.start_from_encoder(models.load(folder).encoder.state_dict())
+        return f"the encoder of {folder}"
+    except models.ModelError as error:
+        raise UserError(f"--init-from {folder} holds neither a checkpoint nor a model ({error})") from None
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--init-from {folder} does not fit ({reason}); give the options of that run") from None

@@ -1,0 +1,62 @@
+"""What the networks saw: training recordings, and the clips that augmentation made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bonestrap.augment import PLAIN, View
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.clips import Recordings
+from bonestrap.config import from_json
+from bonestrap.methods import METHODS, MethodConfig
+from evaluation.run_record import Dossier
+from reports.animation import encoded
+from shards import splits
+from shards.reading import Reading
+
+SHOWN = 3  # recordings, of different classes where there are
+TRIED = 24  # recordings from which they are taken
+
+
+def samples(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> list[dict[str, Any]]:
+    """A scene for the page's script: each recording as stored, and beside it one draw of every pipeline."""
+    split = splits.find(reading.manifest.name, protocol)
+    data = reading.sample(splits.labelled(split.train), TRIED, "cpu")
+    draws = pipelines(dossiers)
+    out = []
+    _, first = np.unique(data.labels(range(len(data))).numpy(), return_index=True)
+    for row in sorted(first.tolist())[:SHOWN]:
+        recording = data.recordings([row])
+        joints = recorded(recording)
+        clips = [{"name": "as recorded", **encoded(joints, data.layout)}]
+        for number, (name, augment) in enumerate(draws.items()):
+            pipeline = Pipeline(data.layout, dossiers[0].description.clip, augment)
+            seen = pipeline(recording, torch.Generator().manual_seed(row * len(draws) + number)).joints
+            view = seen[..., : data.layout.coordinates].permute(1, 0, 2, 3).numpy()
+            # A clip is played in the time that its recording takes.
+            slow = {"total": len(joints), "every": max(1.0, len(joints) / len(view))}
+            clips.append({"name": name, **encoded(view, data.layout), **slow})
+        label = int(data.labels([row])[0])
+        out.append({"title": data.manifest.classes[label], "clips": clips})
+    return out
+
+
+def pipelines(dossiers: Sequence[Dossier]) -> dict[str, View]:
+    """The augmentations by name, as each run's record has them; equal ones once."""
+    out: dict[str, View] = {}
+    for dossier in dossiers:
+        if "kind" in (told := dossier.result.get("method", {})):
+            for name, view in from_json(MethodConfig, METHODS, told).views.items():
+                if view not in out.values():
+                    out[f"{dossier.name}, {name}"] = view
+    return out if len(out) > 1 else {**out, "at test time": PLAIN}
+
+
+def recorded(recording: Recordings) -> np.ndarray:
+    """The joints (T, M, V, C) of one recording."""
+    bodies = [recording.frames[a : a + n] for a, n in zip(recording.start, recording.length, strict=True)]
+    return torch.stack(bodies, 1).float().numpy()

@@ -1,0 +1,192 @@
+"""The formats that `launch/pack.py` reads, each with its options."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bonestrap.bounds import SEED, Bounded, Bounds
+from bonestrap.options import UserError, option, required
+from distributed.bar import Bar
+from shards.sources import arrays, coco, synthetic
+from shards.sources.layout_file import read_layout
+from shards.sources.ntu import NTU
+from shards.sources.nw_ucla import NWUCLA
+from shards.sources.pku_mmd import PKUMMD
+from shards.sources.pyskl import Pyskl
+from shards.sources.recorded import FOREIGN
+from shards.sources.sbu import SBU
+from shards.sources.source import Source
+from shards.sources.table import Table, read_classes, read_table
+from shards.sources.units import Unit
+
+CONFIDENCE = Bounds(0, 1e6)  # detectors' own scales are not always 0 to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NwUcla:
+    """Northwestern-UCLA: a folder of aAA_sSS_eEE_vVV.json files, or one that holds all_sqe/."""
+
+    def open(self, folder: Path) -> Source:
+        return NWUCLA(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ntu:
+    """NTU RGB+D 60 or 120: raw SsssCcccPpppRrrrAaaa.skeleton files, in any folders below the given one."""
+
+    missing: Path | None = option(None, "list of names without usable skeletons, one a line, to leave out")
+
+    def open(self, folder: Path) -> Source:
+        return NTU(folder, missing=self.missing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Bounded):
+    """Generated people, needing no data: written as NTU files (kept in --input, if given), then packed like them."""
+
+    subjects: int = option(20, "people, each with a build and a style of their own", Bounds(1, 999))
+    setups: int = option(4, "placements of the three cameras, 1 to 4", Bounds(1, len(synthetic.SETUPS)))
+    repetitions: int = option(2, "times that every subject performs every action", Bounds(1, 999))
+    seed: int = option(0, "what all random choices follow from", Bounds(0, SEED))
+
+    def open(self, folder: Path) -> Source:
+        synthetic.write(
+            folder,
+            subjects=self.subjects,
+            setups=self.setups,
+            repetitions=self.repetitions,
+            seed=self.seed,
+            progress=Bar("recording", "performances"),
+        )
+        return NTU(folder, name="synthetic", classes=synthetic.SYNTHETIC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sbu:
+    """SBU Kinect Interaction: sXXsYY/CC/NNN/skeleton_pos.txt files, two persons in each."""
+
+    def open(self, folder: Path) -> Source:
+        return SBU(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PkuMmd:
+    """PKU-MMD I or II: a folder with skeleton.../, label.../ and the split files of one phase."""
+
+    def open(self, folder: Path) -> Source:
+        return PKUMMD(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described(Bounded):
+    """What recordings of one's own are told apart by."""
+
+    table: Path | None = option(
+        None, "CSV or Parquet: file, and as far as known label, subject, camera, performance ..."
+    )
+    classes: Path | None = option(None, "class names, one a line, in the order of their labels; none: as they sort")
+    name: str | None = option(None, "of the data set; none takes the name of --input")
+
+    def read(self) -> Table | None:
+        if self.classes and not self.table:
+            raise UserError("--classes needs --table, which says what recording is of which class")
+        return read_table(self.table, self.classes) if self.table else None
+
+    def named(self, folder: Path) -> str:
+        return FOREIGN.sub("-", self.name or folder.stem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Described):
+    """Recordings of one's own: any .npy and .npz files, a layout and, if there is one, a table of what is known."""
+
+    layout: str = required("layout file (JSON), or ntu25, kinect20, sbu15, coco17")
+    coordinates: Literal[2, 3] | None = option(None, "of a joint: 3 in space, 2 in an image; none takes the layout's")
+    axes: str | None = option(None, "order of an array's axes, such as CTVM; none: TVC or TMVC")
+    unit: Unit = option("metre", "of coordinates in space")
+    confidence: Literal["hide", "keep"] | None = option(
+        None, "where the last number of a joint is one: hide interpolates uncertain joints, keep stores it as well"
+    )
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.axes is not None:
+            arrays.check_axes(self.axes)
+
+    def open(self, folder: Path) -> Source:
+        layout = read_layout(self.layout)
+        layout = dataclasses.replace(layout, coordinates=self.coordinates or layout.coordinates)
+        return arrays.arrays(
+            folder,
+            name=self.named(folder),
+            layout=layout,
+            table=self.read(),
+            axes=self.axes,
+            unit=self.unit,
+            confidence=self.confidence or ("keep" if layout.confidence else "none"),
+            least=self.least,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coco(Described):
+    """2D keypoints with confidence in COCO's JSON: a folder with one file a clip, or one file of results."""
+
+    layout: str = option("coco17", "layout file (JSON) of other keypoints than COCO's")
+    confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+    bodies: int = option(2, "persons kept of a clip, those seen longest", Bounds(1, 1000))
+
+    def open(self, folder: Path) -> Source:
+        return coco.keypoints(
+            folder,
+            name=self.named(folder),
+            layout=read_layout(self.layout),
+            table=self.read(),
+            confidence=self.confidence,
+            least=self.least,
+            bodies=self.bodies,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pickled(Bounded):
+    """A pickled file of pyskl or MMAction2; --input is the file. Nothing in it can run."""
+
+    layout: str | None = option(None, "layout file (JSON) of other joints than coco17 and ntu25")
+    classes: Path | None = option(None, "class names, one a line, in the order of their labels")
+    unit: Unit = option("metre", "of coordinates in space")
+    confidence: Literal["hide", "keep"] | None = option(
+        None,
+        "hide interpolates uncertain joints, keep stores it as well; given for a file without scores: the last "
+        "number of a joint is one; none: hide scores",
+    )
+    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+
+    def open(self, folder: Path) -> Source:
+        return Pyskl(
+            folder,
+            layout=read_layout(self.layout) if self.layout else None,
+            classes=read_classes(self.classes) if self.classes else None,
+            confidence=self.confidence,
+            least=self.least,
+            unit=self.unit,
+        )
+
+
+Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic
+FORMATS: dict[str, Callable[[], Format]] = {
+    "nw-ucla": NwUcla,
+    "ntu": Ntu,
+    "pku-mmd": PkuMmd,
+    "sbu": Sbu,
+    "pyskl": Pickled,
+    "coco": Coco,
+    "arrays": Own,
+    "synthetic": Synthetic,
+}
