@@ -49,7 +49,7 @@ class Clips(NamedTuple):
         return total / features.new_zeros(self.size).index_add_(0, self.owner, ones).clamp_(min=1)[:, None]
 
 
-def sent(x: Tensor, device: torch.device) -> Tensor:
+def to_device(x: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on `device`; the host does not wait, as a GPU copies pinned memory when its turn comes."""
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 

@@ -21,20 +21,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from distributed.board import (
-    BoardScreen,
-    BoardWatch,
+from distributed.connection import connection, room
+from distributed.coordinator import (
+    CoordinatorScreen,
+    CoordinatorWatch,
     Presence,
     asked,
     carried,
-    new_board,
+    new_coordinator,
     pickled,
     unpickled,
 )
-from distributed.connection import connection, room
 from distributed.lease import Job
 from distributed.progress import Terminal
-from distributed.watch import Left, Stop, TrainingStopped, sigterm
+from distributed.watch import GracefulStop, Stop, TrainingStopped, sigterm
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ COLLECTIVE_TIMEOUT_SECONDS = 300  # Ray's default lets a hang last half an hour
 HANG_SECONDS = 300.0
 LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
 LOG_LINES = 15  # of a dead worker's standard error
-TOGETHER = (Left, TrainingStopped)  # what all ranks raise after the same step
+TOGETHER = (GracefulStop, TrainingStopped)  # what all ranks raise after the same step
 
 
 class WorkersLost(RuntimeError):
@@ -103,7 +103,7 @@ class Workers(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Crew:
+class WorkerConfig:
     """How a run is worked on. Nothing here touches its result."""
 
     workers: Workers = Workers(0, 0)
@@ -116,7 +116,7 @@ class Crew:
     storage: Path | None = None  # a folder that all nodes see, for a few small files of Ray's; needed on several nodes
 
 
-def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
+def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
     """Call `worker(strategy)` on every worker and return what the first one returned.
 
     No workers is this process, without Ray. `worker` and what it returns must be picklable, and paths in it absolute:
@@ -124,57 +124,57 @@ def run(worker: Callable[[Strategy], T], crew: Crew) -> T:
     again, with another number if there is a range, and `worker` is expected to resume from its own checkpoints. When
     there is room for more workers of a range, they stop at a checkpoint and more start.
 
-    Raises what a worker raised (a mistake is not tried again; Left after SIGTERM), ValueError if the cluster lacks the
+    Raises what a worker raised (a mistake is not tried again; GracefulStop after SIGTERM), ValueError if the cluster lacks the
     GPUs, WorkerHung when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
     """
-    if crew.workers.most == 0:
+    if config.workers.most == 0:
         import torch
 
         from distributed.strategy import Single
 
-        if crew.strategy != "ddp":
-            raise ValueError(f"--strategy {crew.strategy} divides state among workers: give --workers 2 or more.")
-        if crew.threads:
-            torch.set_num_threads(crew.threads)
-        return worker(Single(local_device(crew.device)))
-    with connection(crew.workers.most), sigterm() as stop:
-        on_gpu = place(crew.workers.least, crew.device)
+        if config.strategy != "ddp":
+            raise ValueError(f"--strategy {config.strategy} divides state among workers: give --workers 2 or more.")
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        return worker(Single(local_device(config.device)))
+    with connection(config.workers.most), sigterm() as stop:
+        on_gpu = place(config.workers.least, config.device)
         resource = "GPU" if on_gpu else "CPU"
         job, screen, lost = uuid.uuid4().hex, Terminal(), 0
         for attempt in range(10**9):
-            count = counted(crew, resource)
+            count = counted(config, resource)
             screen.message(f"{'Starting' if not attempt else 'Going on with'} {count} workers on {resource}s.")
-            board = new_board(count, crew.hang_seconds)
+            coordinator = new_coordinator(count, config.hang_seconds)
             try:
-                with carried(board, screen), asked_to_leave(board, crew, count, resource, stop):
-                    return attempt_run(worker, board, crew, Job(job, attempt), count, on_gpu)
-            except Left:
+                with carried(coordinator, screen), asked_to_leave(coordinator, config, count, resource, stop):
+                    return attempt_run(worker, coordinator, config, Job(job, attempt), count, on_gpu)
+            except GracefulStop:
                 if stop.asked:
                     raise
                 screen.message("There is room for more workers.")
             except WorkersLost as death:
-                lost = 1 if asked(board.newest_saved.remote(), 0) else lost + 1
+                lost = 1 if asked(coordinator.newest_saved.remote(), 0) else lost + 1
                 said = "\n".join(["", *death.lines])
-                if lost > crew.restarts:
+                if lost > config.restarts:
                     raise WorkersLost(f"{death}, {lost} times without a new checkpoint{said}", death.lines) from None
-                again = f"starting again from the newest checkpoint ({lost} of {crew.restarts})"
+                again = f"starting again from the newest checkpoint ({lost} of {config.restarts})"
                 screen.message(f"{death}: {again}.{said}")
     raise AssertionError("unreachable")
 
 
-def counted(crew: Crew, resource: str) -> int:
+def counted(config: WorkerConfig, resource: str) -> int:
     """How many workers to start now."""
-    if not crew.workers.elastic:
-        return crew.workers.most
+    if not config.workers.elastic:
+        return config.workers.most
     import ray
 
     with suppress(Exception):  # a cluster that can grow should; others do not know this request
-        ray.autoscaler.sdk.request_resources(bundles=[{resource: 1}] * crew.workers.most)
-    return crew.workers.choose(crew.groups or crew.workers.most, room(resource))
+        ray.autoscaler.sdk.request_resources(bundles=[{resource: 1}] * config.workers.most)
+    return config.workers.choose(config.groups or config.workers.most, room(resource))
 
 
 @contextmanager
-def asked_to_leave(board: Any, crew: Crew, count: int, resource: str, stop: Stop) -> Iterator[None]:
+def asked_to_leave(coordinator: Any, config: WorkerConfig, count: int, resource: str, stop: Stop) -> Iterator[None]:
     """While open, tell the workers to stop at a checkpoint when this process is to end or more workers would fit."""
     over = threading.Event()
 
@@ -182,12 +182,14 @@ def asked_to_leave(board: Any, crew: Crew, count: int, resource: str, stop: Stop
         more = 0  # times seen: a node that has only just come may go at once
         while not over.is_set():
             if stop.asked or more >= 2:
-                board.ask_to_leave.remote()
+                coordinator.ask_to_leave.remote()
                 return
             with suppress(queue.Empty):
                 stop.bell.get(timeout=LOOK_SECONDS)
             with suppress(Exception):
-                grown = crew.workers.elastic and crew.workers.choose(crew.groups or crew.workers.most, room(resource))
+                grown = config.workers.elastic and config.workers.choose(
+                    config.groups or config.workers.most, room(resource)
+                )
                 more = more + 1 if grown and grown > count else 0
 
     thread = threading.Thread(target=look, name="cluster", daemon=True)
@@ -235,18 +237,20 @@ def ray_storage(storage: Path | None) -> Iterator[str]:
         yield folder
 
 
-def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, count: int, on_gpu: bool) -> T:
+def attempt_run(
+    worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job, count: int, on_gpu: bool
+) -> T:
     """One run of Ray Train: the first worker's result. Raises what a worker raised, WorkersLost if a process died."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     limits = {"max_failures": 0, "controller_failure_limit": 0, "max_preemption_failures": 0}
     known = {field.name for field in dataclasses.fields(FailureConfig)}
-    if not crew.workers.elastic:  # a fixed number waits until there is room
+    if not config.workers.elastic:  # a fixed number waits until there is room
         del limits["controller_failure_limit"]
-    with ray_storage(crew.storage) as folder:
+    with ray_storage(config.storage) as folder:
         trainer = TorchTrainer(
-            on_worker(worker, board, crew, job, crew.threads or cores_each(count)),
+            on_worker(worker, coordinator, config, job, config.threads or cores_each(count)),
             torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
             scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
             run_config=RunConfig(
@@ -260,10 +264,10 @@ def attempt_run(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Jo
         try:
             return unpickled(trainer.fit().return_value)
         except TrainingFailedError as failure:
-            error = asked(board.first_error.remote(), None)
+            error = asked(coordinator.first_error.remote(), None)
             if error is not None:
                 raise unpickled(error) from None
-            raise bereaved(asked(board.presences.remote(), {}), failure) from failure
+            raise lost_workers(asked(coordinator.presences.remote(), {}), failure) from failure
         except SystemExit:  # Ray's own answer to SIGINT, with code 1 and without a word
             raise KeyboardInterrupt from None
         finally:
@@ -282,7 +286,7 @@ def spare(trainer: Any) -> None:
         trainer._create_default_callbacks = lambda: [one for one in every() if type(one).__name__ not in unneeded]
 
 
-def bereaved(present: dict[int, Presence], failure: Any) -> WorkersLost:
+def lost_workers(present: dict[int, Presence], failure: Any) -> WorkersLost:
     """Which workers were lost, where, and the last that they said."""
     lost = [
         rank
@@ -320,7 +324,9 @@ def tail(file: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(":")][-LOG_LINES:]  # ":" marks what is Ray's own
 
 
-def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job, threads: int) -> Callable[[], bytes]:
+def on_worker(
+    worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job, threads: int
+) -> Callable[[], bytes]:
     """What each worker process runs; the result travels pickled, as Ray refuses tensors in it."""
 
     def main() -> bytes:
@@ -332,17 +338,17 @@ def on_worker(worker: Callable[[Strategy], T], board: Any, crew: Crew, job: Job,
 
         torch.set_num_threads(threads)
         rank = ray.train.get_context().get_world_rank()
-        ray.get(board.arrive.remote(rank, here()))
-        watch = BoardWatch(board, rank, job, crew.hang_seconds)
+        ray.get(coordinator.arrive.remote(rank, here()))
+        watch = CoordinatorWatch(coordinator, rank, job, config.hang_seconds)
         try:
-            strategy = made(crew.strategy)(ray.train.torch.get_device(), BoardScreen(board), watch)
+            strategy = made(config.strategy)(ray.train.torch.get_device(), CoordinatorScreen(coordinator), watch)
             return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
             if rank and isinstance(error, TOGETHER):  # Ray ends all workers after one: the first still has to write
                 with suppress(ray.exceptions.RayError):
-                    ray.get(board.failure.remote())
+                    ray.get(coordinator.failure.remote())
             if not peer_lost(error):  # the rank that ended first says why, if it can
-                ray.get(board.fail.remote(pickled(error, rank)))
+                ray.get(coordinator.fail.remote(pickled(error, rank)))
             raise
         finally:
             watch.close()

@@ -26,7 +26,7 @@ from distributed.progress import Progress
 from distributed.record import Record
 from distributed.strategy import Strategy
 from distributed.tracking import CHECKPOINTS, Tracking, latest, recording, spent
-from distributed.watch import Left, TrainingStopped
+from distributed.watch import GracefulStop, TrainingStopped
 from shards.errors import reason
 
 __all__ = ["Clock", "Groups", "Job", "Summary", "TrainingStopped", "train"]
@@ -88,7 +88,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
     Steps are counted by how many are done: a checkpoint, a journal line or a probe "at step 100" comes after 100
     optimizer steps, of which the last was given `step=99`.
 
-    Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays), Left
+    Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays), GracefulStop
     when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it, and ValueError
     when the groups cannot be shared by the workers, or when the run directory or a checkpoint is another run's.
     Nothing is written before the lease is held and the checkpoints are known to be this run's, and nothing that was
@@ -155,11 +155,11 @@ def train(job: Job, strategy: Strategy) -> Summary:
             progress.update(values)
             return values
 
-        def left() -> Left:
+        def left() -> GracefulStop:
             goes_on = ": the same command goes on."
             if writer.unsaved:
                 goes_on = f", but {writer.unsaved}: the same command goes on from the checkpoint before it."
-            return Left(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
+            return GracefulStop(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
 
         if done < job.steps and watch.leaves(done):
             raise left()

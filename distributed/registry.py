@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed.delivery import about, server
 from distributed.journal import metrics, read
+from distributed.mlflow_sync import about, server
 from distributed.tracking import replay
 
 MEASURED = ("test/", "linear/", "knn/", "latency_ms", "device_hours")  # what a model is compared by

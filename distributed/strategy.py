@@ -22,7 +22,7 @@ T = TypeVar("T")
 UNEVEN = "The groups of one step did not reach the same parameters: a method must not choose by its data which it uses."
 
 
-class HalvingSum:
+class PairwiseSum:
     """Gradients of a rank's groups, added by halves: (0 + 1) + (2 + 3), not ((0 + 1) + 2) + 3.
 
     A rank of two holds one half, so one and two ranks (and four, but for the order in which the collective adds) make
@@ -127,7 +127,7 @@ class Strategy:
 
         Method and optimizer hold the state to start from, whole.
         """
-        self.gradients = HalvingSum(method, groups)
+        self.gradients = PairwiseSum(method, groups)
         return method
 
     @contextmanager

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from distributed.delivery import ABOUT, Delivery, Postman, about, database, save_about, server
 from distributed.journal import Journal, add, latest, read, spent
 from distributed.lease import alive
-from distributed.watch import Left
+from distributed.mlflow_sync import ABOUT, MLflowSync, SyncThread, about, database, save_about, server
+from distributed.watch import GracefulStop
 from shards.errors import reason
 from shards.storage.redaction import redacted, shown
 from shards.storage.remote import is_address
@@ -102,15 +102,15 @@ def recording(
     `checkpoints` is where the run keeps them, if not in its directory.
     """
     journal = Journal(run, done=done, say=say)
-    postman = None
+    sync_thread = None
     if tracking is not None:
         describe(run, tracking, checkpoints)
-        postman = Postman(run, say, tracking.uri)
-        postman.start()
+        sync_thread = SyncThread(run, say, tracking.uri)
+        sync_thread.start()
     status = "finished"
     try:
         yield journal
-    except (Left, KeyboardInterrupt):
+    except (GracefulStop, KeyboardInterrupt):
         status = "killed"
         raise
     except BaseException:
@@ -118,8 +118,8 @@ def recording(
         raise
     finally:
         journal.close(status)
-        if postman is not None:
-            postman.finish()
+        if sync_thread is not None:
+            sync_thread.finish()
 
 
 def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str], object] = lambda text: None) -> str:
@@ -131,8 +131,8 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
     """
     if not about(run):
         raise ValueError(f"{run / ABOUT} is missing, so the run was never tracked; name a run that was")
-    delivery = Delivery(run)
-    delivery.send()
+    sync = MLflowSync(run)
+    sync.send()
     if not any("status" in line for line in read(run)):
         known = about(run).get("checkpoints")
         try:
@@ -143,8 +143,8 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
             say(f"{run}: whether a job trains it cannot be told, its checkpoints cannot be read ({reason(error)})")
         else:
             if not lives:
-                delivery.end("killed", max((line["time"] for line in read(run)), default=time.time()))
-    return delivery.id
+                sync.end("killed", max((line["time"] for line in read(run)), default=time.time()))
+    return sync.id
 
 
 def attach(run: Path, file: Path, *, tag: str) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 from distributed.lease import Job
 
 
-class Left(RuntimeError):
+class GracefulStop(RuntimeError):
     """The run has written a checkpoint and stopped because it was asked to; the same command goes on."""
 
 

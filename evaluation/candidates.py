@@ -26,7 +26,7 @@ from bonestrap.protocols.linear import NotConverged
 from bonestrap.protocols.transfer import correspondence, retarget
 from evaluation.models import check_layout, chunks
 from evaluation.protocols import Chosen, TestProtocol, TransferProtocol
-from evaluation.scoring import Judge, Known, judged
+from evaluation.scoring import Known, Scorer, scorer_of
 from shards import splits
 from shards.loader import balanced_subset
 from shards.reading import Reading, Recorded
@@ -100,30 +100,30 @@ class Features:
         return extract(self.encoder, self.pipeline, parts)
 
 
-class Contender(NamedTuple):
+class Candidate(NamedTuple):
     """Something that is scored: its rows of the recordings, and who judges them."""
 
     features: Features
-    judge: Judge
+    scorer: Scorer
 
 
 def labels_of(data: Recorded) -> Tensor:
     return data.labels(range(len(data)))
 
 
-def contenders(chosen: Chosen, model: Model, split: Split, adapt: Adapt, seed: int) -> dict[str, Contender]:
-    """The model and its floors, an encoder of its kind with random weights and raw joints, ready to be judged."""
+def candidates(chosen: Chosen, model: Model, split: Split, adapt: Adapt, seed: int) -> dict[str, Candidate]:
+    """The model and its floors, an encoder of its kind with random weights and raw joints, ready to be scorer_of."""
     train, stage_name = split.train, model.description.stage
     features = {
         stage_name: Features(model.encoder, model.pipeline, adapt, split),
         "random encoder": random_encoder(model, split, adapt, seed),
         "raw joints": raw_joints(split),
     }
-    out: dict[str, Contender] = {}
+    out: dict[str, Candidate] = {}
     rows, held_out = torch.arange(len(train)), split.held_out
     if isinstance(chosen, TestProtocol):  # the floors get the labels that the model got, and choose on half of them
         own = Features(model, model.pipeline, adapt, split)
-        out[stage_name] = Contender(own, judged("test", lambda logits: logits))
+        out[stage_name] = Candidate(own, scorer_of("test", lambda logits: logits))
         rows, held_out = labels_of_model(model, labels_of(train))
     y = labels_of(train)[rows]
     for who, one in features.items():
@@ -140,7 +140,7 @@ def contenders(chosen: Chosen, model: Model, split: Split, adapt: Adapt, seed: i
             novel=novel(model, train),
         )
         try:
-            out[who] = Contender(one, chosen.learn(known))
+            out[who] = Candidate(one, chosen.learn(known))
         except NotConverged as error:
             raise UserError(f"{who}: {error}") from None
     return out

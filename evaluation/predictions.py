@@ -16,7 +16,7 @@ from bonestrap.options import UserError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.scores import confusion
 from evaluation.models import check_layout, chunks
-from evaluation.run_record import Dossier
+from evaluation.run_record import RunRecord
 from shards import splits
 from shards.reading import Reading, Recorded
 
@@ -25,7 +25,7 @@ AGREE = 0.005  # accuracies differ by this much at most between machines that ro
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Prediction:
     """One model. Rows are the test recordings."""
 
     features: torch.Tensor  # (R, D) float32
@@ -33,12 +33,12 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
+class Predictions:
     """All models on the same recordings."""
 
     data: Recorded
     truth: np.ndarray  # (R,)
-    each: tuple[Trial, ...]
+    each: tuple[Prediction, ...]
 
     @property
     def mapped(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class Trials:
         return (truth[similar.argmax(1)] == truth).float().mean().item()
 
 
-def trials(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> Trials:
+def predictions(reading: Reading, records: Sequence[RunRecord], protocol: str) -> Predictions:
     """Read the test recordings once and show them to every model.
 
     UserError where there are none, or where a model does not do on them what its evaluation says.
@@ -67,8 +67,8 @@ def trials(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> Tria
         raise UserError(f"protocol {protocol} leaves no labelled test recording of {manifest.name}; choose another one")
     truth = data.labels(range(len(data)))
     each = []
-    for dossier in dossiers:
-        model = dossier.model
+    for record in records:
+        model = record.model
         check_layout(model, data, reading.data)
         rows = extract(model.encoder, model.pipeline, (data.recordings(chunk) for chunk in chunks(len(data))))
         table = None
@@ -76,16 +76,16 @@ def trials(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> Tria
             with torch.no_grad():
                 predicted = model.head(rows).argmax(1)
             table = confusion(predicted, truth, len(manifest.classes)).numpy()
-            _check(dossier, table, protocol)
-        each.append(Trial(features=rows, table=table))
-    return Trials(data=data, truth=truth.numpy(), each=tuple(each))
+            _check(record, table, protocol)
+        each.append(Prediction(features=rows, table=table))
+    return Predictions(data=data, truth=truth.numpy(), each=tuple(each))
 
 
-def _check(dossier: Dossier, table: np.ndarray, protocol: str) -> None:
-    told, count = dossier.shown.model, int(table.sum())
+def _check(record: RunRecord, table: np.ndarray, protocol: str) -> None:
+    told, count = record.shown.model, int(table.sum())
     right = table.trace() / count
     if told.recordings != count or abs(told.accuracy - right) > AGREE:
         raise UserError(
-            f"{dossier.folder / 'evaluation.json'} says {told.accuracy:.1%} of {told.recordings:,} recordings, but the "
+            f"{record.folder / 'evaluation.json'} says {told.accuracy:.1%} of {told.recordings:,} recordings, but the "
             f"model gets {right:.1%} of {count:,} under protocol {protocol}: evaluate it again"
         )

@@ -17,7 +17,7 @@ from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
 from bonestrap.protocols.long_tailed import long_tailed, thirds
 from bonestrap.protocols.scores import Scores, score, spread
-from evaluation.scoring import Episodes, Judge, Known, LongTail, Outcome, Repeated, Scored, Search, judged
+from evaluation.scoring import Episodes, Known, LongTail, Outcome, Repeated, Scored, Scorer, Search, scorer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +37,8 @@ class LinearProtocol:
         "logistic", "logistic: to convergence; ridge: closed form, the fast twin; sgd: as published, nothing chosen"
     )
 
-    def learn(self, known: Known) -> Judge:
-        return judged("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
+    def learn(self, known: Known) -> Scorer:
+        return scorer_of("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
 
     def fitted(self, known: Known) -> Fitted:
         from bonestrap.protocols import linear
@@ -62,8 +62,8 @@ class TransferProtocol(LinearProtocol):
     Joints go by their names, or as declared for two layouts. Name the --protocol of the data set.
     """
 
-    def learn(self, known: Known) -> Judge:
-        return judged("transfer", self.fitted(known).votes)
+    def learn(self, known: Known) -> Scorer:
+        return scorer_of("transfer", self.fitted(known).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class KnnProtocol(Bounded):
         None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
     )
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols.knn import knn_votes
 
         if self.k > len(known.x):
@@ -85,7 +85,7 @@ class KnnProtocol(Bounded):
             return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
 
         name = "knn" if self.k == 1 else f"knn {self.k}"
-        return judged(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
+        return scorer_of(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class TestProtocol:
     Beside it, on the same labels: logistic regression on a random encoder, kernel ridge regression on raw joints.
     """
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         """What a floor does with the model's labels."""
-        return judged("test", LinearProtocol().fitted(known).votes)
+        return scorer_of("test", LinearProtocol().fitted(known).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class SemiSupervisedProtocol(Bounded):
             raise ValueError("fractions must be one number or more")
         _check_seeds(self.seeds)
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols import linear
         from shards.loader import balanced_subset
 
@@ -151,7 +151,7 @@ class LongTailedProtocol(Bounded):
         super().__post_init__()
         _check_seeds(self.seeds)
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols import linear
 
         labels = known.y.numpy()
@@ -172,14 +172,14 @@ class FewShotProtocol(Bounded):
     shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
     episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols import few_shot
 
         fewest = min(int((known.y == label).sum()) for label in known.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
 
-        def judge(scored: Scored) -> Outcome:
+        def scorer(scored: Scored) -> Outcome:
             found = few_shot.few_shot(
                 known.x, known.y, scored.x, scored.y, known.novel,
                 shots=self.shots, episodes=self.episodes, seed=known.seed,
@@ -188,7 +188,7 @@ class FewShotProtocol(Bounded):
                 {f"few-shot {self.shots}": Episodes(*spread(found), len(known.novel), self.shots, self.episodes)}
             )
 
-        return judge
+        return scorer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,10 +200,10 @@ class RetrievalProtocol:
 
     gallery: Literal["train", "test"] = option("train", "what is searched: training recordings, or the other test ones")
 
-    def learn(self, known: Known) -> Judge:
+    def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols.retrieval import retrieve
 
-        def judge(scored: Scored) -> Outcome:
+        def scorer(scored: Scored) -> Outcome:
             queries, gallery = _galleries(known, scored)
             try:
                 found = retrieve(queries, gallery if self.gallery == "train" else queries)
@@ -211,7 +211,7 @@ class RetrievalProtocol:
                 raise UserError(f"{error}; search another one with --gallery") from None
             return Outcome({f"retrieval in {self.gallery}": Search(found.precision, *found.recall, found.queries)})
 
-        return judge
+        return scorer
 
 
 PROTOCOLS = {
@@ -252,7 +252,7 @@ def _check_different(drawn: Sequence[tuple[float, np.ndarray]], fractions: Seque
             )
 
 
-def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
+def _few(known: Known, rows: np.ndarray, scorer: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
     """A classifier from the labels of these rows alone."""
     from bonestrap.protocols.few_labels import few_labels
     from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
@@ -260,8 +260,8 @@ def _few(known: Known, rows: np.ndarray, judge: Callable[[Fitted, Tensor, Tensor
 
     x, y = known.x[rows], known.y[rows]
     if known.raw:
-        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, judge)
-    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, known.classes, judge)
+        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, scorer)
+    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, known.classes, scorer)
 
 
 def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:

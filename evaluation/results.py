@@ -17,7 +17,7 @@ from evaluation.run_record import recorded
 from evaluation.scoring import Episodes, Figures, LongTail, Repeated, Search, interval
 from shards.storage.redaction import redacted
 
-Results = Mapping[str, Mapping[str, Figures]]  # by what was measured, then by contender
+Results = Mapping[str, Mapping[str, Figures]]  # by what was measured, then by candidate
 
 
 def headline(figures: Figures) -> tuple[str, float]:
@@ -45,7 +45,7 @@ def as_json(results: Results, classes: Sequence[str]) -> dict[str, dict[str, dic
 
 
 def table(results: Results) -> Iterator[str]:
-    """One line a contender under a heading a measurement; what stays below a floor says so."""
+    """One line a candidate under a heading a measurement; what stays below a floor says so."""
     for name, each in results.items():
         if len(results) > 1:
             yield f" {name}"
@@ -114,7 +114,7 @@ def record(
 
 
 def metrics(on: str, results: Results) -> dict[str, float]:
-    """The headline of every contender by the name that MLflow gets; of the model also by what it is."""
+    """The headline of every candidate by the name that MLflow gets; of the model also by what it is."""
     out = {}
     for name, each in results.items():
         metric = ("" if on == "test" else "held_out_") + re.sub(r"[^\w.-]", "_", name)

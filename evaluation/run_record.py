@@ -31,7 +31,7 @@ MACHINE = "evaluated_on"  # the journal's word for the hardware of an evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One contender of an evaluation: shares in 0..1 of `recordings`."""
+    """One candidate of an evaluation: shares in 0..1 of `recordings`."""
 
     accuracy: float
     low: float  # Wilson's 95 % interval
@@ -86,7 +86,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dossier:
+class RunRecord:
     """A run, its model, and what was measured of it."""
 
     folder: Path  # the run directory
@@ -171,8 +171,8 @@ def lineage_hours(lineage: Mapping[str, Any]) -> float:
     return sum(cost.hours for cost in _costs("", lineage))
 
 
-def read(folder: Path) -> Dossier:
-    """The dossier of a run directory, or of the run that a model directory lies in.
+def read(folder: Path) -> RunRecord:
+    """The record of a run directory, or of the run that a model directory lies in.
 
     UserError where there is no run, no model, or a file that cannot be read.
     """
@@ -199,7 +199,7 @@ def read(folder: Path) -> Dossier:
     except models.ModelError as error:
         raise UserError(str(error)) from None
     lineages.check(model, run)
-    return Dossier(folder=run, model=model, result=result, info=info, evaluations=evaluations)
+    return RunRecord(folder=run, model=model, result=result, info=info, evaluations=evaluations)
 
 
 def home(folder: Path) -> Path | None:
@@ -213,11 +213,11 @@ def _counts(name: str) -> bool:
     return not name.endswith(" on held-out") and re.split(" on | under ", name)[0] in ("test", *PROBES)
 
 
-def _evaluation(name: str, contenders: Mapping[str, Mapping[str, Any]]) -> Evaluation:
-    first = next(iter(contenders))
-    floors = {who: Measured.of(scores) for who, scores in contenders.items() if who != first}
-    seen = contenders[first].get("seen", 0)
-    return Evaluation(name=name, model=Measured.of(contenders[first]), floors=floors, seen=seen)
+def _evaluation(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> Evaluation:
+    first = next(iter(candidates))
+    floors = {who: Measured.of(scores) for who, scores in candidates.items() if who != first}
+    seen = candidates[first].get("seen", 0)
+    return Evaluation(name=name, model=Measured.of(candidates[first]), floors=floors, seen=seen)
 
 
 def _costs(stage: str, lineage: Mapping[str, Any]) -> Iterator[Cost]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Known(NamedTuple):
-    """Training recordings as one contender sees them."""
+    """Training recordings as one candidate sees them."""
 
     x: Tensor  # (R, D)
     y: Tensor  # (R,)
@@ -99,23 +99,23 @@ Figures = Scores | Repeated | Episodes | LongTail | Search
 
 
 class Outcome(NamedTuple):
-    """What a protocol says of a contender: figures by name, and predictions where there is one a recording."""
+    """What a protocol says of a candidate: figures by name, and predictions where there is one a recording."""
 
     figures: dict[str, Figures]
     predicted: Tensor | None = None
 
 
-Judge = Callable[[Scored], Outcome]
+Scorer = Callable[[Scored], Outcome]
 
 
-def judged(name: str, votes: Callable[[Tensor], Tensor]) -> Judge:
-    """The judge of one classifier."""
+def scorer_of(name: str, votes: Callable[[Tensor], Tensor]) -> Scorer:
+    """The scorer of one classifier."""
 
-    def judge(scored: Scored) -> Outcome:
+    def scorer(scored: Scored) -> Outcome:
         found = votes(scored.x)
         return Outcome({name: score(found, scored.y, scored.groups)}, found.argmax(1))
 
-    return judge
+    return scorer
 
 
 def dependent(views: Views) -> Groups:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation import run_record as dossier
+from evaluation import run_record
 
 if TYPE_CHECKING:
     from shards.reading import Recorded
@@ -48,7 +48,7 @@ def keep(run: Path, data: Recorded, rows: np.ndarray | None, parents: Sequence[P
 
 def read(model: Path) -> np.ndarray | None:
     """The fingerprints of all recordings of a model's training; None where nobody kept them."""
-    run = dossier.home(model)
+    run = run_record.home(model)
     return np.load(run / FILE) if run is not None and (run / FILE).exists() else None
 
 

@@ -10,7 +10,7 @@ from experiments import summary as tabulate
 from experiments.steps import Plan, Setup, Step
 
 
-class Tally:
+class TableProgress:
     """Told of every command that ends, from several threads if need be."""
 
     def __init__(self, plan: Plan, setup: Setup, jobs: int) -> None:

@@ -48,7 +48,7 @@ def lines(plan: Plan, setup: Setup) -> list[Line]:
 
 
 def found(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """What the cell's evaluation says of each contender, the model first."""
+    """What the cell's evaluation says of each candidate, the model first."""
     last = cell.steps[-1]
     return recorded(setup.runs / last.run / "evaluation.json")[last.measures]
 

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bonestrap.options import UserError, option
-from distributed.delivery import missing
+from distributed.mlflow_sync import missing
 from distributed.tracking import database, default_uri
 from launch.cli.parser import start
 from shards.storage.redaction import shown as shown_address

@@ -80,7 +80,7 @@ class Options(Reading):
 def main(name: str, options: Options, chosen: Chosen) -> None:
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
-    options, _ = options.settled(workers=1, cuda=False)
+    options, _ = options.resolve_memory(workers=1, cuda=False)
     models = {folder: load_model(folder) for folder in options.model}
     for folder, model in models.items():
         if isinstance(chosen, TestProtocol) and model.head is None:
@@ -99,7 +99,7 @@ def evaluate(
     name: str, options: Options, chosen: Chosen, folder: Path, model: Model, known: dict[str, Split]
 ) -> dict[str, Any]:
     """Evaluate one model, tell the user and keep the result; `known` is what models before it have read."""
-    from evaluation.candidates import adaptation, contenders, labels_of, latency, open_split
+    from evaluation.candidates import adaptation, candidates, labels_of, latency, open_split
     from evaluation.scoring import Scored, dependent
     from launch import report
 
@@ -108,14 +108,14 @@ def evaluate(
         known[protocol] = open_split(options, protocol, choosing=options.on == "held-out")
     split = known[protocol]
     adapt = adaptation(chosen, options.data, model, split.train)
-    ready = contenders(chosen, model, split, adapt, options.seed)
+    ready = candidates(chosen, model, split, adapt, options.seed)
     first = next(iter(ready))
     milliseconds = latency(model, split.train, adapt)
     scored = split.scored  # read once, after everything has been chosen
     truth, classes = labels_of(scored), scored.manifest.classes
     views = scored.views
     outcomes = {
-        who: one.judge(Scored(one.features.scored, truth, views.key, dependent(views))) for who, one in ready.items()
+        who: one.scorer(Scored(one.features.scored, truth, views.key, dependent(views))) for who, one in ready.items()
     }
     beside = aside(options, model, scored)
     found = {

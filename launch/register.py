@@ -21,7 +21,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.options import UserError, option, required
-from distributed.delivery import missing
+from distributed.mlflow_sync import missing
 from distributed.registry import Shipped, publish
 from evaluation.models import load_model
 from launch.cli.parser import start

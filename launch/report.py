@@ -25,14 +25,14 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 from bonestrap.options import UserError, option, required
 from bonestrap.protocols.scores import confusion
 from distributed import tracking
-from evaluation import run_record as dossier
+from evaluation import run_record
 from evaluation.provenance import hardware
-from evaluation.run_record import Dossier
+from evaluation.run_record import RunRecord
 from launch.cli.parser import start
 from launch.preview import write
 from reports import card
 from reports import summaries as verdicts
-from reports.dataset_facts import Grounds
+from reports.dataset_facts import DatasetFacts
 from reports.page import document, drawing
 from shards.reading import Reading
 from shards.storage.folder import spoken
@@ -41,7 +41,7 @@ from shards.storage.redaction import redacted
 if TYPE_CHECKING:
     import torch
 
-    from evaluation.predictions import Trials
+    from evaluation.predictions import Predictions
 
 STYLES = ("preview.css", "report.css")
 
@@ -62,74 +62,74 @@ class Options(Reading):
 def main(options: Options) -> None:
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give a file, such as {options.output / 'report.html'}")
-    options, _ = options.settled(workers=1, cuda=False)
-    dossiers = make(options, options.model, options.split, options.output)
+    options, _ = options.resolve_memory(workers=1, cuda=False)
+    records = make(options, options.model, options.split, options.output)
     if options.track:
-        for one in dossiers:
+        for one in records:
             keep(one.folder, options.output)
-    print(f"{verdicts.choice(dossiers)}\npage: {options.output}")
+    print(f"{verdicts.choice(records)}\npage: {options.output}")
 
 
-def make(reading: Reading, folders: Sequence[Path], protocol: str | None, output: Path) -> list[Dossier]:
+def make(reading: Reading, folders: Sequence[Path], protocol: str | None, output: Path) -> list[RunRecord]:
     """Write the page and return what it is about. UserError where models do not belong on one page."""
-    from evaluation.predictions import trials
+    from evaluation.predictions import predictions
 
-    dossiers = [dossier.read(folder) for folder in folders]
-    protocol = together(dossiers, reading, protocol)
-    for one in dossiers:  # what is missing is said before anything is computed
+    records = [run_record.read(folder) for folder in folders]
+    protocol = together(records, reading, protocol)
+    for one in records:  # what is missing is said before anything is computed
         assert one.shown and one.journal
-    write(output, page(reading, dossiers, trials(reading, dossiers, protocol), protocol))
-    return dossiers
+    write(output, page(reading, records, predictions(reading, records, protocol), protocol))
+    return records
 
 
-def together(dossiers: Sequence[Dossier], reading: Reading, protocol: str | None) -> str:
+def together(records: Sequence[RunRecord], reading: Reading, protocol: str | None) -> str:
     """The protocol of all models. UserError where they are not comparable, or not of these recordings."""
-    names = [one.name for one in dossiers]
+    names = [one.name for one in records]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two models are called {twice[0]}: rename a run directory, so that the page can name them")
     manifest = reading.manifest
-    for one in dossiers:
+    for one in records:
         if one.lineage["digest"] != manifest.digest:
             raise UserError(
                 f"{one.folder} was trained on {one.lineage['data']} of digest {one.lineage['digest'][:8]}, and "
                 f"{spoken(reading.data)} is {manifest.name} of digest {manifest.digest[:8]}: "
                 "give the shards it was trained on"
             )
-    own = sorted({one.lineage["split"] for one in dossiers})
+    own = sorted({one.lineage["split"] for one in records})
     if protocol is None and len(own) > 1:
         raise UserError(f"the models were trained under {' and '.join(own)}: a page compares models of one protocol")
     return protocol or own[0]
 
 
-def page(reading: Reading, dossiers: Sequence[Dossier], tried: Trials, protocol: str) -> str:
+def page(reading: Reading, records: Sequence[RunRecord], tried: Predictions, protocol: str) -> str:
     """The whole page."""
     from reports import chapters
     from reports.samples import samples
 
-    shown = samples(reading, dossiers, protocol)
+    shown = samples(reading, records, protocol)
     scene = {
         "layout": drawing(tried.data.layout),
         "augmented": shown,
-        "models": [figures(one, number, tried) for number, one in enumerate(dossiers)],
+        "models": [figures(one, number, tried) for number, one in enumerate(records)],
     }
-    grounds = Grounds.of(reading, protocol)
+    dataset = DatasetFacts.of(reading, protocol)
     body = (
-        chapters.choosing(dossiers),
-        chapters.table(dossiers),
-        chapters.costs(dossiers),
-        chapters.by_class(dossiers, tried),
-        chapters.confusions(dossiers, tried),
-        chapters.maps(dossiers, tried),
-        chapters.curves(dossiers),
-        chapters.seen(dossiers, shown),
-        chapters.cards([(one.name, card.text(one, grounds)) for one in dossiers]),
+        chapters.choosing(records),
+        chapters.table(records),
+        chapters.costs(records),
+        chapters.by_class(records, tried),
+        chapters.confusions(records, tried),
+        chapters.maps(records, tried),
+        chapters.curves(records),
+        chapters.seen(records, shown),
+        chapters.cards([(one.name, card.text(one, dataset)) for one in records]),
     )
     title = f"{reading.manifest.name}: models"
-    top, foot = _top(dossiers, grounds, protocol), _foot(reading, tried)
+    top, foot = _top(records, dataset, protocol), _foot(reading, tried)
     return document(title, top=top, body="".join(body), foot=foot, scene=scene, styles=STYLES)
 
 
-def figures(one: Dossier, number: int, tried: Trials) -> dict[str, Any]:
+def figures(one: RunRecord, number: int, tried: Predictions) -> dict[str, Any]:
     """The figures of a model as they were measured, for whoever reads the page with a program."""
     table = tried.each[number].table
     return {
@@ -144,27 +144,27 @@ def figures(one: Dossier, number: int, tried: Trials) -> dict[str, Any]:
     }
 
 
-def _top(dossiers: Sequence[Dossier], grounds: Grounds, protocol: str) -> str:
-    sides = grounds.sides
+def _top(records: Sequence[RunRecord], dataset: DatasetFacts, protocol: str) -> str:
+    sides = dataset.sides
     tiles = {
-        "models": f"{len(dossiers)}",
-        "best accuracy": f"{max(one.shown.model.accuracy for one in verdicts.recognisers(dossiers) or dossiers):.1%}",
-        "classes": f"{len(grounds.manifest.classes)}",
+        "models": f"{len(records)}",
+        "best accuracy": f"{max(one.shown.model.accuracy for one in verdicts.recognisers(records) or records):.1%}",
+        "classes": f"{len(dataset.manifest.classes)}",
         "training recordings": f"{sides.train:,}",
         "test recordings": f"{sides.test:,}",
     }
     shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
     faults = "".join(
-        f'<li class="fault"><b>known fault</b><span>{escape(fault)}</span></li>' for fault in grounds.faults
+        f'<li class="fault"><b>known fault</b><span>{escape(fault)}</span></li>' for fault in dataset.faults
     )
     return f"""<header class="top">
 <p class="what">Models of protocol {escape(protocol)}: {escape(sides.protocol.description)}</p>
-<h1>{escape(grounds.manifest.name)}</h1>
+<h1>{escape(dataset.manifest.name)}</h1>
 <dl class="figures">{shown}</dl>
 {f'<ul class="findings">{faults}</ul>' if faults else ""}</header>"""
 
 
-def _foot(reading: Reading, tried: Trials) -> str:
+def _foot(reading: Reading, tried: Predictions) -> str:
     return f"""<footer>
 <p>Accuracies, floors, latencies and costs are those that the runs recorded. Confusions, classes and maps come from one
 reading of the {len(tried.truth):,} test recordings made for this page, after everything had been chosen.</p>
@@ -180,18 +180,18 @@ def conclude(
     `found` is the evaluation's name with the predicted and the true classes, (R,), where it predicts one a recording.
     The evaluation stands already: a card or an MLflow that cannot be written is said on stderr and stops nothing.
     """
-    folder = dossier.home(model)
+    folder = run_record.home(model)
     if folder is None:
         return
-    tracking.add(folder, {dossier.MACHINE: hardware()})
-    one, classes = dossier.read(folder), reading.manifest.classes
+    tracking.add(folder, {run_record.MACHINE: hardware()})
+    one, classes = run_record.read(folder), reading.manifest.classes
     own = one.lineage["digest"] == reading.manifest.digest
-    grounds = Grounds.of(reading, one.lineage["split"]) if own else None
+    dataset = DatasetFacts.of(reading, one.lineage["split"]) if own else None
     try:
         if found:
             evaluation, predicted, truth = found
             table = confusion(predicted, truth, len(classes)).tolist()
-            card.revise(one, grounds, evaluation, card.failures(table, classes, reading.manifest.name))
+            card.revise(one, dataset, evaluation, card.failures(table, classes, reading.manifest.name))
     except OSError as error:
         print(f"the model card cannot be written ({error}); the result stands in evaluation.json", file=sys.stderr)
     if output:

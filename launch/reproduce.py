@@ -38,7 +38,7 @@ from evaluation.provenance import provenance
 from experiments import cost
 from experiments import summary as tabulate
 from experiments.commands import Commands, say, typed
-from experiments.progress import Tally
+from experiments.progress import TableProgress
 from experiments.steps import Plan, Setup, Step
 from experiments.tables import TABLES, Table
 from launch import distill, evaluate, finetune, pretrain
@@ -162,13 +162,15 @@ def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
         raise KeyboardInterrupt
 
     (setup.runs / "logs").mkdir(exist_ok=True)
-    commands, tally = Commands(), Tally(plan, setup, jobs)
+    commands, progress = Commands(), TableProgress(plan, setup, jobs)
     before = signal.signal(signal.SIGTERM, left)
     try:
         for wave in plan.waves:
             with ThreadPoolExecutor(jobs) as pool:
                 try:
-                    running = [pool.submit(run, step, setup, commands, tally) for step in wave if not setup.done(step)]
+                    running = [
+                        pool.submit(run, step, setup, commands, progress) for step in wave if not setup.done(step)
+                    ]
                     wait(running, return_when=FIRST_EXCEPTION)
                     for each in running:
                         if each.done() and each.exception():
@@ -180,7 +182,7 @@ def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def run(step: Step, setup: Setup, commands: Commands, tally: Tally) -> None:
+def run(step: Step, setup: Setup, commands: Commands, progress: TableProgress) -> None:
     start = time.monotonic()
     log = setup.runs / "logs" / f"{step.script.removesuffix('.py')}-{step.run}.log"
     try:
@@ -188,7 +190,7 @@ def run(step: Step, setup: Setup, commands: Commands, tally: Tally) -> None:
     except UserError as error:
         last = next((line for line in reversed(log.read_text().splitlines()) if line.strip()), "")
         raise UserError(f"{error}; it said: {last} ({log})") from None
-    print(tally.ended(step, time.monotonic() - start), flush=True)
+    print(progress.ended(step, time.monotonic() - start), flush=True)
 
 
 def sentence(setup: Setup, about: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bonestrap.config import to_json
-from evaluation.run_record import Dossier, Measured
+from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
-from reports.dataset_facts import Grounds
+from reports.dataset_facts import DatasetFacts
 from shards.manifest import sha256
 
 FILE = "README.md"
@@ -26,52 +26,52 @@ WORST = 5  # classes that are named
 Section = tuple[str, list[str]]  # a heading, and its lines in Markdown
 
 
-def ship(dossier: Dossier, grounds: Grounds | None) -> None:
+def ship(record: RunRecord, dataset: DatasetFacts | None) -> None:
     """Write the card beside the run's model. What an earlier card of the same weights says of results is kept."""
-    file = dossier.folder / "model" / FILE
-    digest = _weights(dossier)
+    file = record.folder / "model" / FILE
+    digest = _weights(record)
     before = _sections(file.read_text(encoding="utf-8")) if file.exists() else []
     known = [(head, lines) for head, lines in before if head.startswith(FAILS)]
     if not any(digest in line for _, lines in before for line in lines):
         known = []
-    _write(file, _text(dossier, [*facts(dossier, grounds, digest), (RESULTS, results(dossier)), *known]))
+    _write(file, _text(record, [*facts(record, dataset, digest), (RESULTS, results(record)), *known]))
 
 
-def revise(dossier: Dossier, grounds: Grounds | None, evaluation: str, failures: list[str]) -> None:
+def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, failures: list[str]) -> None:
     """Put the results of now into the card, and where the model fails under one evaluation."""
-    file = dossier.folder / "model" / FILE
-    if not file.exists() or _weights(dossier) not in file.read_text(encoding="utf-8"):
-        ship(dossier, grounds)
+    file = record.folder / "model" / FILE
+    if not file.exists() or _weights(record) not in file.read_text(encoding="utf-8"):
+        ship(record, dataset)
     sections = dict(_sections(file.read_text(encoding="utf-8")))
-    sections[RESULTS] = results(dossier)
+    sections[RESULTS] = results(record)
     sections[f"{FAILS}: {evaluation}"] = failures
-    _write(file, _text(dossier, list(sections.items())))
+    _write(file, _text(record, list(sections.items())))
 
 
-def text(dossier: Dossier, grounds: Grounds | None) -> str:
+def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
     """The card as it stands beside the model; of a model without one, what it would say."""
-    file = dossier.folder / "model" / FILE
+    file = record.folder / "model" / FILE
     if file.exists():
         return file.read_text(encoding="utf-8")
-    return _text(dossier, [*facts(dossier, grounds, _weights(dossier)), (RESULTS, results(dossier))])
+    return _text(record, [*facts(record, dataset, _weights(record)), (RESULTS, results(record))])
 
 
-def facts(dossier: Dossier, grounds: Grounds | None, weights: str) -> list[Section]:
-    """What is known before anything is measured; without `grounds`, nothing is said of the recordings."""
+def facts(record: RunRecord, dataset: DatasetFacts | None, weights: str) -> list[Section]:
+    """What is known before anything is measured; without `dataset`, nothing is said of the recordings."""
     return [
-        ("What it is", _kind(dossier, weights)),
-        ("What it was trained on", _trained(dossier, grounds)),
-        ("Where it comes from", _lineage(dossier)),
-        ("How to get it again", _again(dossier)),
-        ("Intended use and limits", _limits(dossier, grounds)),
-        ("Licence", _licence(dossier)),
+        ("What it is", _kind(record, weights)),
+        ("What it was trained on", _trained(record, dataset)),
+        ("Where it comes from", _lineage(record)),
+        ("How to get it again", _again(record)),
+        ("Intended use and limits", _limits(record, dataset)),
+        ("Licence", _licence(record)),
     ]
 
 
-def results(dossier: Dossier) -> list[str]:
+def results(record: RunRecord) -> list[str]:
     """Every evaluation of the test recordings beside its floors, a line each."""
     lines = []
-    for found in dossier.evaluations:
+    for found in record.evaluations:
         floors = "; ".join(f"{who} {floor.accuracy:.1%}" for who, floor in found.floors.items())
         below = f". **Not above {' and '.join(found.missed)}**" if found.missed else ""
         below += f". **{found.seen:,} of them were trained on**" if found.seen else ""
@@ -79,8 +79,8 @@ def results(dossier: Dossier) -> list[str]:
             f"- **{found.name}**: {percent(found.model)}, balanced {found.model.balanced:.1%}, of "
             f"{found.model.recordings:,} test recordings; floors: {floors}{below}"
         )
-    if dossier.latency_ms is not None:
-        lines.append(f"- **latency**: {dossier.latency_ms:.2f} ms for one clip on one CPU thread, {where(dossier)}")
+    if record.latency_ms is not None:
+        lines.append(f"- **latency**: {record.latency_ms:.2f} ms for one clip on one CPU thread, {where(record)}")
     return lines or [UNTESTED]
 
 
@@ -89,9 +89,9 @@ def percent(measured: Measured) -> str:
     return f"{measured.accuracy:.1%} ({interval(measured.low, measured.high, 'Wilson', measured.bootstrap)})"
 
 
-def where(dossier: Dossier) -> str:
+def where(record: RunRecord) -> str:
     """The machine of the latency."""
-    return dossier.machine or "on a machine that was not recorded"
+    return record.machine or "on a machine that was not recorded"
 
 
 def failures(table: Iterable[Iterable[int]], classes: tuple[str, ...], evaluation: str) -> list[str]:
@@ -107,8 +107,8 @@ def failures(table: Iterable[Iterable[int]], classes: tuple[str, ...], evaluatio
     return [f"Worst classes of the test recordings ({evaluation}); {half} of {len(rated)} classes below 50 %:", *out]
 
 
-def _kind(dossier: Dossier, weights: str) -> list[str]:
-    description = dossier.description
+def _kind(record: RunRecord, weights: str) -> list[str]:
+    description = record.description
     settings = to_json(description.encoder)
     kind = settings.pop("kind")
     config = ", ".join(
@@ -119,7 +119,7 @@ def _kind(dossier: Dossier, weights: str) -> list[str]:
     length = f"every recording stretched to {clip.frames} frames" if clip.fit else f"{clip.frames} frames"
     return [
         f"- **stage**: {description.stage}",
-        f"- **encoder**: {kind}, {config}; {dossier.parameters:,} parameters",
+        f"- **encoder**: {kind}, {config}; {record.parameters:,} parameters",
         f"- **input**: layout {description.layout.name}, {len(description.layout.joints)} joints of "
         f"{description.layout.axes} numbers; clips of {length}",
         f"- **classes**: {classes}",
@@ -127,29 +127,29 @@ def _kind(dossier: Dossier, weights: str) -> list[str]:
     ]
 
 
-def _trained(dossier: Dossier, grounds: Grounds | None) -> list[str]:
-    lineage = dossier.lineage
+def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
+    lineage = record.lineage
     lines = [
         f"- **data set**: {lineage['data']}, digest `{lineage['digest']}`",
-        f"- **protocol**: {lineage['protocol']}" + (f": {grounds.sides.protocol.description}" if grounds else ""),
+        f"- **protocol**: {lineage['protocol']}" + (f": {dataset.sides.protocol.description}" if dataset else ""),
     ]
-    if grounds:
-        train = grounds.sides.train - (grounds.sides.held_out if dossier.result["hold_out"] else 0)
-        people = f", {grounds.subjects} subjects" if grounds.subjects else ""
-        seen = f", {grounds.cameras} cameras" if grounds.cameras else ""
-        lines.append(f"- **training recordings**: {train:,}, of {grounds.manifest.views:,} in all{people}{seen}")
-        steps = " → ".join(str(step.get("step", "")).replace("_", " ") for step in grounds.manifest.preprocessing)
+    if dataset:
+        train = dataset.sides.train - (dataset.sides.held_out if record.result["hold_out"] else 0)
+        people = f", {dataset.subjects} subjects" if dataset.subjects else ""
+        seen = f", {dataset.cameras} cameras" if dataset.cameras else ""
+        lines.append(f"- **training recordings**: {train:,}, of {dataset.manifest.views:,} in all{people}{seen}")
+        steps = " → ".join(str(step.get("step", "")).replace("_", " ") for step in dataset.manifest.preprocessing)
         lines.append(f"- **prepared by**: {steps or 'nothing'}")
-    lines.append(f"- **labels**: {_labels(dossier)}")
-    if grounds:
-        lines += [f"- **known fault**: {fault}" for fault in grounds.faults] or [
+    lines.append(f"- **labels**: {_labels(record)}")
+    if dataset:
+        lines += [f"- **known fault**: {fault}" for fault in dataset.faults] or [
             "- **known faults**: none in the manifest and the index; `python launch/preview.py SHARDS` looks at frames"
         ]
     return lines
 
 
-def _labels(dossier: Dossier) -> str:
-    share, labelled = dossier.lineage.get("labels"), dossier.lineage.get("labelled")
+def _labels(record: RunRecord) -> str:
+    share, labelled = record.lineage.get("labels"), record.lineage.get("labelled")
     if share is None:
         return "none"
     if labelled is not None:
@@ -157,16 +157,16 @@ def _labels(dossier: Dossier) -> str:
     return f"none of its own; its teacher had {100 * share:.4g}% of the training recordings'"
 
 
-def _lineage(dossier: Dossier) -> list[str]:
+def _lineage(record: RunRecord) -> list[str]:
     lines = [
         f"- **{cost.run}** ({cost.stage}): {cost.steps:,} steps, seed {cost.seed}, {cost.hours:.4f} device-hours"
-        for cost in dossier.costs
+        for cost in record.costs
     ]
-    return [*lines, f"- **cost in all**: {dossier.hours:.4f} device-hours"]
+    return [*lines, f"- **cost in all**: {record.hours:.4f} device-hours"]
 
 
-def _again(dossier: Dossier) -> list[str]:
-    info, result = dossier.info, dossier.result
+def _again(record: RunRecord) -> list[str]:
+    info, result = record.info, record.result
     return [
         f"- **command**: `{info['command']}`",
         f"- **commit**: {info['commit']}",
@@ -176,35 +176,35 @@ def _again(dossier: Dossier) -> list[str]:
     ]
 
 
-def _limits(dossier: Dossier, grounds: Grounds | None) -> list[str]:
-    description = dossier.description
+def _limits(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
+    description = record.description
     lines = [
         f"- It tells the {len(description.classes)} classes above apart and has no answer for anything else."
         if description.classes
         else "- It turns a recording into features; a classifier has to be taught on them.",
         f"- It reads joints of layout {description.layout.name} as they were prepared above, not video.",
     ]
-    if grounds and grounds.subjects:
-        seen = f"{grounds.subjects} subjects before {grounds.cameras} cameras" if grounds.cameras else "its subjects"
+    if dataset and dataset.subjects:
+        seen = f"{dataset.subjects} subjects before {dataset.cameras} cameras" if dataset.cameras else "its subjects"
         lines.append(f"- It learnt from {seen} of one data set, and its test recordings come from the same one.")
     lines.append("- Its probabilities were not calibrated, and nothing here is a test of fairness or of safety.")
     return lines
 
 
-def _licence(dossier: Dossier) -> list[str]:
+def _licence(record: RunRecord) -> list[str]:
     return [
         f"The code is Apache-2.0. Weights learnt from recordings are bound by the recordings' own terms: read those of "
-        f"{dossier.lineage['data']} before they are passed on or used."
+        f"{record.lineage['data']} before they are passed on or used."
     ]
 
 
-def _weights(dossier: Dossier) -> str:
-    return sha256(dossier.folder / "model" / "model.safetensors")
+def _weights(record: RunRecord) -> str:
+    return sha256(record.folder / "model" / "model.safetensors")
 
 
-def _text(dossier: Dossier, sections: list[Section]) -> str:
+def _text(record: RunRecord, sections: list[Section]) -> str:
     body = "".join(f"\n## {head}\n\n" + "\n".join(lines) + "\n" for head, lines in sections)
-    return f"# {dossier.name}\n{body}"
+    return f"# {record.name}\n{body}"
 
 
 def _sections(text: str) -> list[Section]:

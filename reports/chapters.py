@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bonestrap.protocols.bootstrap import Bootstrap
-from evaluation.predictions import Trials
-from evaluation.run_record import Dossier
+from evaluation.predictions import Predictions
+from evaluation.run_record import RunRecord
 from reports import plots
 from reports import summaries as verdicts
 from reports.pictures import OKABE_ITO, plane
@@ -26,23 +26,23 @@ def colour(number: int) -> str:
     return OKABE_ITO[number % len(OKABE_ITO)]
 
 
-def choosing(dossiers: Sequence[Dossier]) -> str:
+def choosing(records: Sequence[RunRecord]) -> str:
     """Accuracy against parameters and against latency."""
-    top = max(max(d.shown.model.high, *(f.accuracy for f in d.shown.floors.values())) for d in dossiers)
+    top = max(max(d.shown.model.high, *(f.accuracy for f in d.shown.floors.values())) for d in records)
     y = Axis(title="test accuracy (%)", low=0, high=min(100, 100 * top + 8))
-    sizes = [float(d.parameters) for d in dossiers]
-    cards = [_against(dossiers, sizes, y, "parameters (logarithmic)")]
-    timed = [d for d in dossiers if d.latency_ms is not None]
+    sizes = [float(d.parameters) for d in records]
+    cards = [_against(records, sizes, y, "parameters (logarithmic)")]
+    timed = [d for d in records if d.latency_ms is not None]
     if timed:
         times = [d.latency_ms or 0.0 for d in timed]
         cards.append(_against(timed, times, y, "latency of one clip, one CPU thread (ms, logarithmic)"))
-    hollow = any(not d.classifies for d in dossiers)
+    hollow = any(not d.classifies for d in records)
     key = '<span><i class="hollow"></i>encoder under a linear or kNN probe with all labels</span>' if hollow else ""
     machines = sorted({d.machine or "a machine that was not recorded" for d in timed})
     return _section(
         "choosing",
         "Which one to take",
-        verdicts.choice(dossiers),
+        verdicts.choice(records),
         f'<div class="grid two">{"".join(f"""<div class="card">{card}</div>""" for card in cards)}</div>'
         '<p class="legend"><span><i class="bar"></i>95 % interval (Wilson)</span>'
         '<span><i class="dash"></i>raw joints</span>'
@@ -51,7 +51,7 @@ def choosing(dossiers: Sequence[Dossier]) -> str:
     )
 
 
-def _against(dossiers: Sequence[Dossier], xs: Sequence[float], y: Axis, title: str) -> str:
+def _against(records: Sequence[RunRecord], xs: Sequence[float], y: Axis, title: str) -> str:
     x = Axis(title=title, low=min(xs) / 1.6, high=max(xs) * 1.6, log=True)
     points = [
         Point(
@@ -64,22 +64,22 @@ def _against(dossiers: Sequence[Dossier], xs: Sequence[float], y: Axis, title: s
             said=f"{d.name}: {d.shown.model.accuracy:.1%}, {d.parameters:,} parameters",
             hollow=not d.classifies,
         )
-        for number, (d, at) in enumerate(zip(dossiers, xs, strict=True))
+        for number, (d, at) in enumerate(zip(records, xs, strict=True))
     ]
     rings = "".join(
         f'<b class="point ring" style="left:{x.at(at):.2f}%;bottom:{y.at(100 * floor.accuracy):.2f}%" '
         f'title="{escape(f"{who} beside {d.name}: {floor.accuracy:.1%}")}"></b>'
-        for d, at in zip(dossiers, xs, strict=True)
+        for d, at in zip(records, xs, strict=True)
         for who, floor in d.shown.floors.items()
         if who != "raw joints"
     )
-    return plots.scatter(points, _raw(dossiers), x, y, under=rings)
+    return plots.scatter(points, _raw(records), x, y, under=rings)
 
 
-def _raw(dossiers: Sequence[Dossier]) -> list[Floor]:
+def _raw(records: Sequence[RunRecord]) -> list[Floor]:
     """Raw joints under every evaluation and share of the labels that occurs."""
     found: dict[tuple[str, float], str] = {}
-    for d in dossiers:
+    for d in records:
         if floor := d.shown.floors.get("raw joints"):
             share = d.lineage.get("labels")
             labels = f"{100 * share:.3g}% of labels" if d.classifies and share is not None else "all labels"
@@ -87,7 +87,7 @@ def _raw(dossiers: Sequence[Dossier]) -> list[Floor]:
     return [Floor(name=name, y=y) for (_, y), name in found.items()]
 
 
-def table(dossiers: Sequence[Dossier]) -> str:
+def table(records: Sequence[RunRecord]) -> str:
     """All models with all that is known of them, the most accurate first, encoders after those that know classes."""
     head = (
         "model", "stage", "encoder", "parameters", "labels used", "test accuracy", "95 % (Wilson)",
@@ -96,7 +96,7 @@ def table(dossiers: Sequence[Dossier]) -> str:
     )  # fmt: skip
     rows = []
     for number, d in sorted(
-        enumerate(dossiers), key=lambda pair: (not pair[1].classifies, -pair[1].shown.model.accuracy)
+        enumerate(records), key=lambda pair: (not pair[1].classifies, -pair[1].shown.model.accuracy)
     ):
         measured, share = d.shown.model, d.lineage.get("labels")
         missed = f'<br><span class="badge fault">not above {" and ".join(d.shown.missed)}</span>'
@@ -121,7 +121,7 @@ def table(dossiers: Sequence[Dossier]) -> str:
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     titles = "".join(f"<th>{name}</th>" for name in head)
     body = f'<div class="card scroll"><table class="models"><tr>{titles}</tr>{"".join(rows)}</table></div>'
-    return _section("table", "In figures", verdicts.table(dossiers), body)
+    return _section("table", "In figures", verdicts.table(records), body)
 
 
 def _drawn(drawn: Bootstrap | None) -> str:
@@ -132,11 +132,11 @@ def _short(commit: str) -> str:
     return commit[:8] + ("+changes" if commit.endswith("+changes") else "")
 
 
-def costs(dossiers: Sequence[Dossier]) -> str:
+def costs(records: Sequence[RunRecord]) -> str:
     """Device-hours of whole lineages, one bar a model."""
-    most = max(d.hours for d in dossiers) or 1.0
-    rows, stages = [], dict.fromkeys(cost.stage for d in dossiers for cost in d.costs)
-    for d in sorted(dossiers, key=lambda one: one.hours):
+    most = max(d.hours for d in records) or 1.0
+    rows, stages = [], dict.fromkeys(cost.stage for d in records for cost in d.costs)
+    for d in sorted(records, key=lambda one: one.hours):
         parts = "".join(
             f'<i style="width:{100 * cost.hours / most:.2f}%;background:{STAGE_COLOURS.get(cost.stage, "gray")}" '
             f'title="{escape(cost.run)}: {cost.hours:.4f} device-hours"></i>'
@@ -149,18 +149,20 @@ def costs(dossiers: Sequence[Dossier]) -> str:
         )
     key = "".join(f'<span><i style="background:{STAGE_COLOURS.get(s, "gray")}"></i>{s}</span>' for s in stages)
     body = f'<div class="card">{"".join(rows)}<p class="legend">{key}</p></div>'
-    hardware = "; ".join(sorted({d.info["hardware"] for d in dossiers}))
-    return _section("costs", "What it cost", f"{verdicts.cost(dossiers)} Device-hours on {hardware}.", body)
+    hardware = "; ".join(sorted({d.info["hardware"] for d in records}))
+    return _section("costs", "What it cost", f"{verdicts.cost(records)} Device-hours on {hardware}.", body)
 
 
-def by_class(dossiers: Sequence[Dossier], trials: Trials) -> str:
+def by_class(records: Sequence[RunRecord], predictions: Predictions) -> str:
     """Accuracy by class, the worst class first, a bar a model."""
     known = [
-        (n, d.name, t.table) for n, (d, t) in enumerate(zip(dossiers, trials.each, strict=True)) if t.table is not None
+        (n, d.name, t.table)
+        for n, (d, t) in enumerate(zip(records, predictions.each, strict=True))
+        if t.table is not None
     ]
     if not known:
         return ""
-    classes = trials.data.manifest.classes
+    classes = predictions.data.manifest.classes
     counts = known[0][2].sum(1)
     shares = {n: t.diagonal() / np.maximum(t.sum(1), 1) for n, _, t in known}
     order = sorted(np.flatnonzero(counts), key=lambda c: float(np.mean([s[c] for s in shares.values()])))
@@ -186,12 +188,12 @@ def by_class(dossiers: Sequence[Dossier], trials: Trials) -> str:
     return _section("classes", "Class by class", verdicts.classes(best[1], best[2], classes), body)
 
 
-def confusions(dossiers: Sequence[Dossier], trials: Trials) -> str:
+def confusions(records: Sequence[RunRecord], predictions: Predictions) -> str:
     """What is taken for what; the most accurate model's table stands open."""
-    known = [(d.name, t.table) for d, t in zip(dossiers, trials.each, strict=True) if t.table is not None]
+    known = [(d.name, t.table) for d, t in zip(records, predictions.each, strict=True) if t.table is not None]
     if not known:
         return ""
-    classes = trials.data.manifest.classes
+    classes = predictions.data.manifest.classes
     known.sort(key=lambda one: -int(one[1].trace()))
     best, *others = known
     body = f'<div class="card"><h3>{escape(best[0])}</h3>{_confusion(best[1], classes)}</div>'
@@ -224,14 +226,14 @@ def _confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
     )
 
 
-def maps(dossiers: Sequence[Dossier], trials: Trials) -> str:
+def maps(records: Sequence[RunRecord], predictions: Predictions) -> str:
     """Test recordings by the features of every model, on a plane."""
-    rows = trials.mapped
-    classes, truth = trials.data.manifest.classes, trials.truth[rows]
-    names = [d.name for d in dossiers]
-    shares = [trials.neighbours(n) for n in range(len(dossiers))]
+    rows = predictions.mapped
+    classes, truth = predictions.data.manifest.classes, predictions.truth[rows]
+    names = [d.name for d in records]
+    shares = [predictions.neighbours(n) for n in range(len(records))]
     try:
-        drawn = [plots.cloud(plane(trial.features.numpy()[rows]), truth) for trial in trials.each]
+        drawn = [plots.cloud(plane(prediction.features.numpy()[rows]), truth) for prediction in predictions.each]
     except ImportError:
         body = '<div class="card">Not drawn: t-SNE needs scikit-learn, which was not installed.</div>'
         return _section("maps", "How recordings lie", verdicts.neighbours(names, shares, len(classes)), body)
@@ -244,10 +246,10 @@ def maps(dossiers: Sequence[Dossier], trials: Trials) -> str:
     return _section("maps", "How recordings lie", verdicts.neighbours(names, shares, len(classes)), body)
 
 
-def curves(dossiers: Sequence[Dossier]) -> str:
+def curves(records: Sequence[RunRecord]) -> str:
     """Loss and shares over the steps of every run."""
     cards = []
-    for d in dossiers:
+    for d in records:
         drawn = []
         steps, losses = d.curve("loss")
         x = Axis(title="optimizer steps", low=0, high=max([line["step"] for line in d.journal] + [1]))
@@ -266,14 +268,14 @@ def curves(dossiers: Sequence[Dossier]) -> str:
             f'<div class="card"><h3>{escape(d.name)}</h3><p class="key">{escape(verdicts.curves(d))}</p>'
             f'<div class="grid two">{"".join(drawn)}</div></div>'
         )
-    best = max(verdicts.recognisers(dossiers) or dossiers, key=lambda one: one.shown.model.accuracy)
+    best = max(verdicts.recognisers(records) or records, key=lambda one: one.shown.model.accuracy)
     lead = f"{best.name}: {verdicts.curves(best)}."
     return _section("curves", "How they learned", lead, f'<div class="grid">{"".join(cards)}</div>')
 
 
-def seen(dossiers: Sequence[Dossier], scene: Sequence[dict[str, Any]]) -> str:
+def seen(records: Sequence[RunRecord], scene: Sequence[dict[str, Any]]) -> str:
     """Recordings beside what augmentation made of them; the page's script draws them."""
-    clip = dossiers[0].description.clip
+    clip = records[0].description.clip
     lengths = [shown["clips"][0]["total"] for shown in scene]
     how = "stretched to" if clip.fit else "cut or repeated to"
     lead = (

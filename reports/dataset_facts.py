@@ -22,7 +22,7 @@ REASONS = 3  # for dropping files that are named
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grounds:
+class DatasetFacts:
     """A folder of shards under one protocol."""
 
     manifest: Manifest
@@ -34,7 +34,7 @@ class Grounds:
     unlabelled: int  # of those that train
 
     @classmethod
-    def of(cls, reading: Reading, name: str) -> Grounds:
+    def of(cls, reading: Reading, name: str) -> DatasetFacts:
         """Count. Raises DataError where the data set has no such protocol."""
         from shards import catalogue
 

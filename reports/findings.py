@@ -50,7 +50,7 @@ class Report:
 
     @classmethod
     def of(cls, survey: Survey) -> Report:
-        """Judge the figures."""
+        """Scorer the figures."""
         table, looks = survey.table, survey.looks
         copies = Copies.of(looks.content)
         known = protocols_of(survey.manifest.name, table)

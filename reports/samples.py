@@ -13,7 +13,7 @@ from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.config import from_json
 from bonestrap.methods import METHODS, MethodConfig
-from evaluation.run_record import Dossier
+from evaluation.run_record import RunRecord
 from reports.animation import encoded
 from shards import splits
 from shards.reading import Reading
@@ -22,11 +22,11 @@ SHOWN = 3  # recordings, of different classes where there are
 TRIED = 24  # recordings from which they are taken
 
 
-def samples(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> list[dict[str, Any]]:
+def samples(reading: Reading, records: Sequence[RunRecord], protocol: str) -> list[dict[str, Any]]:
     """A scene for the page's script: each recording as stored, and beside it one draw of every pipeline."""
     split = splits.find(reading.manifest.name, protocol)
     data = reading.sample(splits.labelled(split.train), TRIED, "cpu")
-    draws = pipelines(dossiers)
+    draws = pipelines(records)
     out = []
     _, first = np.unique(data.labels(range(len(data))).numpy(), return_index=True)
     for row in sorted(first.tolist())[:SHOWN]:
@@ -34,7 +34,7 @@ def samples(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> lis
         joints = recorded(recording)
         clips = [{"name": "as recorded", **encoded(joints, data.layout)}]
         for number, (name, augment) in enumerate(draws.items()):
-            pipeline = Pipeline(data.layout, dossiers[0].description.clip, augment)
+            pipeline = Pipeline(data.layout, records[0].description.clip, augment)
             seen = pipeline(recording, torch.Generator().manual_seed(row * len(draws) + number)).joints
             view = seen[..., : data.layout.coordinates].permute(1, 0, 2, 3).numpy()
             # A clip is played in the time that its recording takes.
@@ -45,14 +45,14 @@ def samples(reading: Reading, dossiers: Sequence[Dossier], protocol: str) -> lis
     return out
 
 
-def pipelines(dossiers: Sequence[Dossier]) -> dict[str, View]:
+def pipelines(records: Sequence[RunRecord]) -> dict[str, View]:
     """The augmentations by name, as each run's record has them; equal ones once."""
     out: dict[str, View] = {}
-    for dossier in dossiers:
-        if "kind" in (told := dossier.result.get("method", {})):
+    for record in records:
+        if "kind" in (told := record.result.get("method", {})):
             for name, view in from_json(MethodConfig, METHODS, told).views.items():
                 if view not in out.values():
-                    out[f"{dossier.name}, {name}"] = view
+                    out[f"{record.name}, {name}"] = view
     return out if len(out) > 1 else {**out, "at test time": PLAIN}
 
 

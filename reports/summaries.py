@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.run_record import Dossier, Evaluation
+from evaluation.run_record import Evaluation, RunRecord
 from evaluation.scoring import interval
 
 HALF = 0.5
@@ -19,9 +19,9 @@ SHARES = {  # metrics of the journal that are shares in 0..1, and what they are 
 }
 
 
-def choice(dossiers: Sequence[Dossier]) -> str:
+def choice(records: Sequence[RunRecord]) -> str:
     """Which model to take: the most accurate, the smallest that cannot be told from it, and who misses the floors."""
-    rivals = recognisers(dossiers) or list(dossiers)
+    rivals = recognisers(records) or list(records)
     best = max(rivals, key=lambda one: one.shown.model.accuracy)
     said = (
         f"{best.name} is the most accurate, {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
@@ -33,18 +33,18 @@ def choice(dossiers: Sequence[Dossier]) -> str:
         said += f"; {smallest.name} is the smallest whose interval reaches it, {_figures(smallest)}"
     elif len(rivals) > 1:
         said += "; no smaller one comes within its interval"
-    return f"{said}. {floors(dossiers)}"
+    return f"{said}. {floors(records)}"
 
 
-def floors(dossiers: Sequence[Dossier]) -> str:
+def floors(records: Sequence[RunRecord]) -> str:
     """Who does not clear the floors."""
     missed: dict[str, list[str]] = {}
-    for one in dossiers:
+    for one in records:
         for floor in one.shown.missed:
             how = "" if one.classifies else f" ({one.shown.name} probe)"
             missed.setdefault(floor, []).append(one.name + how)
     if not missed:
-        return f"{'It clears' if len(dossiers) == 1 else 'All clear'} the floors: a random encoder and raw joints."
+        return f"{'It clears' if len(records) == 1 else 'All clear'} the floors: a random encoder and raw joints."
     return " ".join(
         f"{spoken(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
     )
@@ -55,20 +55,20 @@ def spoken(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def table(dossiers: Sequence[Dossier]) -> str:
+def table(records: Sequence[RunRecord]) -> str:
     """How far the comparison can be trusted."""
-    seeds = sorted({one.result["seed"] for one in dossiers})
+    seeds = sorted({one.result["seed"] for one in records})
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     return (
-        f"{len(dossiers)} {'run' if len(dossiers) == 1 else 'runs'} of {what}. Intervals (95 %) cover the choice of "
+        f"{len(records)} {'run' if len(records) == 1 else 'runs'} of {what}. Intervals (95 %) cover the choice of "
         "test recordings: Wilson's as if they were independent, the bootstrap's as whole subjects, or performances "
         "where subjects are few or unknown. Both leave out how much seeds differ."
     )
 
 
-def cost(dossiers: Sequence[Dossier]) -> str:
+def cost(records: Sequence[RunRecord]) -> str:
     """Which lineage cost most, and what of it was pretraining."""
-    most = max(dossiers, key=lambda one: one.hours)
+    most = max(records, key=lambda one: one.hours)
     said = f"{most.name} took {hours(most.hours)} device-hours with all that it came from"
     early = sum(one.hours for one in most.costs if one.stage == "pretrained")
     if early and most.hours and len(most.costs) > 1:
@@ -99,12 +99,12 @@ def confused(name: str, counts: np.ndarray, labels: Sequence[str]) -> str:
     )
 
 
-def curves(dossier: Dossier) -> str:
+def curves(record: RunRecord) -> str:
     """What the last curve says: how the loss fell, and what was right at the end."""
-    steps, losses = dossier.curve("loss")
+    steps, losses = record.curve("loss")
     said = f"loss {losses[0]:.3g} to {losses[-1]:.3g} in {steps[-1]:,} steps" if losses else "no loss was logged"
     for metric, called in SHARES.items():
-        _, values = dossier.curve(metric)
+        _, values = record.curve(metric)
         if values:
             return f"{said}; {called} {values[-1]:.1%} at the end, {max(values):.1%} at best"
     return said
@@ -119,9 +119,9 @@ def neighbours(names: Sequence[str], shares: Sequence[float], classes: int) -> s
     )
 
 
-def recognisers(dossiers: Sequence[Dossier]) -> list[Dossier]:
+def recognisers(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Those that know classes."""
-    return [one for one in dossiers if one.classifies]
+    return [one for one in records if one.classifies]
 
 
 def evaluated(evaluation: Evaluation) -> str:
@@ -138,14 +138,14 @@ def hours(value: float) -> str:
     return f"{value:.3g}" if value >= 0.1 else f"{value:.4f}"
 
 
-def latency(dossier: Dossier) -> str:
-    return "–" if dossier.latency_ms is None else f"{dossier.latency_ms:.2f}"
+def latency(record: RunRecord) -> str:
+    return "–" if record.latency_ms is None else f"{record.latency_ms:.2f}"
 
 
-def _figures(dossier: Dossier) -> str:
-    measured = dossier.shown.model
-    fast = f" and {latency(dossier)} ms a clip" if dossier.latency_ms is not None else ""
+def _figures(record: RunRecord) -> str:
+    measured = record.shown.model
+    fast = f" and {latency(record)} ms a clip" if record.latency_ms is not None else ""
     return (
         f"{measured.accuracy:.1%} ({interval(measured.low, measured.high, 'Wilson', measured.bootstrap)}) with "
-        f"{dossier.parameters:,} parameters{fast}"
+        f"{record.parameters:,} parameters{fast}"
     )

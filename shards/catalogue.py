@@ -86,9 +86,9 @@ class Catalogue:
             raise DataError(f"{self.manifest.name}: some of these recordings have no label; choose labelled shards")
         import torch
 
-        from bonestrap.clips import sent
+        from bonestrap.clips import to_device
 
-        return sent(torch.from_numpy(labels), self.device)
+        return to_device(torch.from_numpy(labels), self.device)
 
     def keep(self: Kind, select: Select) -> Kind:
         """The part that `select` accepts, sharing the frames. Performances without a view left are gone."""

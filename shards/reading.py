@@ -68,7 +68,7 @@ class Reading(Bounded):
         return open_folder(self.data, self.store).manifest()
 
     def open(self, select: Select, device: torch.device | str) -> Recorded:
-        """The selected recordings, for training or evaluation. The reading must be settled."""
+        """The selected recordings, for training or evaluation. The reading must be resolve_memory."""
         from shards.reader import Resident
         from shards.stream import Stream
 
@@ -108,7 +108,7 @@ class Reading(Bounded):
         """The window where there is a stream: a stream's order is another one, so this shapes results."""
         return self.window if self.stream == "yes" else None
 
-    def settled(self: Kind, *, workers: int, cuda: bool, run: Path | None = None) -> tuple[Kind, str]:
+    def resolve_memory(self: Kind, *, workers: int, cuda: bool, run: Path | None = None) -> tuple[Kind, str]:
         """The same with `auto` decided, and a sentence that says how.
 
         Every worker reads for itself, so each needs room of its own. A run that was started is gone on with as it was

@@ -44,11 +44,11 @@ class Draw(NamedTuple):
         rate, offset, begin, smooth, matrix, keep = (field[index] for field in self[:6])
         return Draw(rate, offset, begin, smooth, matrix, keep, tuple(each[index] for each in self.extra))
 
-    def sent(self, device: torch.device) -> Draw:
+    def to_device(self, device: torch.device) -> Draw:
         """The fields on `device`; what finishing operations drew stays on the CPU."""
-        from bonestrap.clips import sent
+        from bonestrap.clips import to_device
 
-        rate, offset, begin, smooth, matrix, keep = (sent(field, device) for field in self[:6])
+        rate, offset, begin, smooth, matrix, keep = (to_device(field, device) for field in self[:6])
         return Draw(rate, offset, begin, smooth, matrix, keep, self.extra)
 
 

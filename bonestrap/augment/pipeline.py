@@ -24,7 +24,7 @@ from bonestrap.augment import fused
 from bonestrap.augment.clip import ClipConfig
 from bonestrap.augment.operations import Draw, Finishing, Random, View
 from bonestrap.augment.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
-from bonestrap.clips import Clips, Recordings, sent
+from bonestrap.clips import Clips, Recordings, to_device
 from bonestrap.layout import Layout
 
 PART = 64  # bodies that torch works on at a time on a CPU: what is made on the way stays in its cache
@@ -109,7 +109,7 @@ class Pipeline:
                 self._batch(joints, recordings, drawn, Kinds.of(draw, own_pose=self.clip.own_pose))
             for operation, parameters in zip(self.finishing, drawn.extra, strict=True):
                 joints = operation.finish(joints, parameters, self.layout)
-        return Clips(joints, sent(owner, device), recordings.size)
+        return Clips(joints, to_device(owner, device), recordings.size)
 
     def _fuse(self, kernel: fused.Kernel, out: Tensor, recordings: Recordings, draw: Draw) -> None:
         """Write the clips, (N, T, V, channels), body by body."""
@@ -145,7 +145,7 @@ class Pipeline:
             motion, origin = pose.canonical_motion(self._own_frames(rows), self.layout)
         if kinds.smooth:
             smooth_some(rows, draw.smooth, axes)
-        rows, draw = rows.sent(), draw.sent(device)
+        rows, draw = rows.to_device(), draw.to_device(device)
         matrix = draw.matrix @ motion if self.clip.own_pose else draw.matrix
         x = interpolated(rows, self.warp(rows.length, draw))  # (N, T, V, C)
         x, confidence = x[..., :axes], x[..., axes:]
@@ -154,16 +154,16 @@ class Pipeline:
         if kinds.turn:
             x = torch.bmm(x.flatten(1, 2), matrix.transpose(1, 2)).view(x.shape)
         x = x.flatten(2).flatten(0, 1)  # (N T, V C)
-        bones = x - x.index_select(1, sent(self.above, device))  # they follow shear: it is linear
+        bones = x - x.index_select(1, to_device(self.above, device))  # they follow shear: it is linear
         parts = [x, bones, confidence.flatten(2).flatten(0, 1)] if self.layout.confidence else [x, bones]
-        torch.index_select(torch.cat(parts, 1), 1, sent(self.order, device), out=out.view(len(x), -1))
+        torch.index_select(torch.cat(parts, 1), 1, to_device(self.order, device), out=out.view(len(x), -1))
         if kinds.drop:
             out *= draw.keep.repeat_interleave(self.layout.channels, 1)[:, None]
 
     def _own_frames(self, rows: Rows) -> Tensor:
         """Every body as a recording of its own, (N, S, 1, V, C); past its end it holds its last frame."""
         time = torch.arange(int(rows.length.max()), device=rows.frames.device)
-        rows = rows.sent()
+        rows = rows.to_device()
         x = rows.frames[rows.start[:, None] + torch.minimum(time, rows.length[:, None] - 1)]
         if self.layout.coordinates == 2:  # the median torso must not count a held last frame again and again
             x = x.masked_fill((time >= rows.length[:, None])[:, :, None, None], torch.nan)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap.clips import sent
+from bonestrap.clips import to_device
 
 WINDOW, ORDER = 15, 2  # of the Savitzky-Golay filter: frames, and the degree of the polynomial
 
@@ -35,13 +35,13 @@ class Rows(NamedTuple):
         first, total = end - length, int(end[-1])
         device = frames_FVC.device
         row = torch.arange(total, device=device)
-        row += torch.repeat_interleave(sent(start - first, device), sent(length, device), output_size=total)
+        row += torch.repeat_interleave(to_device(start - first, device), to_device(length, device), output_size=total)
         chosen = frames_FVC.flatten(1).index_select(0, row)
         return cls(chosen.float().view(-1, *frames_FVC.shape[1:]), first, length)
 
-    def sent(self) -> Rows:
+    def to_device(self) -> Rows:
         """The same with all on the device of the frames."""
-        return Rows(self.frames, sent(self.start, self.frames.device), sent(self.length, self.frames.device))
+        return Rows(self.frames, to_device(self.start, self.frames.device), to_device(self.length, self.frames.device))
 
 
 def combined(frames_RVC: Tensor, rows_QK: Tensor, weights_QK: Tensor) -> Tensor:
@@ -73,12 +73,12 @@ def smooth_some(rows: Rows, chosen_N: Tensor, channels: int, window: int = WINDO
     """Savitzky-Golay filter the chosen bodies' first `channels` along time, in place; the edges are replicated."""
     length, start = rows.length[chosen_N], rows.start[chosen_N]
     total, device = int(length.sum()), rows.frames.device
-    length, start = sent(length, device), sent(start, device)
+    length, start = to_device(length, device), to_device(start, device)
     body = torch.repeat_interleave(length, output_size=total)
     row = torch.arange(total, device=device) + (start + length - length.cumsum(0))[body]
     taps = row[:, None] + torch.arange(-(window // 2), window // 2 + 1, device=device)
     taps.clamp_(start[body][:, None], (start + length - 1)[body][:, None])
-    kernel = sent(savgol_kernel(window, order), device).expand(total, window).contiguous()
+    kernel = to_device(savgol_kernel(window, order), device).expand(total, window).contiguous()
     smooth = combined(rows.frames, taps, kernel)
     if channels < smooth.shape[2]:
         smooth[..., channels:] = rows.frames[row, :, channels:]

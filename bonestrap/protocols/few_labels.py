@@ -19,7 +19,7 @@ def few_labels(
     x: Tensor,
     y: Tensor,
     classes: int,
-    judge: Callable[[Fitted, Tensor, Tensor], float] = accuracy,
+    scorer: Callable[[Fitted, Tensor, Tensor], float] = accuracy,
 ) -> Classifier:
     """Choose the strength on every second row of each class, then fit on all rows.
 
@@ -28,7 +28,7 @@ def few_labels(
     held_out = halved(y)
     if not held_out.any():
         return fit(x, y, classes, strengths[len(strengths) // 2])
-    return select(fit, strengths, x, y, held_out, classes, judge)[0]
+    return select(fit, strengths, x, y, held_out, classes, scorer)[0]
 
 
 def halved(y: Tensor) -> Tensor:

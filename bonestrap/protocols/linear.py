@@ -156,7 +156,7 @@ def select(
     y: Tensor,
     held_out: Tensor,
     classes: int,
-    judge: Callable[[Fitted, Tensor, Tensor], float] = accuracy,
+    scorer: Callable[[Fitted, Tensor, Tensor], float] = accuracy,
 ) -> tuple[Classifier, float, float]:
     """Fit on the rows outside `held_out` (bool mask), choose the strength on the rows inside, refit on all rows.
 
@@ -164,7 +164,7 @@ def select(
     wins.
     """
     scored = [
-        (judge(fit(x[~held_out], y[~held_out], classes, s), x[held_out], y[held_out]), s) for s in strengths
+        (scorer(fit(x[~held_out], y[~held_out], classes, s), x[held_out], y[held_out]), s) for s in strengths
     ]  # fmt: skip
     best, strength = max(scored)
     return fit(x, y, classes, strength), strength, best

@@ -71,7 +71,7 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval for a share of `count` independent trials (1927)."""
+    """Wilson's score interval for a share of `count` independent predictions (1927)."""
     middle = share + Z95**2 / (2 * count)
     half = Z95 * ((share * (1 - share) + Z95**2 / (4 * count)) / count) ** 0.5
     scale = 1 + Z95**2 / count

@@ -54,9 +54,9 @@ class Execution(Reading):
         super().__post_init__()
         cluster.Workers.parse(str(self.workers))
 
-    def cluster_config(self, groups: int) -> cluster.Crew:
+    def cluster_config(self, groups: int) -> cluster.WorkerConfig:
         """How the workers of a run with so many normalisation groups a step are placed."""
-        return cluster.Crew(
+        return cluster.WorkerConfig(
             workers=cluster.Workers.parse(str(self.workers)),
             groups=groups,
             threads=self.threads,

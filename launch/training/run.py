@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from bonestrap.config import to_json
 from bonestrap.options import UserError
 from distributed import cluster
-from distributed.board import WorkerHung
 from distributed.cluster import WorkersLost
+from distributed.coordinator import WorkerHung
 from distributed.journal import JOURNAL, JournalGone
 from distributed.record import Record, prepared
 from distributed.tracking import Dataset, Tracking, run_id
-from distributed.watch import Left, TrainingStopped
+from distributed.watch import GracefulStop, TrainingStopped
 from evaluation.provenance import provenance
 from launch.training.options import Options
 from launch.training.training import Training, train_worker
@@ -47,7 +47,7 @@ def run(training: Training, options: Options, settings: dict[str, Any]) -> Summa
     except ValueError as error:
         raise UserError(str(error)) from None
     most = max(1, config.workers.most)
-    options, said = options.settled(workers=most, cuda=options.device != "cpu", run=options.run)
+    options, said = options.resolve_memory(workers=most, cuda=options.device != "cpu", run=options.run)
     print(said)
     result = {
         **settings,
@@ -67,7 +67,7 @@ def run(training: Training, options: Options, settings: dict[str, Any]) -> Summa
     return summary
 
 
-def started(worker: Callable[[Strategy], Summary], config: cluster.Crew, run: Path) -> Summary:
+def started(worker: Callable[[Strategy], Summary], config: cluster.WorkerConfig, run: Path) -> Summary:
     """Run the workers. A disk or store that fails before there is a journal is a mistake in the command."""
     try:
         return cluster.run(worker, config)
@@ -87,7 +87,7 @@ class explained:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Left):
+        if isinstance(error, GracefulStop):
             print(error, file=sys.stderr)
             raise SystemExit(128 + signal.SIGTERM) from None
         if isinstance(error, KeyboardInterrupt):

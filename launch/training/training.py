@@ -265,12 +265,12 @@ def ship(training: Training, options: Options, model: Model, data: Recorded, sub
     from bonestrap import model as models
     from evaluation import run_record, trained
     from reports import card
-    from reports.dataset_facts import Grounds
+    from reports.dataset_facts import DatasetFacts
 
     models.save(options.run / "model", model)
     trained.keep(options.run, data, subset, training.parents)
     try:
-        card.ship(run_record.read(options.run), Grounds.of(options, training.split))
+        card.ship(run_record.read(options.run), DatasetFacts.of(options, training.split))
     except (ValueError, OSError) as error:
         raise UserError(
             f"{options.run / 'model'} is trained and written, but its card is not: {error}; "

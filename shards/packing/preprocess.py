@@ -217,16 +217,16 @@ def prepare(
     repairs = [step for step in cleaning if _function(step) in REPAIRS]
     hidden = any(_function(step) is hide_uncertain for step in repairs)
     _check_shape(joints, layout, origin, layout.coordinates + 1 if hidden else layout.axes)
-    tally = _Tally(joints, layout, losses if losses is not None else [])
+    progress = _Tally(joints, layout, losses if losses is not None else [])
     for step in repairs:
-        joints = tally(step, joints)
+        joints = progress(step, joints)
     check(joints, layout, origin)
-    joints = tally(drop_empty_frames, joints, EMPTY)
+    joints = progress(drop_empty_frames, joints, EMPTY)
     if not len(joints):
         return joints
     for step in cleaning:
-        joints = joints if step in repairs else tally(step, joints)
-    joints = tally(drop_empty_frames, joints, EMPTIED)
+        joints = joints if step in repairs else progress(step, joints)
+    joints = progress(drop_empty_frames, joints, EMPTIED)
     return canonical(fill_gaps(joints), layout=layout)
 
 

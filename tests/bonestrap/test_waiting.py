@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Batch, Clips, Recordings, sent
+from bonestrap.clips import Batch, Clips, Recordings, to_device
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
 from bonestrap.methods import DistillConfig, SupervisedConfig
@@ -43,7 +43,7 @@ def no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-# ---------------------------------------------------------------------- the judge
+# ---------------------------------------------------------------------- the scorer
 
 X = torch.arange(4)
 WAITING: dict[str, tuple[Callable[[Tensor], object], str]] = {
@@ -75,7 +75,7 @@ def test_the_pretended_gpu_keeps_devices_apart_and_lets_the_rest_pass(gpu: Prete
     with gpu.never_waits():
         with pytest.raises(RuntimeError, match="two devices"):
             x + X
-        assert (x + X[0] + sent(X, DEVICE))[1:, None].repeat(1, 3).shape == (3, 3)
+        assert (x + X[0] + to_device(X, DEVICE))[1:, None].repeat(1, 3).shape == (3, 3)
         assert X[X > 1].tolist() == [2, 3]  # the CPU may do as it likes
 
 

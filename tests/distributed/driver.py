@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from bonestrap.clips import Batch
-from distributed.cluster import Crew, Workers, run
+from distributed.cluster import WorkerConfig, Workers, run
 from distributed.loop import train
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--checkpoints")
     options = parser.parse_args()
     folder = options.folder.resolve()
-    crew = Crew(
+    config = WorkerConfig(
         workers=Workers.parse(options.workers),
         groups=ToyLoader().groups,
         threads=1,
@@ -84,7 +84,7 @@ def main() -> None:
     work = functools.partial(
         worker, folder, options.steps, options.every, options.fault, options.uri, options.checkpoints
     )
-    torch.save(run(work, crew), folder / "final.pt")
+    torch.save(run(work, config), folder / "final.pt")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the board makes of where the ranks are, and how many workers a range means; no cluster is started."""
+"""What the coordinator makes of where the ranks are, and how many workers a range means; no cluster is started."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from distributed import board as boards
-from distributed.board import Board, Position, WorkerHung, unpickled
-from distributed.cluster import Presence, Workers, WorkersLost, bereaved
+from distributed import coordinator as boards
+from distributed.cluster import Presence, Workers, WorkersLost, lost_workers
+from distributed.coordinator import Coordinator, Position, WorkerHung, unpickled
 from distributed.watch import Departure
 
 T = TypeVar("T")
@@ -39,84 +39,84 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def test_the_rank_that_the_others_wait_for_is_named(time: Time) -> None:
-    board = Board(3, hang_seconds=10)
+    coordinator = Coordinator(3, hang_seconds=10)
     for rank, position in enumerate([Position(4, 2, "summing gradients"), Position(4, 0, "waiting for data")] * 1):
-        assert not board.beat(rank, position, "")
-    board.beat(2, Position(4, 2, "summing gradients"), "")
+        assert not coordinator.beat(rank, position, "")
+    coordinator.beat(2, Position(4, 2, "summing gradients"), "")
     time.now += 9
-    assert not board.beat(0, Position(4, 2, "summing gradients"), "")
-    board.beat(1, Position(4, 0, "waiting for data"), '  File "loader.py", line 7, in group\n')
+    assert not coordinator.beat(0, Position(4, 2, "summing gradients"), "")
+    coordinator.beat(1, Position(4, 0, "waiting for data"), '  File "loader.py", line 7, in group\n')
     time.now += 2
-    assert board.beat(2, Position(4, 2, "summing gradients"), "")
-    assert board.error is not None
-    error = unpickled(board.error)
+    assert coordinator.beat(2, Position(4, 2, "summing gradients"), "")
+    assert coordinator.error is not None
+    error = unpickled(coordinator.error)
     assert isinstance(error, WorkerHung)
     assert "Worker 1 has hung at step 5, waiting for data: nothing has moved for 11 s" in str(error)
     assert "loader.py" in str(error)
-    assert board.beat(0, Position(4, 2, "summing gradients"), "")  # every rank is told to end
+    assert coordinator.beat(0, Position(4, 2, "summing gradients"), "")  # every rank is told to end
 
 
 def test_what_is_said_is_shown_in_the_order_in_which_it_was_said() -> None:
     """Ray does not keep the order of calls to an actor that waits."""
-    board = Board(1, hang_seconds=10)
+    coordinator = Coordinator(1, hang_seconds=10)
     for at, text in ((2, "second"), (1, "first"), (3, "third")):
-        board.message(at, text)
+        coordinator.message(at, text)
     for at in (5, 7, 6):
-        board.status(at, f"step {at}", False)
-    assert board.take() == (["first", "second", "third"], ("step 7", False))
-    board.status(4, "step 4", False)
-    assert board.take() == ([], None)
+        coordinator.status(at, f"step {at}", False)
+    assert coordinator.take() == (["first", "second", "third"], ("step 7", False))
+    coordinator.status(4, "step 4", False)
+    assert coordinator.take() == ([], None)
 
 
 def test_slow_is_not_hung(time: Time) -> None:
-    board = Board(2, hang_seconds=10)
+    coordinator = Coordinator(2, hang_seconds=10)
     for step in range(5):
         for rank in range(2):
-            assert not board.beat(rank, Position(step), "")
+            assert not coordinator.beat(rank, Position(step), "")
         time.now += 9
 
 
 def test_a_rank_that_is_heard_of_no_more_is_behind(time: Time) -> None:
-    board = Board(2, hang_seconds=10)
+    coordinator = Coordinator(2, hang_seconds=10)
     for rank in range(2):
-        board.beat(rank, Position(3, 1, "computing"), "")
-    board.beat(0, Position(4, 3, "summing gradients"), "")
+        coordinator.beat(rank, Position(3, 1, "computing"), "")
+    coordinator.beat(0, Position(4, 3, "summing gradients"), "")
     time.now += 11
-    assert board.beat(0, Position(4, 3, "summing gradients"), "")
-    assert board.error is not None
-    assert "Worker 1 has hung at step 4, computing" in str(unpickled(board.error))
+    assert coordinator.beat(0, Position(4, 3, "summing gradients"), "")
+    assert coordinator.error is not None
+    assert "Worker 1 has hung at step 4, computing" in str(unpickled(coordinator.error))
 
 
 def test_a_rank_that_stopped_right_after_the_start_is_not_taken_for_one_that_reads_its_data(time: Time) -> None:
     for reached, over in ((0, False), (5, True)):  # at step 0 the others may still be reading
-        board = Board(2, hang_seconds=10)
-        board.beat(1, Position(), "")
-        board.beat(0, Position(reached, 2, "summing gradients"), "")
+        coordinator = Coordinator(2, hang_seconds=10)
+        coordinator.beat(1, Position(), "")
+        coordinator.beat(0, Position(reached, 2, "summing gradients"), "")
         time.now += 11
-        assert board.beat(0, Position(reached, 2, "summing gradients"), "") == over
+        assert coordinator.beat(0, Position(reached, 2, "summing gradients"), "") == over
 
 
 def test_nobody_is_blamed_where_all_wait(time: Time) -> None:
-    board = Board(2, hang_seconds=10)
+    coordinator = Coordinator(2, hang_seconds=10)
     for rank in range(2):
-        board.beat(rank, Position(3, 1, "summing gradients"), "")
+        coordinator.beat(rank, Position(3, 1, "summing gradients"), "")
     time.now += 11
-    board.beat(0, Position(3, 1, "summing gradients"), "")
-    assert board.error is not None
-    assert "none is behind" in str(unpickled(board.error))
+    coordinator.beat(0, Position(3, 1, "summing gradients"), "")
+    assert coordinator.error is not None
+    assert "none is behind" in str(unpickled(coordinator.error))
 
 
 def test_reading_the_data_at_the_start_may_take_longer(time: Time) -> None:
-    board = Board(2, hang_seconds=10)
-    board.beat(0, Position(), "")
+    coordinator = Coordinator(2, hang_seconds=10)
+    coordinator.beat(0, Position(), "")
     time.now += 800
-    assert not board.beat(0, Position(), "")
+    assert not coordinator.beat(0, Position(), "")
     time.now += 200
-    assert board.beat(0, Position(), "")
+    assert coordinator.beat(0, Position(), "")
 
 
 class Loop:
-    """The event loop that Ray gives an actor, in a thread; `call` is `ray.get(board.method.remote(...))`."""
+    """The event loop that Ray gives an actor, in a thread; `call` is `ray.get(coordinator.method.remote(...))`."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -126,16 +126,18 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(waiting, self.loop).result(60)
 
 
-def stopped_after(board: Board, rank: int, loop: Loop, together: threading.Barrier, draw: random.Random) -> int:
+def stopped_after(
+    coordinator: Coordinator, rank: int, loop: Loop, together: threading.Barrier, draw: random.Random
+) -> int:
     """After how many steps a rank stops that had done four. No step ends before all ranks are in it."""
     departure = Departure()
 
     def depart() -> None:
-        loop.call(board.departure())
+        loop.call(coordinator.departure())
         sleep(draw.random() / 100)
         with departure.agreeing() as begun:
             sleep(draw.random() / 100)
-            departure.last = loop.call(board.last_step(rank, begun))
+            departure.last = loop.call(coordinator.last_step(rank, begun))
 
     beside = threading.Thread(target=depart)
     beside.start()
@@ -151,14 +153,14 @@ def stopped_after(board: Board, rank: int, loop: Loop, together: threading.Barri
 @pytest.mark.parametrize("seed", range(10))
 def test_all_ranks_stop_after_the_same_step_and_none_waits_for_one_that_has_stopped(seed: int) -> None:
     loop, together = Loop(), threading.Barrier(3)
-    board, draw = Board(3, hang_seconds=10), random.Random(seed)
+    coordinator, draw = Coordinator(3, hang_seconds=10), random.Random(seed)
     with ThreadPoolExecutor(3) as threads:
         ranks = [
-            threads.submit(stopped_after, board, rank, loop, together, random.Random(10 * seed + rank))
+            threads.submit(stopped_after, coordinator, rank, loop, together, random.Random(10 * seed + rank))
             for rank in range(3)
         ]
         sleep(draw.random() / 20)
-        loop.loop.call_soon_threadsafe(board.ask_to_leave)
+        loop.loop.call_soon_threadsafe(coordinator.ask_to_leave)
         assert len({rank.result(60) for rank in ranks}) == 1
 
 
@@ -195,8 +197,8 @@ def test_the_dead_are_named_with_their_last_words_and_the_bereaved_are_not(tmp_p
     log.write_text(":job_id:01000000\n:actor_name:RayTrainWorker\n\nFatal Python error: Segmentation fault\n")
     present = {rank: Presence(40 + rank, "n", "10.0.0.5", str(log)) for rank in range(2)}
     failure = Failure({0: RuntimeError("gloo: connection closed"), 1: WorkerHealthCheckFailedError()})
-    lost = bereaved(present, failure)
+    lost = lost_workers(present, failure)
     assert isinstance(lost, WorkersLost)
     assert str(lost) == "Worker 1 (process 41 on 10.0.0.5) died"
     assert lost.lines == ["  1 | Fatal Python error: Segmentation fault"]
-    assert "could not be reached" in str(bereaved(present, Failure({})))
+    assert "could not be reached" in str(lost_workers(present, Failure({})))

@@ -17,16 +17,16 @@ import torch
 
 from bonestrap.clips import Batch
 from distributed import cluster, connection
-from distributed.board import asked, new_board, pickled, unpickled
-from distributed.cluster import Crew, Workers
+from distributed.cluster import WorkerConfig, Workers
+from distributed.coordinator import asked, new_coordinator, pickled, unpickled
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import Tracking, read, run_id
 from tests.distributed.toy import ToyLoader, ToyMethod, toy_job
 
 
-def crew(workers: int, **more: Any) -> Crew:
-    return Crew(**{"workers": Workers(workers, workers), "device": "cpu", **more})
+def config(workers: int, **more: Any) -> WorkerConfig:
+    return WorkerConfig(**{"workers": Workers(workers, workers), "device": "cpu", **more})
 
 
 class DiesOnce(ToyLoader):
@@ -73,7 +73,7 @@ def test_a_worker_that_dies_is_replaced_and_the_result_is_that_of_one_process(
 ) -> None:
     one = toy_job(tmp_path / "one")
     train(one, Single())
-    found = cluster.run(functools.partial(train_here, tmp_path), crew(2, threads=1))
+    found = cluster.run(functools.partial(train_here, tmp_path), config(2, threads=1))
     assert (tmp_path / "died").exists()
     assert found["world"] == 2
     assert found["threads"] == 1
@@ -100,7 +100,7 @@ def complain(strategy: Strategy) -> None:
 @pytest.mark.usefixtures("ray")
 def test_an_exception_on_a_worker_is_raised_here_as_itself() -> None:
     with pytest.raises(FileNotFoundError) as it:
-        cluster.run(complain, crew(2))
+        cluster.run(complain, config(2))
     assert str(it.value) == "shards/train-000.tar is missing: pack the recordings again."
     assert "On worker 1:" in "".join(it.value.__notes__)
 
@@ -116,7 +116,7 @@ def test_the_first_rank_writes_how_a_run_ended_before_the_others_end_it(tmp_path
     """All ranks raise after the same step, and Ray ends all processes after the first that has."""
     mlflow = pytest.importorskip("mlflow")
     with pytest.raises(TrainingStopped, match="not finite at step 3"):
-        cluster.run(functools.partial(diverge, tmp_path), crew(2, threads=1))
+        cluster.run(functools.partial(diverge, tmp_path), config(2, threads=1))
     identifier = run_id(tmp_path / "run")
     assert identifier is not None
     assert mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(identifier).info.status == "FAILED"
@@ -148,12 +148,12 @@ class Unpicklable(Exception):
 
 
 def test_a_board_that_is_gone_answers_nothing(ray: Any) -> None:
-    board = new_board(1, 10)
-    ray.get(board.saved.remote(5))
-    assert asked(board.newest_saved.remote(), 0) == 5
-    ray.kill(board)
+    coordinator = new_coordinator(1, 10)
+    ray.get(coordinator.saved.remote(5))
+    assert asked(coordinator.newest_saved.remote(), 0) == 5
+    ray.kill(coordinator)
     end = time.monotonic() + 30
-    while asked(board.newest_saved.remote(), 0):  # it may answer once more
+    while asked(coordinator.newest_saved.remote(), 0):  # it may answer once more
         assert time.monotonic() < end
 
 
@@ -177,7 +177,7 @@ def test_an_exception_that_cannot_travel_keeps_its_message() -> None:
 
 def test_no_workers_is_this_process() -> None:
     before = torch.get_num_threads()
-    assert cluster.run(lambda strategy: (os.getpid(), strategy.world), crew(0)) == (os.getpid(), 1)
+    assert cluster.run(lambda strategy: (os.getpid(), strategy.world), config(0)) == (os.getpid(), 1)
     assert torch.get_num_threads() == before
 
 
@@ -186,10 +186,10 @@ def test_impossible_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(ValueError, match="workers must be"):
             Workers.parse(text)
     with pytest.raises(ValueError, match="--strategy zero1 divides state among workers: give --workers 2"):
-        cluster.run(lambda strategy: None, crew(0, strategy="zero1"))
+        cluster.run(lambda strategy: None, config(0, strategy="zero1"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="No GPU is usable here"):
-        cluster.run(lambda strategy: None, crew(0, device="cuda"))
+        cluster.run(lambda strategy: None, config(0, device="cuda"))
 
 
 @pytest.mark.usefixtures("ray")

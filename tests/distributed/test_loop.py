@@ -19,7 +19,7 @@ from bonestrap.clips import Batch, Recordings
 from distributed.loop import Clock, TrainingStopped, train
 from distributed.strategy import Single, Strategy, additions_by_halves
 from distributed.tracking import read
-from distributed.watch import Alone, Left
+from distributed.watch import Alone, GracefulStop
 from tests.distributed.toy import (
     Killer,
     Listener,
@@ -454,7 +454,7 @@ def test_sigterm_is_answered_by_a_checkpoint(tmp_path: Path) -> None:
     whole = toy_job(tmp_path / "whole")
     expected = everything(whole, train(whole, Single()))
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Left, match="stopped after 7 of 20 steps: the same command goes on"):
+    with pytest.raises(GracefulStop, match="stopped after 7 of 20 steps: the same command goes on"):
         train(toy_job(tmp_path / "run", loader=Terminated(), checkpoint_every=100), Single())
     assert signal.getsignal(signal.SIGTERM) is before
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000007"]

@@ -21,7 +21,7 @@ from distributed.journal import JournalGone
 from distributed.loop import train
 from distributed.strategy import Single
 from distributed.tracking import Journal, read
-from distributed.watch import Left
+from distributed.watch import GracefulStop
 from tests.distributed.test_checkpoint import state, store
 from tests.distributed.toy import Listener, ToyLoader, everything, toy_job
 
@@ -226,7 +226,7 @@ def test_a_stop_that_a_full_disk_lets_nobody_save_says_so(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(
-        Left, match=r"step-00000008 could not be written \(No space.*goes on from the checkpoint before"
+        GracefulStop, match=r"step-00000008 could not be written \(No space.*goes on from the checkpoint before"
     ):
         train(toy_job(run, loader=Eventful({7: stop})), Single(screen=Listener()))
     free(small_disk)

@@ -57,13 +57,13 @@ def test_the_code_knows_what_its_jobs_ask(overlay: str, monkeypatch: pytest.Monk
         mounted = head(spec)["volumeMounts"]
         for path in paths(options):
             assert any(path.is_relative_to(each["mountPath"]) for each in mounted), f"{name}: {path} is on no volume"
-        if hasattr(options, "crew"):
+        if hasattr(options, "config"):
             # a node holds one worker: as many pods as the run may have workers
             (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
-            assert options.crew.workers.most <= max(group["replicas"], group["maxReplicas"])
+            assert options.config.workers.most <= max(group["replicas"], group["maxReplicas"])
             assert options.storage is not None, f"{name}: several nodes need --storage"
-            if not options.crew.workers.elastic:
-                assert options.crew.workers.most == group["replicas"]
+            if not options.config.workers.elastic:
+                assert options.config.workers.most == group["replicas"]
 
 
 def paths(options: Any) -> list[Path]:

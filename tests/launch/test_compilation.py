@@ -65,7 +65,7 @@ def test_losses_and_statistics_are_the_same_for_any_number_of_bodies(graphs: Com
         compiled.append(graphs.frame_count)
     torch.testing.assert_close(methods[0].state_dict(), methods[1].state_dict(), rtol=1e-4, atol=1e-5)
     assert len(set(bodies)) > 3  # so there was something to be compiled anew for
-    # Beside the trial: the target, and the online network for a first view and a second; each at most once for the
+    # Beside the prediction: the target, and the online network for a first view and a second; each at most once for the
     # number of bodies that comes first, and once for any.
     assert compiled[1] <= 1 + 6 and set(compiled[1:]) == {compiled[1]}
 

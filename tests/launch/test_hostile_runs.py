@@ -20,8 +20,8 @@ from bonestrap.layouts import NTU25
 from bonestrap.model import Description, Model, build_encoder, save
 from bonestrap.options import UserError
 from distributed import journal
-from distributed.delivery import missing
-from evaluation import run_record as dossier
+from distributed.mlflow_sync import missing
+from evaluation import run_record
 from evaluation.protocols import PROTOCOLS
 from launch import distill, evaluate, export, finetune, pretrain
 from launch.cli.parser import start, start_choice
@@ -78,9 +78,9 @@ def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(run: Path) -> str:
-    """The sentence that a dossier ends in; "" where all of it can be had."""
+    """The sentence that a record ends in; "" where all of it can be had."""
     try:
-        found = dossier.read(run)
+        found = run_record.read(run)
         assert found.shown and found.journal and found.costs and found.hours >= 0
         assert len(found.curve("loss")[0]) <= len(found.journal)
         f"{found.latency_ms or 0:.1f} {found.machine} {found.parameters}"
@@ -126,7 +126,7 @@ def test_a_run_json_that_holds_no_run(
     assert str(run) in ending(words, capsys)
     assert [file.name for file in run.iterdir()] == ["run.json"] and (run / "run.json").read_bytes() == content
     with pytest.raises(UserError):
-        dossier.read(run)
+        run_record.read(run)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.scoring import Judge, Known
+from evaluation.scoring import Known, Scorer
 from launch import distill, evaluate, finetune, pretrain
 from launch.cli.parser import start, start_choice
 from launch.pretrain import Options
@@ -101,8 +101,8 @@ def test_training_and_selection_never_touch_a_test_view(
 def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Split) -> None:
     """Fail where a protocol learns, and so chooses, after a test recording has been read."""
 
-    def watched(learn: Callable[[Any, Known], Judge], name: str) -> Callable[[Any, Known], Judge]:
-        def before_the_test(self: Any, known: Known) -> Judge:
+    def watched(learn: Callable[[Any, Known], Scorer], name: str) -> Callable[[Any, Known], Scorer]:
+        def before_the_test(self: Any, known: Known) -> Scorer:
             assert seen and not any(split.test(views).any() for views in seen), f"{name} learns with the test read"
             return learn(self, known)
 

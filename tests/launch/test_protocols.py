@@ -13,7 +13,7 @@ import pytest
 import bonestrap
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.floor import calibrate
-from evaluation import candidates as contenders
+from evaluation import candidates as candidates
 from launch import evaluate, pretrain
 from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
@@ -92,7 +92,7 @@ def test_several_models_share_the_floors_and_get_the_figures_that_each_gets_alon
         calibrated.append(encoder)
         calibrate(encoder, *data)
 
-    monkeypatch.setattr(contenders, "calibrate", counting)
+    monkeypatch.setattr(candidates, "calibrate", counting)
     both = json.loads(evaluated(capsys, model, shards, "knn", "--json", "--model", str(other)))
     assert both == alone and len(calibrated) == 1
     assert both[str(model)]["knn"]["random encoder"] == both[str(other)]["knn"]["random encoder"]
@@ -141,8 +141,8 @@ def test_both_intervals_are_told(shards: Path, model: Path, capsys: pytest.Captu
     for protocol, unit, units in (("cross-subject", "performances", 64), ("cross-view", "subjects", 8)):
         words = ("knn", "--protocol", protocol)
         found = json.loads(evaluated(capsys, model, shards, *words, "--json"))
-        (contenders,) = found.values()
-        for figures in contenders.values():
+        (candidates,) = found.values()
+        for figures in candidates.values():
             drawn = figures["bootstrap"]
             assert (drawn["unit"], drawn["units"]) == (unit, units)
             assert drawn["low"] <= figures["accuracy"] <= drawn["high"] and figures["low"] < figures["high"]

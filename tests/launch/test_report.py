@@ -17,8 +17,8 @@ import torch
 import bonestrap
 from distributed import tracking
 from distributed.tracking import Tracking, describe
-from evaluation import run_record as dossier
-from evaluation.predictions import Trial, Trials
+from evaluation import run_record
+from evaluation.predictions import Prediction, Predictions
 from launch import compare, distill, evaluate, finetune, pretrain, report
 from launch.cli import parser as cli
 from launch.cli.parser import start, start_choice
@@ -246,8 +246,8 @@ def test_a_neighbour_is_of_another_performance() -> None:
     class Owners:
         view_performance = owner
 
-    trials = Trials(data=Owners(), truth=truth, each=(Trial(features=torch.from_numpy(x), table=None),))  # type: ignore[arg-type]
-    assert trials.neighbours(0) == pytest.approx(right / 30)
+    predictions = Predictions(data=Owners(), truth=truth, each=(Prediction(features=torch.from_numpy(x), table=None),))  # type: ignore[arg-type]
+    assert predictions.neighbours(0) == pytest.approx(right / 30)
 
 
 def test_places_on_an_axis() -> None:
@@ -298,13 +298,13 @@ def test_an_evaluation_completes_the_card(home: Path) -> None:
 def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
     run = copy / "student"
     file = run / "model" / card.FILE
-    card.ship(dossier.read(run), None)
+    card.ship(run_record.read(run), None)
     assert "Where it fails: test" in file.read_text()  # the same weights
     model = bonestrap.load(run)
     with torch.no_grad():
         next(model.parameters()).add_(1)
     bonestrap.model.save(run / "model", model)
-    card.ship(dossier.read(run), None)
+    card.ship(run_record.read(run), None)
     assert "Where it fails: test" not in file.read_text()
     assert bonestrap.load(run).classes == Copied.classes
 
@@ -356,7 +356,7 @@ def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path) -> Non
     words = ["--teacher", str(copy / "teacher"), "--data", str(copy / "shards"), "--run", str(run), "--device", "cpu"]
     start(distill.main, distill.Options, [*words, "--epochs", "0.1", "--batch", "4", "--tracking-uri", uri])
     (row,) = compare.compare(compare.read(uri, None))
-    costs = dossier.read(run).costs
+    costs = run_record.read(run).costs
     assert [cost.stage for cost in costs] == ["pretrained", "teacher", "student"]
     own, total = row.own_device_hours, row.total_device_hours
     assert own == pytest.approx(costs[-1].hours, abs=1e-5) and total == pytest.approx(lineage_hours(run), abs=1e-5)

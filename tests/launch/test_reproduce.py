@@ -23,7 +23,7 @@ from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
 from experiments import intervals
 from experiments import summary as tabulate
 from experiments.cost import STATED, v100_hours
-from experiments.progress import Tally
+from experiments.progress import TableProgress
 from experiments.steps import Plan, Setup
 from experiments.tables import ABLATION, TABLES, Table2, Table5
 from launch import reproduce
@@ -248,11 +248,11 @@ def test_what_is_left_is_by_the_mean_of_what_was_timed(tmp_path: Path) -> None:
     first, second = (cell.steps for cell in plan.cells[:2])
     for _, evaluated in (first, second):
         (tmp_path / evaluated.run / "evaluation.json").rename(tmp_path / f"{evaluated.run}.json")
-    tally = Tally(plan, made, jobs=2)  # 30 pretrainings and two evaluations to go
-    assert tally.ended(first[0], 100) == "  29 of 60 commands are done, at least 24:10 left"  # 29 x 100 s / 2
-    assert tally.ended(second[0], 200) == "  30 of 60 commands are done, at least 35:00 left"  # 28 x 150 s / 2
+    progress = TableProgress(plan, made, jobs=2)  # 30 pretrainings and two evaluations to go
+    assert progress.ended(first[0], 100) == "  29 of 60 commands are done, at least 24:10 left"  # 29 x 100 s / 2
+    assert progress.ended(second[0], 200) == "  30 of 60 commands are done, at least 35:00 left"  # 28 x 150 s / 2
     (tmp_path / f"{first[1].run}.json").rename(tmp_path / first[1].run / "evaluation.json")
-    assert tally.ended(first[1], 60) == (  # and 60 s / 2
+    assert progress.ended(first[1], 60) == (  # and 60 s / 2
         "  31 of 60 commands are done, 35:30 left; BYOL, only conservative augmentation, cross-view, seed 0: 60.0 %"
     )
 

@@ -135,25 +135,25 @@ def test_a_class_without_rows_is_never_predicted() -> None:
 
 
 class Recorder:
-    """Fits nothing, and notes which rows it was given to fit and to judge."""
+    """Fits nothing, and notes which rows it was given to fit and to score."""
 
     def __init__(self, accuracy: dict[float, float]) -> None:
         self.accuracy_at = accuracy
         self.fitted: list[tuple[float, list[float]]] = []
-        self.judged: list[list[float]] = []
+        self.scorer_of: list[list[float]] = []
 
     def __call__(self, x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
         assert torch.equal(x[:, 0].long() % 4, y)  # rows and labels stay together
         self.fitted.append((strength, x[:, 0].tolist()))
         recorder = self
 
-        class Judge(Linear):
+        class Scorer(Linear):
             def accuracy(self, x: Tensor, y: Tensor) -> float:
                 assert torch.equal(x[:, 0].long() % 4, y)
-                recorder.judged.append(x[:, 0].tolist())
+                recorder.scorer_of.append(x[:, 0].tolist())
                 return recorder.accuracy_at[strength]
 
-        return Judge(torch.zeros(classes, x.shape[1]), torch.zeros(classes))
+        return Scorer(torch.zeros(classes, x.shape[1]), torch.zeros(classes))
 
 
 def test_select_fits_outside_and_judges_inside_the_held_out_rows() -> None:
@@ -163,7 +163,7 @@ def test_select_fits_outside_and_judges_inside_the_held_out_rows() -> None:
     fit = Recorder({0.1: 0.5, 1.0: 0.75, 10.0: 0.75, 100.0: 0.25})
     _, strength, accuracy = select(fit, list(fit.accuracy_at), rows, labels, held_out, 4)
     inside, outside = [1.0, 4.0, 5.0], [0.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0]
-    assert fit.judged == [inside] * 4
+    assert fit.scorer_of == [inside] * 4
     assert fit.fitted[:4] == [(s, outside) for s in fit.accuracy_at]
     assert fit.fitted[4:] == [(10.0, rows[:, 0].tolist())]  # of equals the stronger, then refitted on all rows
     assert (strength, accuracy) == (10.0, 0.75)

@@ -56,7 +56,7 @@ def server(run: Path) -> str:
     return given if shown(given) == shown(known) else known
 
 
-class Delivery:
+class MLflowSync:
     """Sends a run's journal to one MLflow server, each point once per process, from the first line on.
 
     A point that MLflow already has is stored once, so starting over after a resume does no harm.
@@ -177,7 +177,7 @@ class Delivery:
             client.log_inputs(self.id, [entities.DatasetInput(dataset)])
 
 
-class Postman(threading.Thread):
+class SyncThread(threading.Thread):
     """Delivers while the run goes on, through outages, and tells the user once of each.
 
     An outage passes and is waited for. A refusal (no permission, a name that is not allowed) does not, so the server is
@@ -186,23 +186,23 @@ class Postman(threading.Thread):
 
     def __init__(self, run: Path, say: Callable[[str], None], uri: str | None = None) -> None:
         super().__init__(name="tracking", daemon=True)
-        self.delivery, self.say = Delivery(run, uri), say
+        self.sync, self.say = MLflowSync(run, uri), say
         self.over = threading.Event()
         self.away = ""  # the outage's reason
         self.refused = False
 
     def run(self) -> None:
         pause, retry = SEND_SECONDS, RETRY_SECONDS[0]
-        where = f"MLflow at {self.delivery.told['uri']}"
+        where = f"MLflow at {self.sync.told['uri']}"
         while True:
             ending = self.over.is_set()  # before sending, so that the last lines are sent after it
             try:
-                self.delivery.send()
+                self.sync.send()
                 if self.away:
                     self.say(f"{where} is back: the journal has been replayed.")
                 self.away, pause, retry = "", SEND_SECONDS, RETRY_SECONDS[0]
             except ImportError as error:
-                self.say(f"{missing(error)}: the run is recorded in {self.delivery.run / JOURNAL} alone.")
+                self.say(f"{missing(error)}: the run is recorded in {self.sync.run / JOURNAL} alone.")
                 return
             except Exception as error:  # whatever MLflow, its database or the network raises must not stop a run
                 reason = redacted((str(error) or type(error).__name__).splitlines()[0])
@@ -212,7 +212,7 @@ class Postman(threading.Thread):
                         f"{where} refuses the run ({reason}); the run goes on, and {self.later()} once that is mended."
                     )
                     return
-                journal = str(self.delivery.run / JOURNAL)  # where that cannot be read, whoever writes it says so
+                journal = str(self.sync.run / JOURNAL)  # where that cannot be read, whoever writes it says so
                 if not self.away and getattr(error, "filename", None) != journal:
                     self.say(f"{where} does not answer; the run goes on.")
                 self.away = reason
@@ -222,7 +222,7 @@ class Postman(threading.Thread):
             self.over.wait(pause)
 
     def later(self) -> str:
-        return f"nothing is lost: `python -m distributed.tracking {self.delivery.run}` sends it"
+        return f"nothing is lost: `python -m distributed.tracking {self.sync.run}` sends it"
 
     def finish(self) -> None:
         """Deliver the last points, or say where they wait."""
@@ -230,7 +230,7 @@ class Postman(threading.Thread):
         self.join(LAST_SECONDS)
         if not self.refused and (self.away or self.is_alive()):
             self.say(
-                f"MLflow at {self.delivery.told['uri']} has not taken everything ({self.away or 'it is slow'}); "
+                f"MLflow at {self.sync.told['uri']} has not taken everything ({self.away or 'it is slow'}); "
                 f"{self.later()} when the server is back."
             )
 

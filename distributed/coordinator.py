@@ -47,8 +47,8 @@ class Presence(NamedTuple):
     log: str  # the file of its standard error, on its machine
 
 
-class Board:
-    """The actor's state. One board an attempt.
+class Coordinator:
+    """The actor's state. One coordinator an attempt.
 
     Its calls take turns on one event loop; those that wait hold up none. Ray may deliver them in another order than
     that in which one process made them, so what is to be shown carries the time at which it was said.
@@ -159,17 +159,17 @@ class Board:
         )
 
 
-def new_board(world: int, hang_seconds: float) -> Any:
-    """A board on the machine of the command that asks, so that it is not lost with a worker's."""
+def new_coordinator(world: int, hang_seconds: float) -> Any:
+    """A coordinator on the machine of the command that asks, so that it is not lost with a worker's."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote(world, hang_seconds)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(world, hang_seconds)
 
 
 def asked(answer: Any, otherwise: T) -> T:
-    """What the board answers, or `otherwise` where its process is no more."""
+    """What the coordinator answers, or `otherwise` where its process is no more."""
     import ray
 
     try:
@@ -178,24 +178,24 @@ def asked(answer: Any, otherwise: T) -> T:
         return otherwise
 
 
-class BoardScreen:
-    """The first worker's screen: sends to the board and waits for nothing."""
+class CoordinatorScreen:
+    """The first worker's screen: sends to the coordinator and waits for nothing."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, coordinator: Any) -> None:
+        self.coordinator = coordinator
 
     def status(self, text: str, *, last: bool = False) -> None:
-        self.board.status.remote(time.monotonic_ns(), text, last)
+        self.coordinator.status.remote(time.monotonic_ns(), text, last)
 
     def message(self, text: str) -> None:
-        self.board.message.remote(time.monotonic_ns(), text)
+        self.coordinator.message.remote(time.monotonic_ns(), text)
 
 
-class BoardWatch:
-    """A worker's side of the board. Machines that will be taken away are told of by Ray."""
+class CoordinatorWatch:
+    """A worker's side of the coordinator. Machines that will be taken away are told of by Ray."""
 
-    def __init__(self, board: Any, rank: int, job: Job, hang_seconds: float) -> None:
-        self.board, self.rank, self.job = board, rank, job
+    def __init__(self, coordinator: Any, rank: int, job: Job, hang_seconds: float) -> None:
+        self.coordinator, self.rank, self.job = coordinator, rank, job
         self.hang_seconds = hang_seconds
         self.position, self.moved = Position(), time.monotonic()
         self.departure = Departure()
@@ -212,7 +212,7 @@ class BoardWatch:
         while not self.over.wait(pause):
             stuck = time.monotonic() - self.moved > self.hang_seconds / 2
             with suppress(ray.exceptions.RayError):
-                if ray.get(self.board.beat.remote(self.rank, self.position, self.stack() if stuck else "")):
+                if ray.get(self.coordinator.beat.remote(self.rank, self.position, self.stack() if stuck else "")):
                     os._exit(1)  # nothing else ends a thread that waits in a collective
 
     def depart(self) -> None:
@@ -220,9 +220,9 @@ class BoardWatch:
         import ray
 
         with suppress(ray.exceptions.RayError):
-            ray.get(self.board.departure.remote())
+            ray.get(self.coordinator.departure.remote())
             with self.departure.agreeing() as begun:
-                self.departure.last = ray.get(self.board.last_step.remote(self.rank, begun))
+                self.departure.last = ray.get(self.coordinator.last_step.remote(self.rank, begun))
 
     def stack(self) -> str:
         """Where the training thread stands, the innermost calls."""
@@ -253,25 +253,25 @@ class BoardWatch:
         if new:
             self.warned = info
             if self.rank == 0:
-                BoardScreen(self.board).message("A machine will be taken away: writing a checkpoint.")
+                CoordinatorScreen(self.coordinator).message("A machine will be taken away: writing a checkpoint.")
         return new
 
     def saved(self, step: int) -> None:
-        self.board.saved.remote(step)
+        self.coordinator.saved.remote(step)
 
     def close(self) -> None:
         self.over.set()
 
 
 @contextmanager
-def carried(board: Any, screen: Screen) -> Iterator[None]:
-    """While open, show on `screen` what arrives on the board."""
+def carried(coordinator: Any, screen: Screen) -> Iterator[None]:
+    """While open, show on `screen` what arrives on the coordinator."""
     import ray
 
     over = threading.Event()
 
     def show() -> None:
-        messages, line = ray.get(board.take.remote())
+        messages, line = ray.get(coordinator.take.remote())
         for text in messages:
             screen.message(text)
         if line is not None:
