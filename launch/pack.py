@@ -79,11 +79,13 @@ def main(name: str, options: Options, chosen: Format) -> None:
         return
     if not options.append:
         refuse_used(options.output)  # before minutes of work, not after
-    if options.input is not None:
-        manifest = _pack(chosen.open(resolved(options.input)), options)  # workers have other working directories
-    elif isinstance(chosen, Synthetic):
+    if isinstance(chosen, Synthetic):
+        recording = Bar("recording", "performances")
         with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
-            manifest = _pack(chosen.open(Path(scratch)), options)
+            folder = Path(scratch) if options.input is None else resolved(options.input)
+            manifest = _pack(chosen.open(folder, recording), options)
+    elif options.input is not None:
+        manifest = _pack(chosen.open(resolved(options.input)), options)  # workers have other working directories
     else:
         raise UserError(f"{name} needs --input, the folder that holds the recordings")
     summarise(manifest, options.output)

@@ -10,7 +10,6 @@ from typing import Literal
 
 from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.options import UserError, option, required
-from distributed.bar import Bar
 from shards.sources import arrays, coco, synthetic
 from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
@@ -53,14 +52,14 @@ class Synthetic(Bounded):
     repetitions: int = option(2, "times that every subject performs every action", Bounds(1, 999))
     seed: int = option(0, "what all random choices follow from", Bounds(0, SEED))
 
-    def open(self, folder: Path) -> Source:
+    def open(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> Source:
         synthetic.write(
             folder,
             subjects=self.subjects,
             setups=self.setups,
             repetitions=self.repetitions,
             seed=self.seed,
-            progress=Bar("recording", "performances"),
+            progress=progress,
         )
         return NTU(folder, name="synthetic", classes=synthetic.SYNTHETIC)
 
