@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bonestrap.augment.operations import Crop, DropLimbs, Resample, Shear, Shift, Smooth, View
 
-PLAIN: View = ()
+# Nothing is changed, and everything is drawn: calibration moves the generator of the initial weights as it always did.
+PLAIN: View = (
+    Resample(rate=(1.0, 1.0)),
+    Shift(limit=0.0),
+    Crop(anywhere=False),
+    Smooth(probability=0.0),
+    DropLimbs(probability=0.0),
+    Shear(limit=0.0),
+)
 # T1 of Moliner et al., section 3.3, with the values of section 4.2.
 AGGRESSIVE: View = (Resample(), Shift(), Crop(), Smooth(), DropLimbs(), Shear())
 # T2 of section 3.3: random resampling only. The others draw as well, so both views of a table's row see the same draws.
