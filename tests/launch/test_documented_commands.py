@@ -8,7 +8,7 @@ import importlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,21 @@ def parsing(script: str, *first: str) -> Parse:
     return only
 
 
-@pytest.mark.parametrize("command", shown())
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The files that CONTRIBUTING.md shows, importable as there."""
+    folder = tmp_path_factory.mktemp("examples")
+    blocks = re.findall(r"`(\w+\.py)`[^`]*:\n\n```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    for name, code in blocks:
+        (folder / name).write_text(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("command", shown(), ids=str)
 def test_the_command_is_understood(command: str) -> None:
     script, *words = shlex.split(command)
     parse = parsing(script, *(word for word in words[:1] if word == "verify"))
