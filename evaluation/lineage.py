@@ -12,7 +12,7 @@ from bonestrap.options import UserError
 if TYPE_CHECKING:
     from bonestrap.model import Model
 
-TEXTS = ("data", "digest", "protocol", "run")
+TEXTS = ("data", "digest", "split", "run")
 NUMBERS = ("seed", "steps", "device_hours")
 
 
