@@ -75,7 +75,7 @@ class Deployed(nn.Module):
         """The frames that are kept as a clip, (T, N, V, C), as the pipeline makes it without augmentation."""
         count, frame = numbered(kept_S)
         length = count[-1:].clamp(min=1)  # of nobody, one frame
-        position = self.pipeline.warp(length, self.pipeline.sample(1))[0]
+        position = self.pipeline.warp(length, self.pipeline.unchanged(1))[0]
         low = torch.minimum(position.floor().long(), length - 1)
         high = torch.minimum(low + 1, length - 1)
         fraction = (position - low).clamp(0, 1)[:, None, None, None]

@@ -24,6 +24,7 @@ from bonestrap.augment import fused
 from bonestrap.augment.clip import ClipConfig
 from bonestrap.augment.operations import Draw, Finishing, Random, View
 from bonestrap.augment.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
+from bonestrap.augment.views import PLAIN
 from bonestrap.clips import Clips, Recordings, to_device
 from bonestrap.layout import Layout
 
@@ -55,7 +56,7 @@ class Kinds(NamedTuple):
 class Pipeline:
     """Recordings at their own lengths in, clips of T frames with joint, bone and confidence channels out."""
 
-    def __init__(self, layout: Layout, clip: ClipConfig, view: View = ()):
+    def __init__(self, layout: Layout, clip: ClipConfig, view: View = PLAIN):
         self.clip = clip
         self.view = view
         self.layout = layout
@@ -80,8 +81,17 @@ class Pipeline:
 
     def sample(self, size: int, generator: torch.Generator | None = None) -> Draw:
         """Draw the parameters of `size` clips, one operation of the view after the other."""
+        draw = self.unchanged(size)
+        random = Random(size, self.layout, generator)
+        with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
+            for operation in self.view:
+                draw = operation.sample(draw, random)
+        return draw
+
+    def unchanged(self, size: int) -> Draw:
+        """The draw of `size` clips that changes nothing."""
         axes, joints = self.layout.coordinates, len(self.layout.joints)
-        draw = Draw(
+        return Draw(
             rate=torch.ones(size),
             offset=torch.zeros(size),
             begin=torch.full((size,), 0.5),
@@ -89,11 +99,6 @@ class Pipeline:
             matrix=torch.eye(axes).repeat(size, 1, 1),
             keep=torch.ones(size, joints, dtype=torch.bool),
         )
-        random = Random(size, self.layout, generator)
-        with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
-            for operation in self.view:
-                draw = operation.sample(draw, random)
-        return draw
 
     @torch.no_grad()
     def apply(self, recordings: Recordings, draw: Draw) -> Clips:
