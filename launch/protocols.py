@@ -268,7 +268,6 @@ def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], S
     """Each classifier's scores, and those of all their votes together."""
     import torch
 
-
     votes = [each.votes(scored.x) for each in fitted]
     return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
 
