@@ -82,8 +82,8 @@ def main() -> None:
             limit = operations(width, views) / rates[torch.bfloat16 if "bf16" in who else torch.float32]
             figures = (seconds * 1e3, options.batch / seconds, times[PUBLISHED] / seconds)
             peak = memory(who, width, options.batch, options.frames, options.threads)
-            shown = (*(f"{figure:.2f}" for figure in figures), f"{limit / seconds:.1%}", f"{peak:.0f}")
-            printed.row((str(width), who, *shown))
+            cells = (*(f"{figure:.2f}" for figure in figures), f"{limit / seconds:.1%}", f"{peak:.0f}")
+            printed.row((str(width), who, *cells))
     if options.growth:
         print()
         print(growth(options.width[0], options.frames, options.batch, options.seconds, device))
