@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from benchmarks.published import PublishedSTGCN
-from benchmarks.rates import Round, by_turns, table
+from benchmarks.rates import Printed, Round, by_turns
 from bonestrap.augment import ClipConfig
 from bonestrap.clips import Clips
 from bonestrap.encoders import STGCNConfig
@@ -45,12 +45,11 @@ def main() -> None:
     torch.set_num_threads(1)
     exports = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
     print(f"milliseconds of one CPU thread, float32, torch {torch.__version__}\n", flush=True)
-    rows = []
+    printed = Printed(HEADER, ("0.125", "1000", *(4 * ["1000.00"]), *(2 * ["100.0"])))
     for width in options.width:
         for frames in options.frames:
             rates = by_turns(variants(width, frames, exports=exports), options.seconds)
-            rows.append((str(width), str(frames), *cells({name: 1000 / rate for name, rate in rates.items()})))
-    print(table(HEADER, rows))
+            printed.row((str(width), str(frames), *cells({name: 1000 / rate for name, rate in rates.items()})))
 
 
 def cells(times: dict[str, float]) -> tuple[str, ...]:

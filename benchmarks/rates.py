@@ -34,6 +34,17 @@ def resident_bytes(field: str = "VmRSS") -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 
 
+class Printed:
+    """The same as `table`, each row printed as soon as it is known; `example` is a row as wide as they come."""
+
+    def __init__(self, header: tuple[str, ...], example: tuple[str, ...]) -> None:
+        self.example = tuple(max(pair, key=len) for pair in zip(header, example, strict=True))
+        self.row(header)
+
+    def row(self, cells: tuple[str, ...]) -> None:
+        print(table(self.example, [cells]).splitlines()[1], flush=True)
+
+
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Columns: the first to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]

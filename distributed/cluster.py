@@ -35,6 +35,7 @@ from distributed.coordinator import (
 from distributed.lease import Job
 from distributed.progress import Terminal
 from distributed.watch import GracefulStop, Stop, TrainingStopped, sigterm
+from shards.packing.parallel import cores
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,9 @@ class WorkerConfig:
 
     workers: Workers = Workers(0, 0)
     groups: int | None = None  # normalisation groups a step; None: any number of workers will do
-    threads: int | None = None  # for each worker's CPU arithmetic; None: an even share of this machine's cores
+    threads: int | None = (
+        None  # for each worker's CPU arithmetic; None: an even share of the cores of its machine or pod
+    )
     device: Device = "auto"
     strategy: Kind = "ddp"
     restarts: int = 3  # after deaths of workers with no new checkpoint between them
@@ -134,8 +137,7 @@ def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
 
         if config.strategy != "ddp":
             raise ValueError(f"--strategy {config.strategy} divides state among workers: give --workers 2 or more.")
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.threads or min(torch.get_num_threads(), cores()))
         return worker(Single(local_device(config.device)))
     with connection(config.workers.most), sigterm() as stop:
         on_gpu = place(config.workers.least, config.device)
@@ -211,10 +213,6 @@ def local_device(device: Device) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def cores_each(workers: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
-
-
 def place(workers: int, device: Device) -> bool:
     """Whether the workers train on GPUs, one each. Raises ValueError if they were asked for and are too few."""
     import ray
@@ -250,7 +248,7 @@ def attempt_run(
         del limits["controller_failure_limit"]
     with ray_storage(config.storage) as folder:
         trainer = TorchTrainer(
-            on_worker(worker, coordinator, config, job, config.threads or cores_each(count)),
+            on_worker(worker, coordinator, config, job),
             torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
             scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
             run_config=RunConfig(
@@ -324,9 +322,7 @@ def tail(file: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(":")][-LOG_LINES:]  # ":" marks what is Ray's own
 
 
-def on_worker(
-    worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job, threads: int
-) -> Callable[[], bytes]:
+def on_worker(worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job) -> Callable[[], bytes]:
     """What each worker process runs; the result travels pickled, as Ray refuses tensors in it."""
 
     def main() -> bytes:
@@ -336,8 +332,9 @@ def on_worker(
 
         from distributed.strategy import peer_lost
 
-        torch.set_num_threads(threads)
-        rank = ray.train.get_context().get_world_rank()
+        context = ray.train.get_context()
+        torch.set_num_threads(config.threads or max(1, cores() // context.get_local_world_size()))
+        rank = context.get_world_rank()
         ray.get(coordinator.arrive.remote(rank, here()))
         watch = CoordinatorWatch(coordinator, rank, job, config.hang_seconds)
         try:

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from shards.packing.parallel import cores
+
 ANSWER_SECONDS, ASKED_AT_ONCE = 5.0, 32  # for a connection to a node; nodes
 TRIES = 3  # to start Ray on this machine
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +42,7 @@ def connection(workers: int) -> Iterator[None]:
     if address := os.environ.get("RAY_ADDRESS"):
         ray.init(address, runtime_env={"env_vars": import_path()}, **QUIET)
     else:
-        start_here(max(os.cpu_count() or 1, workers))
+        start_here(max(cores(), workers))
     hush()
     try:
         yield

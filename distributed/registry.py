@@ -1,9 +1,18 @@
-"""Models in MLflow's registry: stored with their run, described by a signature, found by a name and an alias."""
+"""Models in MLflow's registry: stored with their run, described by a signature, found by a name and an alias.
+
+Loading one executes the Python files that are stored with it. Whoever may write to the server's artifacts or move an
+alias decides what that is, so a model that is served is fetched by the digest that its registration printed:
+
+    python -m distributed.registry models:/bonestrap@champion --digest 3f... --to served
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +24,7 @@ from distributed.tracking import replay
 
 MEASURED = ("test/", "linear/", "knn/", "latency_ms", "device_hours")  # what a model is compared by
 WEIGHTS = "bonestrap.weights"
+ADDED = "registered_model_meta"  # by MLflow, to what it downloads: a name and a version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +96,66 @@ def stored(shipped: Shipped, name: str, weights: str) -> Any:
         registered_model_name=name,
         metadata={**shipped.metadata, "weights": weights},
     )
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of all files of a stored model, code and weights, by their names."""
+    found = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if not file.is_dir() or file.is_symlink()):
+        name = file.relative_to(folder).as_posix()
+        if name != ADDED:
+            found.update(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}\n".encode())
+    return found.hexdigest()
+
+
+def fetch(model: str, to: Path, expected: str) -> None:
+    """Download `models:/NAME/VERSION` or `models:/NAME@ALIAS` to a new folder, if it is what `expected` says.
+
+    Nothing of it is executed, and nothing is left at `to` otherwise. Raises ValueError then, and what MLflow raises.
+    """
+    if to.exists():
+        raise ValueError(f"{to} is there already; remove it or give another folder")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+        there = downloaded(model, Path(folder))
+        if (found := digest(there)) != expected.lower():
+            raise ValueError(f"{model} has the digest {found}, not {expected}; it is not what was registered")
+        there.rename(to)
+
+
+def downloaded(model: str, folder: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(artifact_uri=model, dst_path=str(folder / "model")))
+
+
+def digest_of(run: Path, name: str, version: int) -> str:
+    """The digest of a version as the run's server gives it out."""
+    os.environ["MLFLOW_REGISTRY_URI"] = os.environ["MLFLOW_TRACKING_URI"] = server(run)
+    with tempfile.TemporaryDirectory() as folder:
+        return digest(downloaded(f"models:/{name}/{version}", Path(folder)))
+
+
+def main(words: list[str]) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m distributed.registry", description="Fetch a registered model if it is the one that is meant."
+    )
+    parser.add_argument("model", help="such as models:/bonestrap@champion or models:/bonestrap/3")
+    parser.add_argument("--digest", required=True, help="SHA-256 that register.py printed")
+    parser.add_argument("--to", required=True, type=Path, help="new folder, for mlflow models serve -m FOLDER")
+    given = parser.parse_args(words)
+    try:
+        fetch(given.model, given.to, given.digest)
+    except Exception as error:
+        ours = isinstance(error, (OSError, ValueError, ImportError))
+        if not ours and type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+            raise
+        print(str(error).partition("\n")[0], file=sys.stderr)
+        return 2
+    print(f"{given.to} is {given.model}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

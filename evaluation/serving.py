@@ -1,8 +1,8 @@
 """What MLflow runs to serve a model: raw joints in, class probabilities out, or features where no class was taught.
 
-`launch/register.py` stores a copy of this file beside the weights, and MLflow executes the copy where the model is
-loaded; nothing is pickled. Requests are float arrays (B, T, M, V, C) as recorded; absent bodies and joints, and the
-frames that shorter recordings of a batch lack, are null (NaN).
+`launch/register.py` stores a copy of this file and of `bonestrap` beside the weights, and MLflow executes the copies
+where the model is loaded: nothing is pickled, and loading still runs code. Requests are float arrays (B, T, M, V, C) as
+recorded; absent bodies and joints, and the frames that shorter recordings of a batch lack, are null (NaN).
 
 Legend: B recordings, C coordinates, M bodies, T frames, V joints.
 """

@@ -2,7 +2,8 @@
 """Register a run's model in MLflow: stored with its run, with a signature, under a name and an alias.
 
 From then on it is `models:/NAME@ALIAS`, and `mlflow models serve` answers raw joints with class probabilities, or with
-features where the model knows no classes. Started again, it moves the alias and stores nothing twice.
+features where the model knows no classes. Started again, it moves the alias and stores nothing twice. Loading it runs
+the Python files that are stored with it: the digest of all is printed, and `python -m distributed.registry` takes it.
 
 Examples:
   python launch/register.py --run runs/student --alias champion
@@ -22,7 +23,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 from bonestrap.options import UserError, option, required
 from distributed.mlflow_sync import missing
-from distributed.registry import Shipped, publish
+from distributed.registry import Shipped, digest_of, publish
 from evaluation.models import load_model
 from launch.cli.parser import start
 from shards.storage.folder import resolved
@@ -50,11 +51,13 @@ def main(options: Options) -> None:
     run = resolved(options.run)
     try:
         version = publish(run, shipped(run / "model", model), name=options.name, alias=options.alias, tags=tags(model))
+        digest = digest_of(run, options.name, version)
     except ImportError as error:
         raise UserError(f"{run.name} cannot be registered: {missing(error)}; pip install it") from None
     except (MlflowException, ValueError) as error:
         raise UserError(f"{run.name} cannot be registered: {str(error).splitlines()[0]}") from None
     print(f"{options.name} version {version} is {run.name}: models:/{options.name}@{options.alias}")
+    print(f"digest of its files: {digest}")
 
 
 def shipped(folder: Path, model: Model) -> Shipped:

@@ -10,7 +10,7 @@ from bonestrap.bounds import COUNT, SEED, THREADS, Bounds
 from bonestrap.config import to_json
 from bonestrap.options import option, required
 from distributed import cluster
-from launch.cli import Changes
+from launch.cli.parser import Changes
 from shards.reading import Reading
 from shards.storage.folder import absolute, resolved
 

@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from shards.errors import DataError
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 AHEAD = 4  # results for each worker that wait for a slower item before them: what bounds memory
 PATIENCE = 2.0  # seconds of work done alone before processes are worth their start
+CGROUP = Path("/sys/fs/cgroup")  # of this container
 
 
 class Spread(Protocol):
@@ -38,9 +40,19 @@ class Spread(Protocol):
         ...
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(cgroup: Path = CGROUP) -> int:
+    """The cores that this process may use: those that it is bound to, and whole ones within its container's limit."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(bound, int(cpu_limit(cgroup) or bound)))
+
+
+def cpu_limit(cgroup: Path = CGROUP) -> float | None:
+    """A container's limit in cores (`resources.limits.cpu` of a pod), which neither affinity nor os.cpu_count knows."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # cgroup v2, v1
+        with suppress(OSError, ValueError):
+            quota, period = (int(word) for file in files for word in (cgroup / file).read_text().split())
+            return quota / period if quota > 0 < period else None
+    return None
 
 
 class Processes:

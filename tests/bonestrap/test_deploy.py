@@ -20,7 +20,7 @@ from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
 from bonestrap.model import Description, Model, ModelError, build_encoder, save
 from bonestrap.protocols.floor import calibrate
-from launch.cli import parser as cli
+from launch.cli.parser import parser as cli
 from launch.export import Options, main
 
 CLASSES = ("wave", "drop", "throw")

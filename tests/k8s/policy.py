@@ -6,10 +6,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.k8s import running
 from tests.k8s.manifests import Pod, Resource, pods, title, variables
 
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|CREDENTIAL|PRIVATE", re.IGNORECASE)
 SERVING = ("Deployment", "StatefulSet")
+CLUSTER_SCOPED = (
+    "Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterQueue",
+    "ResourceFlavor",
+)  # fmt: skip
 LONGEST_RAYJOB = 47  # KubeRay makes longer names of it
 
 
@@ -121,6 +126,50 @@ def rights_are_few(found: list[Resource]) -> Iterator[str]:
             yield f"{pod.owner}: say whether the pod has its account's token"
 
 
+def code_of_jobs_has_no_token(found: list[Resource]) -> Iterator[str]:
+    """Whoever may submit a job runs what he likes in Ray's containers, with whatever token is mounted there."""
+    for pod in pods(found):
+        for container in pod.containers:
+            if container["name"] not in running.RAY:
+                continue
+            if pod.spec.get("automountServiceAccountToken") is not False:
+                yield f"{pod.owner}, {container['name']}: the code of jobs would have the account's token"
+            mounted = {each["name"] for each in container.get("volumeMounts", [])}
+            for volume in pod.spec.get("volumes", []):
+                sources = (volume.get("projected") or {}).get("sources", [])
+                if volume["name"] in mounted and any("serviceAccountToken" in source for source in sources):
+                    yield f"{pod.owner}, {container['name']}: mounts the token {volume['name']}"
+
+
+def patches_are_limited(found: list[Resource]) -> Iterator[str]:
+    """A right to patch what makes pods reaches every account and secret of the namespace, unless admission says."""
+    limited = {
+        (each["spec"]["matchConditions"][0]["expression"].rpartition(":")[2].strip('"'), resource)
+        for each in found
+        if each["kind"] == "ValidatingAdmissionPolicy"
+        for rule in each["spec"]["matchConstraints"]["resourceRules"]
+        for resource in rule["resources"]
+    }
+    bound = {
+        each["spec"]["policyName"]
+        for each in found
+        if each["kind"] == "ValidatingAdmissionPolicyBinding" and each["spec"]["validationActions"] == ["Deny"]
+    }
+    for each in found:
+        if each["kind"] == "ValidatingAdmissionPolicy" and each["metadata"]["name"] not in bound:
+            yield f"{title(each)}: is bound to nothing"
+        for rule in each.get("rules", []) if each["kind"] == "Role" else []:
+            for resource in rule["resources"] if {"patch", "update", "create"} & set(rule["verbs"]) else []:
+                if (each["metadata"]["name"], resource) not in limited:
+                    yield f"{title(each)}: may patch {resource}, and no admission policy says what of them"
+
+
+def what_is_the_clusters_has_no_namespace(found: list[Resource]) -> Iterator[str]:
+    for each in found:
+        if each["kind"] in CLUSTER_SCOPED and "namespace" in each["metadata"]:
+            yield f"{title(each)}: has no namespace"
+
+
 def priorities_are_known(found: list[Resource]) -> Iterator[str]:
     known = {each["metadata"]["name"] for each in found if each["kind"] == "PriorityClass"}
     for pod in pods(found):
@@ -188,7 +237,8 @@ def environment_names(found: list[Resource]) -> set[str]:
 RULES: tuple[Callable[[list[Resource]], Iterator[str]], ...] = (
     nobody_is_root, the_namespace_enforces_it, images_have_versions, limits_are_set, secrets_are_referred_to,
     services_are_probed, everything_is_closed_first, rights_are_few, priorities_are_known,
-    what_is_referred_to_is_there, ray_is_guarded,
+    what_is_referred_to_is_there, ray_is_guarded, code_of_jobs_has_no_token, patches_are_limited,
+    what_is_the_clusters_has_no_namespace, *running.RULES,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Strict schemas: Kubernetes' own, and those of Ray's and Kueue's resources. An unknown field is a fault."""
+"""Strict schemas: Kubernetes' own, KubeRay's as published, and ours of Kueue. An unknown field is a fault."""
 
 from __future__ import annotations
 
@@ -13,22 +13,45 @@ import pytest
 
 from tests.k8s.manifests import Resource, title
 
-HERE = Path(__file__).parent
+SCHEMAS = Path(__file__).parent / "schemas"
 VERSION = "1.34.0"  # of Kubernetes: the oldest that is promised
 DEFINITIONS = "/api/_definitions.json"
-OURS = {"ray.io/v1": "ray", "kueue.x-k8s.io/v1beta2": "kueue"}
+METADATA = {"$ref": f"{DEFINITIONS}#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
 
 
 def faults(resource: Resource) -> list[str]:
     """What the API server would refuse, or quietly drop."""
-    if resource["apiVersion"] not in OURS:
+    group = resource["apiVersion"].partition("/")[0]
+    if group not in ("ray.io", "kueue.x-k8s.io"):
         return core_faults(resource)
-    document = json.loads((HERE / "schemas" / f"{OURS[resource['apiVersion']]}.json").read_text())
-    kind = document["kinds"].get(resource["kind"])
-    if kind is None:
+    schema = published(group, resource["kind"]) if group == "ray.io" else transcribed(resource["kind"])
+    if schema is None or schema["properties"]["apiVersion"]["const"] != resource["apiVersion"]:
         return [f"{title(resource)}: {resource['apiVersion']} has no such kind"]
-    found = checked(resource, {**kind, "$defs": document.get("$defs", {})})
-    return found + [fault for schema in definitions_of_the_cluster(resource) for fault in checked(resource, schema)]
+    found = checked(resource, schema)
+    return found + [fault for own in definitions_of_the_cluster(resource) for fault in checked(resource, own)]
+
+
+@functools.cache
+def published(group: str, kind: str) -> dict[str, Any] | None:
+    """The custom resource definition of a kind, made strict."""
+    for file in SCHEMAS.glob("kuberay-*.json"):
+        document = json.loads(file.read_text())
+        if (document["group"], document["kind"]) == (group, kind):
+            ((version, schema),) = document["versions"].items()
+            return resource_schema(schema, f"{group}/{version}", kind)
+    return None
+
+
+def transcribed(kind: str) -> dict[str, Any] | None:
+    """Ours, where the published definition is not at hand."""
+    return json.loads((SCHEMAS / "kueue.json").read_text())["kinds"].get(kind)
+
+
+def resource_schema(schema: dict[str, Any], api: str, kind: str) -> dict[str, Any]:
+    """A whole resource: its metadata is Kubernetes' own, what the API server requires of everything is required."""
+    out = strict(schema)
+    out["properties"] |= {"apiVersion": {"const": api}, "kind": {"const": kind}, "metadata": METADATA}
+    return {**out, "required": ["apiVersion", "kind", "metadata", "spec"]}
 
 
 def core_faults(resource: Resource) -> list[str]:
@@ -71,9 +94,9 @@ def definitions_of_the_cluster(resource: Resource) -> Iterator[dict[str, Any]]:
     if file := os.environ.get("BONESTRAP_CRDS"):
         for definition in json.loads(Path(file).read_text())["items"]:
             for version in definition["spec"]["versions"]:
-                api = f"{definition['spec']['group']}/{version['name']}"
-                if (api, definition["spec"]["names"]["kind"]) == (resource["apiVersion"], resource["kind"]):
-                    yield strict(version["schema"]["openAPIV3Schema"])
+                api, kind = f"{definition['spec']['group']}/{version['name']}", definition["spec"]["names"]["kind"]
+                if (api, kind) == (resource["apiVersion"], resource["kind"]):
+                    yield resource_schema(version["schema"]["openAPIV3Schema"], api, kind)
 
 
 def strict(schema: Any) -> Any:
@@ -85,9 +108,10 @@ def strict(schema: Any) -> Any:
     out = {key: strict(value) for key, value in schema.items()}
     if out.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
-    known = out.get("properties")
-    if known and "additionalProperties" not in out and not out.get("x-kubernetes-preserve-unknown-fields"):
-        if "apiVersion" in known:
-            out["properties"] = {**known, "metadata": {"type": "object"}}
+    if (
+        isinstance(out.get("properties"), dict)
+        and "additionalProperties" not in out
+        and not out.get("x-kubernetes-preserve-unknown-fields")
+    ):
         out["additionalProperties"] = False
     return out

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launch.cli import parser as cli
+from launch.cli.parser import parser as cli
 from tests.k8s.manifests import OVERLAYS, ROOT, one, pods, resources
 
 IMAGE_ROOT = "/opt/bonestrap"
@@ -67,8 +67,14 @@ def test_the_code_knows_what_its_jobs_ask(overlay: str, monkeypatch: pytest.Monk
 
 
 def paths(options: Any) -> list[Path]:
-    named = [getattr(options, name, None) for name in ("data", "run", "model", "teacher", "output", "input", "storage")]
-    return [Path(value) for value in named if value is not None]
+    named = [getattr(options, name, None) for name in ("data", "run", "teacher", "output", "input", "storage")]
+    return [Path(value) for value in (*named, *models(options)) if value is not None]
+
+
+def models(options: Any) -> tuple[Path, ...]:
+    """One model to train on, any number to evaluate."""
+    given = getattr(options, "model", ())
+    return given if isinstance(given, tuple) else (given,)
 
 
 def head(spec: dict[str, Any]) -> dict[str, Any]:
@@ -104,9 +110,9 @@ def test_each_stage_reads_what_the_one_before_wrote(monkeypatch: pytest.MonkeyPa
         assert order == ["pack", "pretrain", "finetune", "distill", "evaluate", "register"]
         shards = {str(stage["pack"].output)}
         assert {str(stage[name].data) for name in ("pretrain", "finetune", "distill", "evaluate")} == shards
-        assert stage["finetune"].model == stage["pretrain"].run
+        assert models(stage["finetune"]) == (stage["pretrain"].run,)
         assert stage["distill"].teacher == stage["finetune"].run
-        assert stage["evaluate"].model == stage["register"].run == stage["distill"].run
+        assert models(stage["evaluate"]) == (stage["register"].run,) == (stage["distill"].run,)
 
 
 def test_mlflow_knows_its_arguments() -> None:

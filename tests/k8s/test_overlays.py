@@ -79,6 +79,14 @@ MISTAKES: dict[str, Callable[[list[Resource]], object]] = {
     "a variable that is a number": lambda r: container(r)["env"].append({"name": "X", "value": 1}),
     "a list where one is wanted": lambda r: pretrain(r).update(entrypoint=["python"]),
     "no such value": lambda r: pretrain(r)["rayClusterSpec"]["authOptions"].update(mode="tokens"),
+    "a typo in the metadata of a RayJob": lambda r: one(r, "RayJob", "pretrain")["metadata"].update(lables={}),
+    "a typo deep in a Ray worker's pod": lambda r: worker_of(one(r, "RayJob", "pretrain"))["containers"][0][
+        "securityContext"
+    ]["capabilities"].update(dropp=["ALL"]),
+    "a typo in the autoscaler's options": lambda r: pretrain(r)["rayClusterSpec"].update(
+        autoscalerOptions={"idleTimeoutSecond": 300}
+    ),
+    "another version of the API": lambda r: one(r, "RayJob", "pretrain").update(apiVersion="ray.io/v1alpha1"),
     "a required field is missing": lambda r: pretrain(r)["rayClusterSpec"].pop("headGroupSpec"),
 }
 

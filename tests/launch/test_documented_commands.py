@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launch.cli import parser
+from launch.cli.parser import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [file for file in sorted((ROOT / "launch").glob("*.py")) if file.stem != "__init__"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import parser as cli
+from launch.cli.parser import parser as cli
 from launch.training import stage
 
 ROOT = Path(__file__).resolve().parents[2]
