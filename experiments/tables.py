@@ -1,4 +1,4 @@
-"""The tables of Moliner et al. (2023) as data: which commands fill a cell, what it is compared with, what was published."""
+"""The tables of Moliner et al. (2022) as data: the commands that fill a cell, its baseline, and what was published."""
 
 from __future__ import annotations
 
