@@ -90,8 +90,9 @@ class Pipeline:
             keep=torch.ones(size, joints, dtype=torch.bool),
         )
         random = Random(size, self.layout, generator)
-        for operation in self.view:
-            draw = operation.sample(draw, random)
+        with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
+            for operation in self.view:
+                draw = operation.sample(draw, random)
         return draw
 
     @torch.no_grad()
