@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
+from bonestrap.bounds import COUNT, FRACTION, SEED, WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
 from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
@@ -105,7 +105,7 @@ class SemiSupervisedProtocol(Bounded):
     Logistic regression, or kernel ridge regression on raw joints, whose strength is chosen on half of these labels.
     """
 
-    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels", SHARE)
+    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels", FRACTION)
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings", Bounds(0, SEED))
 
     def __post_init__(self) -> None:
