@@ -43,7 +43,7 @@ THREADS = Bounds(1, 1024)  # OpenMP ends the process without a word where it can
 EPOCHS = Bounds(0, 1e6, above=True)
 RATE = Bounds(0, 1e3, above=True)  # of learning
 DECAY = Bounds(0, 1e3)
-SHARE = Bounds(0, 1, above=True)  # of recordings or labels that are used
+FRACTION = Bounds(0, 1, above=True)  # of recordings or labels that are used
 
 
 class Bounded:

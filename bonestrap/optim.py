@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bonestrap.bounds import DECAY, EPOCHS, RATE, SHARE, WIDE, Bounded, Bounds
+from bonestrap.bounds import DECAY, EPOCHS, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.options import option
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class OptimizerConfig(Bounded):
     weight_decay: float = option(1e-4, "penalty on the weights", DECAY)
     decay_all: bool = option(True, "decay biases and the parameters of normalisation layers, too")
     layer_decay: float = option(
-        1.0, "factor of the learning rate for each encoder layer further from the output", SHARE
+        1.0, "factor of the learning rate for each encoder layer further from the output", FRACTION
     )
 
     def build(self, method: Method) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.linear import NotConverged
 from evaluation.features import Adapt, EvaluationData, Features, random_encoder, raw_joints
 from evaluation.protocols import Chosen, TestProtocol
-from evaluation.scoring import Known, Scorer, scorer_of
+from evaluation.scoring import Scorer, TrainingSet, scorer_of
 from shards.loader import balanced_subset
 from shards.reading import Recorded
 
@@ -45,19 +45,19 @@ def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Adapt,
         out[stage] = Candidate(own, scorer_of("test", lambda logits: logits))
         rows, held_out = labels_of_model(model, labels_of(data.train))
     for name, each in features.items():
-        known = known_to(name, each, data.train, rows, held_out, seed, novel(model, data.train))
+        seen = training_set(name, each, data.train, rows, held_out, seed, novel(model, data.train))
         try:
-            out[name] = Candidate(each, chosen.learn(known))
+            out[name] = Candidate(each, chosen.learn(seen))
         except NotConverged as error:
             raise UserError(f"{name}: {error}") from None
     return out
 
 
-def known_to(
+def training_set(
     name: str, features: Features, train: Recorded, rows: Tensor, held_out: Tensor, seed: int, novel: tuple[int, ...]
-) -> Known:
+) -> TrainingSet:
     """The training recordings in `rows` as a candidate sees them."""
-    return Known(
+    return TrainingSet(
         x=features.train[rows],
         y=labels_of(train)[rows],
         held_out=held_out[rows],

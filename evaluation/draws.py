@@ -11,7 +11,7 @@ import numpy as np
 from bonestrap.options import UserError
 from bonestrap.protocols.long_tailed import thirds
 from bonestrap.protocols.scores import Scores, score, spread
-from evaluation.scoring import Known, LongTail, Repeated, Scored
+from evaluation.scoring import LongTail, Repeated, Scored, TrainingSet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,16 +37,16 @@ def check_distinct(drawn: Sequence[tuple[float, np.ndarray]], fractions: Sequenc
             )
 
 
-def fit_few(known: Known, rows: np.ndarray, metric: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
+def fit_few(train: TrainingSet, rows: np.ndarray, metric: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
     """A classifier from the labels of these rows alone, its regularisation chosen by `metric` on half of them."""
     from bonestrap.protocols.few_labels import few_labels
     from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
     from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic
 
-    x, y = known.x[rows], known.y[rows]
-    if known.raw:
-        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, metric)
-    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, known.classes, metric)
+    x, y = train.x[rows], train.y[rows]
+    if train.raw:
+        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, train.classes, metric)
+    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, train.classes, metric)
 
 
 def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:

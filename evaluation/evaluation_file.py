@@ -17,8 +17,8 @@ from bonestrap.options import UserError
 
 FILE = "evaluation.json"
 FORMAT = 2
-# Format 1, which says no format, had other names for these figures.
-RENAMED = {"deviation": "std", "least": "min_labels", "most": "max_labels"}
+# Format 1, which names no format, called these figures otherwise.
+RENAMED = {"deviation": "std", "least": "min_labels", "most": "max_labels"}  # old spelling: new
 
 Evaluations = dict[str, dict[str, dict[str, Any]]]  # by evaluation, then by candidate
 

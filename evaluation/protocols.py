@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
+from bonestrap.bounds import COUNT, FRACTION, SEED, WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
 from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
-from evaluation.scoring import Episodes, Known, Outcome, Scored, Scorer, Search, scorer_of
+from evaluation.scoring import Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,19 +35,19 @@ class LinearProtocol:
         "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen",
     )
 
-    def learn(self, known: Known) -> Scorer:
-        return scorer_of("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(known).votes)
+    def learn(self, train: TrainingSet) -> Scorer:
+        return scorer_of("linear" if self.fit == "logistic" else f"linear {self.fit}", self.fitted(train).votes)
 
-    def fitted(self, known: Known) -> Fitted:
+    def fitted(self, train: TrainingSet) -> Fitted:
         from bonestrap.protocols import linear
         from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
         from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, select
 
-        x, y, held_out, classes = known.x, known.y, known.held_out, known.classes
-        if known.raw:
+        x, y, held_out, classes = train.x, train.y, train.held_out, train.classes
+        if train.raw:
             return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
         if self.fit == "sgd":
-            return linear.sgd(x, y, classes, known.seed)
+            return linear.sgd(x, y, classes, train.seed)
         if self.fit == "ridge":
             return select(ridge, RIDGE_STRENGTHS, x, y, held_out, classes)[0]
         return select(logistic, LOGISTIC_STRENGTHS, x, y, held_out, classes)[0]
@@ -60,8 +60,8 @@ class TransferProtocol(LinearProtocol):
     Joints are matched by name, or as declared for the two layouts. Give the --split of the data set.
     """
 
-    def learn(self, known: Known) -> Scorer:
-        return scorer_of("transfer", self.fitted(known).votes)
+    def learn(self, train: TrainingSet) -> Scorer:
+        return scorer_of("transfer", self.fitted(train).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,14 +73,14 @@ class KnnProtocol(Bounded):
         None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
     )
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         from bonestrap.protocols.knn import knn_votes
 
-        if self.k > len(known.x):
-            raise UserError(f"--k {self.k}: there are {len(known.x)} training recordings; give a smaller number")
+        if self.k > len(train.x):
+            raise UserError(f"--k {self.k}: there are {len(train.x)} training recordings; give a smaller number")
 
         def votes(x: Tensor) -> Tensor:
-            return knn_votes(known.x, known.y, x, known.classes, self.k, self.temperature)
+            return knn_votes(train.x, train.y, x, train.classes, self.k, self.temperature)
 
         name = "knn" if self.k == 1 else f"knn {self.k}"
         return scorer_of(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
@@ -93,9 +93,9 @@ class TestProtocol:
     Beside it, on the same labels: logistic regression on a random encoder, kernel ridge regression on raw joints.
     """
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         """How a floor is fitted to the model's labels."""
-        return scorer_of("test", LinearProtocol().fitted(known).votes)
+        return scorer_of("test", LinearProtocol().fitted(train).votes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class SemiSupervisedProtocol(Bounded):
     Logistic regression, or kernel ridge regression on raw joints, whose strength is chosen on half of these labels.
     """
 
-    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels", SHARE)
+    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels", FRACTION)
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings", Bounds(0, SEED))
 
     def __post_init__(self) -> None:
@@ -114,14 +114,14 @@ class SemiSupervisedProtocol(Bounded):
             raise ValueError("fractions must be one number or more")
         check_seeds(self.seeds)
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         from bonestrap.protocols import linear
         from shards.loader import balanced_subset
 
-        labels = known.y.numpy()
+        labels = train.y.numpy()
         draws = {part: [balanced_subset(labels, part, seed) for seed in self.seeds] for part in self.fractions}
         check_distinct([(part, labels[rows[0]]) for part, rows in sorted(draws.items())], self.fractions)
-        fitted = {part: [fit_few(known, rows, linear.accuracy) for rows in each] for part, each in draws.items()}
+        fitted = {part: [fit_few(train, rows, linear.accuracy) for rows in each] for part, each in draws.items()}
         return lambda scored: Outcome(
             {
                 f"semi-supervised {part:g}": over_draws(each, labels[draws[part][0]], scored)
@@ -149,12 +149,12 @@ class LongTailedProtocol(Bounded):
         super().__post_init__()
         check_seeds(self.seeds)
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         from bonestrap.protocols import linear
 
-        labels = known.y.numpy()
+        labels = train.y.numpy()
         draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
-        fitted = [fit_few(known, rows, linear.balanced_accuracy) for rows in draws]
+        fitted = [fit_few(train, rows, linear.balanced_accuracy) for rows in draws]
         kept = [labels[rows] for rows in draws]
         return lambda scored: Outcome({f"long-tailed {self.imbalance:g}": over_long_tails(fitted, kept, scored)})
 
@@ -170,20 +170,20 @@ class FewShotProtocol(Bounded):
     shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
     episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         from bonestrap.protocols import few_shot
 
-        fewest = min(int((known.y == label).sum()) for label in known.novel)
+        fewest = min(int((train.y == label).sum()) for label in train.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
 
         def scorer(scored: Scored) -> Outcome:
             found = few_shot.few_shot(
-                known.x, known.y, scored.x, scored.y, known.novel,
-                shots=self.shots, episodes=self.episodes, seed=known.seed,
+                train.x, train.y, scored.x, scored.y, train.novel,
+                shots=self.shots, episodes=self.episodes, seed=train.seed,
             )  # fmt: skip
             return Outcome(
-                {f"few-shot {self.shots}": Episodes(*spread(found), len(known.novel), self.shots, self.episodes)}
+                {f"few-shot {self.shots}": Episodes(*spread(found), len(train.novel), self.shots, self.episodes)}
             )
 
         return scorer
@@ -198,11 +198,11 @@ class RetrievalProtocol:
 
     gallery: Literal["train", "test"] = option("train", "what is searched: training recordings, or the other test ones")
 
-    def learn(self, known: Known) -> Scorer:
+    def learn(self, train: TrainingSet) -> Scorer:
         from bonestrap.protocols.retrieval import retrieve
 
         def scorer(scored: Scored) -> Outcome:
-            queries, gallery = _galleries(known, scored)
+            queries, gallery = _galleries(train, scored)
             try:
                 found = retrieve(queries, gallery if self.gallery == "train" else queries)
             except ValueError as error:
@@ -233,7 +233,7 @@ Chosen = (
 )
 
 
-def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:
+def _galleries(train: TrainingSet, scored: Scored) -> tuple[Gallery, Gallery]:
     """The scored and the training recordings, whose performances are numbered alike."""
     import torch
 
@@ -241,8 +241,8 @@ def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:
 
     numbers: dict[str, int] = {}
 
-    def gallery(rows: Known | Scored) -> Gallery:
+    def gallery(rows: TrainingSet | Scored) -> Gallery:
         performance = [numbers.setdefault(key, len(numbers)) for key in rows.keys]
         return Gallery(rows.x, rows.y, torch.tensor(performance))
 
-    return gallery(scored), gallery(known)
+    return gallery(scored), gallery(train)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Known(NamedTuple):
+class TrainingSet(NamedTuple):
     """Training recordings as one candidate sees them."""
 
     x: Tensor  # (R, D)

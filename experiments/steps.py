@@ -77,8 +77,8 @@ class Settings(NamedTuple):
     distill: Words
 
 
-# Moliner et al., sections 4.2 and 4.4: 100, 20 and 10 epochs of 1, 5 and 10 % of NTU-60 in batches of 8 are 5,000 steps each; 80 epochs
-# of all are 400,000.
+# Moliner et al., sections 4.2 and 4.4: 100, 20 and 10 epochs of 1, 5 and 10 % of NTU-60 in batches of 8 are 5,000 steps
+# each; 80 epochs of all are 400,000.
 PUBLISHED = Settings(
     finetune=(
         "--batch", "8", "--steps", "5000", "--learning-rate", "10", "--frozen", "0.333", "--encoder-rate", "0.001",

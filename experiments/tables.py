@@ -1,11 +1,11 @@
-"""The tables of Moliner et al. (2023) as data: which commands fill a cell, what it is compared with, what was published."""
+"""The tables of Moliner et al. (2022) as data: the commands that fill a cell, its baseline, and what was published."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bonestrap.bounds import SHARE, WIDTH, Bounded
+from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 
@@ -78,7 +78,7 @@ class Table2(BySplit):
 class FewLabels(BySplit):
     """What tables 3, 4 and 5 have in common: a wide teacher fine-tuned on few labels."""
 
-    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels, class-balanced", SHARE)
+    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels, class-balanced", FRACTION)
     teacher: float = option(2.0, "width of the teacher", WIDTH)
     one_pretraining: bool = option(
         True,
@@ -217,7 +217,7 @@ class Table6(BySplit):
 
     target: str = required("folder or address of the other data set's shards")
     target_split: str = option("cross-subject", "its split")
-    labels: float = option(1.0, "fraction of its training labels", SHARE)
+    labels: float = option(1.0, "fraction of its training labels", FRACTION)
     width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
 
     def columns(self, dataset: str, own: str) -> Words:

@@ -20,7 +20,7 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap.bounds import COUNT, DECAY, RATE, SHARE, WIDE, Bounded, Bounds
+from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
 from bonestrap.optim import SGD, Schedule
@@ -53,7 +53,7 @@ class Options(TrainingOptions):
     model: Path = required(
         "model or run directory: the pretrained encoder, or with --scratch the one whose kind is trained"
     )
-    labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", SHARE)
+    labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", FRACTION)
     split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
     encoder: Changes = Changes("settings of the encoder from scratch that differ from the model's, or its kind")

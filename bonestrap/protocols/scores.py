@@ -79,7 +79,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, standard deviation and the mean's interval of independent runs. One run has no interval: it is the run itself."""
+    """Mean, standard deviation and the mean's interval of independent runs. One run is its own interval."""
     count = len(values)
     mean = sum(values) / count
     if count == 1:

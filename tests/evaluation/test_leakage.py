@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.scoring import Known, Scorer
+from evaluation.scoring import Scorer, TrainingSet
 from launch import distill, evaluate, finetune, pretrain
 from launch.cli.parser import start, start_choice
 from launch.pretrain import Options
@@ -88,10 +88,10 @@ def test_training_and_selection_never_touch_a_test_view(
 def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Split) -> None:
     """Fail where a protocol learns, and so chooses, after a test recording has been read."""
 
-    def watched(learn: Callable[[Any, Known], Scorer], name: str) -> Callable[[Any, Known], Scorer]:
-        def before_the_test(self: Any, known: Known) -> Scorer:
+    def watched(learn: Callable[[Any, TrainingSet], Scorer], name: str) -> Callable[[Any, TrainingSet], Scorer]:
+        def before_the_test(self: Any, train: TrainingSet) -> Scorer:
             assert seen and not any(split.test(views).any() for views in seen), f"{name} learns with the test read"
-            return learn(self, known)
+            return learn(self, train)
 
         return before_the_test
 

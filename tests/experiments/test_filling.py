@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, replaced
-from bonestrap.augment.operations import Drop, Resample, Shear, Shift, Smooth
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, DropLimbs, Resample, Shear, Shift, Smooth, replaced
 from bonestrap.encoders import EncoderConfig
 from bonestrap.methods import BYOLConfig
 from bonestrap.options import UserError
@@ -110,7 +109,8 @@ def test_every_command_of_a_table_parses(
     for command in commands:
         options = next(each for each in parsed_by_script(command, monkeypatch) if hasattr(each, "data"))
         needs = getattr(options, "model", None) or getattr(options, "teacher", None)
-        assert needs is None or needs in made, f"{command} needs what no command before it makes"
+        needed = {needs} if isinstance(needs, Path) else set(needs or ())
+        assert needed <= made, f"{command} needs what no command before it makes"
         if hasattr(options, "run"):
             assert options.run not in made and options.workers == "4"
             made.add(options.run)
@@ -132,7 +132,7 @@ def test_each_row_of_the_ablation_leaves_out_what_it_says() -> None:
         "no low-pass filter": (replaced(AGGRESSIVE, Smooth(probability=0)), CONSERVATIVE, True),
         "no temporal shift": (replaced(AGGRESSIVE, Shift(limit=0)), CONSERVATIVE, True),
         "no resampling": (replaced(AGGRESSIVE, as_recorded), replaced(CONSERVATIVE, as_recorded), True),
-        "no left/right drop": (replaced(AGGRESSIVE, Drop(probability=0)), CONSERVATIVE, True),
+        "no left/right drop": (replaced(AGGRESSIVE, DropLimbs(probability=0)), CONSERVATIVE, True),
         "no multi-viewpoint sampling": (AGGRESSIVE, CONSERVATIVE, False),
         "no asymmetry, only aggressive": (AGGRESSIVE, AGGRESSIVE, True),
         "full recipe": (AGGRESSIVE, CONSERVATIVE, True),
@@ -341,7 +341,7 @@ def test_a_table_resumes_after_a_kill(shards: Path, tmp_path: Path, capsys: pyte
         (["table-2", "--protocols", "cross-planet"], "has no split cross-planet"),
         (["table-2", "--pretrain", "--schedule.bacth 2"], "did you mean --schedule.batch"),
         (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is set by the table"),
-        (["table-3", "--labels", "1.5"], "--labels must be above 0"),
+        (["table-3", "--labels", "1.5"], "--labels must lie in (0, 1], got 1.5"),
         (["table-6"], "--target must be given"),
     ],
 )
