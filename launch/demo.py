@@ -173,25 +173,12 @@ def bodies(clips: Any, clip: int) -> Any:
 
 def draw_accuracy(runs: Path, names: tuple[str, ...], folder: Path) -> None:
     """Test accuracy against the number of parameters."""
-    from bonestrap.model import load
-    from reports import pictures
+    from evaluation import run_record
+    from reports import figures, pictures
 
-    rows = []
-    for name in names:
-        model = load(runs / name)
-        count = sum(p.numel() for p in model.parameters())
-        rows.append(
-            pictures.Result(
-                label=name, parameters=count, accuracy=tested(runs / name)[0], stage=model.description.stage
-            )
-        )
-    rows += [
-        pictures.Result(label=who, parameters=None, accuracy=share, stage=who)
-        for who, share in tested(runs / "teacher")[1].items()
-    ]
-    pictures.accuracy_against_parameters(
-        folder / "accuracy.png", rows, title=f"Test accuracy with {LABELS:.0%} of the labels"
-    )
+    shown = figures.accuracies([run_record.read(runs / name) for name in names])
+    title = f"Test accuracy with {LABELS:.0%} of the labels"
+    pictures.accuracy_against_parameters(folder / "accuracy.png", shown, title=title)
 
 
 if __name__ == "__main__":

@@ -194,17 +194,19 @@ def draw(
     truth: Tensor,
 ) -> None:
     """A map of the features, and the confusion matrix of a classifier, into the folder of pictures."""
-    from reports import pictures
+    from reports import figures, pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
     if predicted is not None:
         title = f"{who}: {options.on} recordings, {(predicted == truth).float().mean():.1%} right ({name})"
         file = options.pictures / f"{who}-{name}.png"
-        pictures.confusion_matrix(file, truth.numpy(), predicted.numpy(), classes, title=title)
+        matrix = figures.Confusion.counted(truth.numpy(), predicted.numpy(), classes)
+        pictures.confusion_matrix(file, matrix, title=title)
     if name != "test":  # the rows of a test are logits
         file = options.pictures / f"{who}-embedding.png"
-        pictures.embedding_map(file, rows.numpy(), truth.numpy(), classes, title=f"{who}: features (t-SNE)")
+        groups = figures.embedding(rows.numpy(), truth.numpy(), classes)
+        pictures.embedding_map(file, groups, title=f"{who}: feature space (t-SNE)")
 
 
 if __name__ == "__main__":
