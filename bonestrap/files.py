@@ -159,3 +159,10 @@ def check_size(shape: Sequence[int], itemsize: int = 4) -> int:
     if min(shape, default=0) < 0 or bytes > LARGEST:
         raise ValueError(f"an array of {' x '.join(map(str, shape))} has {bytes} bytes; {LARGEST} is the most")
     return bytes
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: whoever reads it meanwhile sees the one before."""
+    aside = path.with_name(f"{path.name}.partial")
+    aside.write_text(text)
+    os.replace(aside, path)

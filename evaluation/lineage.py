@@ -1,4 +1,4 @@
-"""Whether what a model says of its making can be followed: costs, labels and pages rest on it."""
+"""Checks of a model's lineage, on which costs, labels and pages rest."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from bonestrap.options import UserError
 if TYPE_CHECKING:
     from bonestrap.model import Model
 
-TEXTS = ("data", "digest", "protocol", "run")
+TEXTS = ("data", "digest", "split", "run")
 NUMBERS = ("seed", "steps", "device_hours")
 
 
 def check(model: Model, folder: Path) -> None:
-    """UserError, naming the model directory, where its lineage lacks what every training command writes into it."""
+    """UserError, naming the model directory, where its lineage lacks what every training command writes."""
     fault = _fault(model.description.lineage)
-    if not fault and model.classes and not _taught(model.description.lineage):
-        fault = "it has classes, and labels that taught it nowhere"
+    if not fault and model.classes and not _names_labels(model.description.lineage):
+        fault = "the model has classes, and its lineage names no labels"
     if fault:
-        raise UserError(f"{folder} holds a model whose lineage cannot be followed ({fault}): copy the run again")
+        raise UserError(f"{folder} holds a model whose lineage is damaged ({fault}): copy the run again")
 
 
 def _fault(lineage: Any) -> str:
     if not isinstance(lineage, Mapping):
-        return f"{lineage!r:.40} is none"
+        return f"{lineage!r:.40} is not an object"
     for name in TEXTS:
         if not isinstance(lineage.get(name), str):
-            return f"{name} is no text"
+            return f"{name} is not a text"
     for name in NUMBERS:
-        if not _number(lineage.get(name)) or lineage[name] < 0:
-            return f"{name} is no number"
+        if not _is_number(lineage.get(name)) or lineage[name] < 0:
+            return f"{name} is not a number"
     if not isinstance(lineage["seed"], int) or not isinstance(lineage["steps"], int):
-        return "seed or steps is no whole number"
+        return "seed or steps is not a whole number"
     labels = lineage.get("labels")
-    if labels is not None and not (_number(labels) and 0 < labels <= 1):
-        return "labels is no fraction"
+    if labels is not None and not (_is_number(labels) and 0 < labels <= 1):
+        return "labels is not a fraction"
     left_out = lineage.get("left_out", [])
     if not isinstance(left_out, list | tuple) or not all(isinstance(label, int) for label in left_out):
-        return "left_out is no list of classes"
+        return "left_out is not a list of classes"
     parents = lineage.get("parents", [])
     if not isinstance(parents, list | tuple) or not all(isinstance(parent, Mapping) for parent in parents):
-        return "parents is no list of models"
+        return "parents is not a list of models"
     for parent in parents:
         if not isinstance(parent.get("stage"), str):
             return "a parent has no stage"
@@ -53,13 +53,13 @@ def _fault(lineage: Any) -> str:
     return ""
 
 
-def _taught(lineage: Mapping[str, Any]) -> bool:
-    """Whether it says how many labels were used, and it or whoever it learnt from which ones."""
+def _names_labels(lineage: Mapping[str, Any]) -> bool:
+    """Whether it says what fraction of the labels was used, and it or an ancestor how many recordings those are."""
     known = lineage.get("labels") is not None
     while "labelled" not in lineage and lineage.get("parents"):
         lineage = lineage["parents"][0]["lineage"]
     return known and "labelled" in lineage
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""A trained model, as every command takes one."""
+"""Loading a trained model, as every command does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: Path) -> Model:
-    """The model of a directory; UserError where it cannot be loaded, or its lineage cannot be followed."""
+    """The model of a directory; UserError where it cannot be loaded, or its lineage is damaged."""
     from bonestrap import model as models
     from evaluation import lineage
 
@@ -28,12 +28,12 @@ def load_model(folder: Path) -> Model:
 
 
 def split_of(model: Model) -> str:
-    """The split whose training recordings a model has seen."""
+    """The split whose training recordings trained a model."""
     return model.description.lineage["split"]
 
 
 def check_layout(model: Model, data: Recorded, folder: str) -> None:
-    """UserError where the shards' joints are not those that the model was made for."""
+    """UserError where the shards have another joint layout than the model."""
     if model.layout != data.layout:
         raise UserError(
             f"{spoken(folder)} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
@@ -42,5 +42,5 @@ def check_layout(model: Model, data: Recorded, folder: str) -> None:
 
 
 def chunks(count: int, size: int = 256) -> Sequence[range]:
-    """0..count-1 in portions that fit memory."""
+    """0..count-1 in portions that fit in memory."""
     return [range(i, min(i + size, count)) for i in range(0, count, size)]

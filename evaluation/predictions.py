@@ -1,6 +1,6 @@
-"""What models make of the test recordings: features and predictions, from one reading.
+"""Features and predictions of several models on the same test recordings, which are read once.
 
-The test recordings are read for showing alone: by then everything has been chosen and evaluated.
+They are read only to be shown: by then everything has been chosen and evaluated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shards import splits
 from shards.reading import Reading, Recorded
 
 MAPPED = 1000  # recordings of an embedding map, evenly spaced over the test recordings
-AGREE = 0.005  # accuracies differ by this much at most between machines that round differently
+TOLERANCE = 0.005  # accuracies differ by less between machines that round differently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Predictions:
         return np.unique(np.linspace(0, len(self.truth) - 1, min(MAPPED, len(self.truth))).astype(np.int64))
 
     def neighbours(self, number: int) -> float:
-        """The share of mapped recordings whose nearest one of another performance is of the same class."""
+        """The fraction of mapped recordings whose nearest one of another performance is of the same class."""
         rows = self.mapped
         x = F.normalize(self.each[number].features[torch.from_numpy(rows)], dim=1)
         owner = torch.from_numpy(self.data.view_performance[rows].astype(np.int64))
@@ -55,16 +55,15 @@ class Predictions:
         return (truth[similar.argmax(1)] == truth).float().mean().item()
 
 
-def predictions(reading: Reading, records: Sequence[RunRecord], protocol: str) -> Predictions:
+def predictions(reading: Reading, records: Sequence[RunRecord], split: str) -> Predictions:
     """Read the test recordings once and show them to every model.
 
     UserError where there are none, or where a model does not do on them what its evaluation says.
     """
     manifest = reading.manifest
-    split = splits.find(manifest.name, protocol)
-    data = reading.open(splits.labelled(split.test), "cpu")
+    data = reading.open(splits.labelled(splits.find(manifest.name, split).test), "cpu")
     if not len(data):
-        raise UserError(f"protocol {protocol} leaves no labelled test recording of {manifest.name}; choose another one")
+        raise UserError(f"split {split} leaves no labelled test recording of {manifest.name}; choose another one")
     truth = data.labels(range(len(data)))
     each = []
     for record in records:
@@ -76,16 +75,16 @@ def predictions(reading: Reading, records: Sequence[RunRecord], protocol: str) -
             with torch.no_grad():
                 predicted = model.head(rows).argmax(1)
             table = confusion(predicted, truth, len(manifest.classes)).numpy()
-            _check(record, table, protocol)
+            _check(record, table, split)
         each.append(Prediction(features=rows, table=table))
     return Predictions(data=data, truth=truth.numpy(), each=tuple(each))
 
 
-def _check(record: RunRecord, table: np.ndarray, protocol: str) -> None:
-    told, count = record.shown.model, int(table.sum())
+def _check(record: RunRecord, table: np.ndarray, split: str) -> None:
+    stored, count = record.shown.model, int(table.sum())
     right = table.trace() / count
-    if told.recordings != count or abs(told.accuracy - right) > AGREE:
+    if stored.recordings != count or abs(stored.accuracy - right) > TOLERANCE:
         raise UserError(
-            f"{record.folder / 'evaluation.json'} says {told.accuracy:.1%} of {told.recordings:,} recordings, but the "
-            f"model gets {right:.1%} of {count:,} under protocol {protocol}: evaluate it again"
+            f"{record.folder / 'evaluation.json'} says {stored.accuracy:.1%} of {stored.recordings:,} recordings, but "
+            f"the model gets {right:.1%} of {count:,} of split {split}: evaluate it again"
         )

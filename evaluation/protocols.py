@@ -1,23 +1,20 @@
 """The evaluation protocols: what each puts on the features of frozen encoders, and on what it chooses.
 
-A protocol is a dataclass of its options with a method `learn`: it is shown the training recordings, fits and chooses,
-and returns a function that judges the scored recordings, which nobody has read before.
+A protocol is a dataclass of its options with a method `learn`: it gets the training recordings, fits and chooses, and
+returns a function that scores the test recordings, which nothing has read before.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
 
 from bonestrap.bounds import COUNT, SEED, SHARE, WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
-from bonestrap.protocols.long_tailed import long_tailed, thirds
-from bonestrap.protocols.scores import Scores, score, spread
-from evaluation.scoring import Episodes, Known, LongTail, Outcome, Repeated, Scored, Scorer, Search, scorer_of
+from bonestrap.protocols.long_tailed import long_tailed
+from bonestrap.protocols.scores import spread
+from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
+from evaluation.scoring import Episodes, Known, Outcome, Scored, Scorer, Search, scorer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +31,8 @@ class LinearProtocol:
     """
 
     fit: Literal["logistic", "ridge", "sgd"] = option(
-        "logistic", "logistic: to convergence; ridge: closed form, the fast twin; sgd: as published, nothing chosen"
+        "logistic",
+        "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen",
     )
 
     def learn(self, known: Known) -> Scorer:
@@ -59,7 +57,7 @@ class LinearProtocol:
 class TransferProtocol(LinearProtocol):
     """A linear classifier on frozen features of another data set than the model's, of its joint layout or another.
 
-    Joints go by their names, or as declared for two layouts. Name the --protocol of the data set.
+    Joints are matched by name, or as declared for the two layouts. Give the --split of the data set.
     """
 
     def learn(self, known: Known) -> Scorer:
@@ -96,7 +94,7 @@ class TestProtocol:
     """
 
     def learn(self, known: Known) -> Scorer:
-        """What a floor does with the model's labels."""
+        """How a floor is fitted to the model's labels."""
         return scorer_of("test", LinearProtocol().fitted(known).votes)
 
 
@@ -107,27 +105,27 @@ class SemiSupervisedProtocol(Bounded):
     Logistic regression, or kernel ridge regression on raw joints, whose strength is chosen on half of these labels.
     """
 
-    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels", SHARE)
+    fractions: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels", SHARE)
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "draws of the labelled recordings", Bounds(0, SEED))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.fractions:
             raise ValueError("fractions must be one number or more")
-        _check_seeds(self.seeds)
+        check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols import linear
         from shards.loader import balanced_subset
 
         labels = known.y.numpy()
-        draws = {share: [balanced_subset(labels, share, seed) for seed in self.seeds] for share in self.fractions}
-        _check_different([(share, labels[rows[0]]) for share, rows in sorted(draws.items())], self.fractions)
-        fitted = {share: [_few(known, rows, linear.accuracy) for rows in each] for share, each in draws.items()}
+        draws = {part: [balanced_subset(labels, part, seed) for seed in self.seeds] for part in self.fractions}
+        check_distinct([(part, labels[rows[0]]) for part, rows in sorted(draws.items())], self.fractions)
+        fitted = {part: [fit_few(known, rows, linear.accuracy) for rows in each] for part, each in draws.items()}
         return lambda scored: Outcome(
             {
-                f"semi-supervised {share:g}": _repeated(each, labels[draws[share][0]], scored)
-                for share, each in fitted.items()
+                f"semi-supervised {part:g}": over_draws(each, labels[draws[part][0]], scored)
+                for part, each in fitted.items()
             }
         )
 
@@ -136,7 +134,7 @@ class SemiSupervisedProtocol(Bounded):
 class LongTailedProtocol(Bounded):
     """Frozen features and long-tailed labels: the commonest class has --imbalance times as many as the rarest.
 
-    Judged by balanced accuracy, over several draws of which classes are common. The strength of regularisation is
+    Scored by balanced accuracy, over several draws of which classes are common. The strength of regularisation is
     chosen by balanced accuracy on half of these labels.
     """
 
@@ -149,16 +147,16 @@ class LongTailedProtocol(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_seeds(self.seeds)
+        check_seeds(self.seeds)
 
     def learn(self, known: Known) -> Scorer:
         from bonestrap.protocols import linear
 
         labels = known.y.numpy()
         draws = [long_tailed(labels, self.imbalance, seed) for seed in self.seeds]
-        fitted = [_few(known, rows, linear.balanced_accuracy) for rows in draws]
+        fitted = [fit_few(known, rows, linear.balanced_accuracy) for rows in draws]
         kept = [labels[rows] for rows in draws]
-        return lambda scored: Outcome({f"long-tailed {self.imbalance:g}": _long_tail(fitted, kept, scored)})
+        return lambda scored: Outcome({f"long-tailed {self.imbalance:g}": over_long_tails(fitted, kept, scored)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,78 +231,6 @@ Chosen = (
     | RetrievalProtocol
     | LongTailedProtocol
 )
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be one or more different numbers, got {seeds}")
-
-
-def _check_different(drawn: Sequence[tuple[float, np.ndarray]], fractions: Sequence[float]) -> None:
-    """UserError where two fractions, ascending, give the same labels: of one seed they are nested."""
-    if len(drawn) < len(fractions):
-        raise UserError(f"--fractions names one fraction twice: {' '.join(f'{share:g}' for share in fractions)}")
-    for (less, fewer), (more, kept) in pairwise(drawn):
-        if len(fewer) == len(kept):
-            raise UserError(
-                f"--fractions {less:g} and {more:g} give the same {len(kept)} labels of {len(np.unique(kept))} "
-                "classes: leave one of them out"
-            )
-
-
-def _few(known: Known, rows: np.ndarray, scorer: Callable[[Fitted, Tensor, Tensor], float]) -> Fitted:
-    """A classifier from the labels of these rows alone."""
-    from bonestrap.protocols.few_labels import few_labels
-    from bonestrap.protocols.floor import KERNEL_STRENGTHS, kernel_ridge
-    from bonestrap.protocols.linear import LOGISTIC_STRENGTHS, logistic
-
-    x, y = known.x[rows], known.y[rows]
-    if known.raw:
-        return few_labels(kernel_ridge, KERNEL_STRENGTHS, x, y, known.classes, scorer)
-    return few_labels(logistic, LOGISTIC_STRENGTHS, x, y, known.classes, scorer)
-
-
-def _together(fitted: Sequence[Fitted], scored: Scored) -> tuple[list[Scores], Scores]:
-    """Each classifier's scores, and those of all their votes together."""
-    import torch
-
-    votes = [each.votes(scored.x) for each in fitted]
-    return [score(each, scored.y) for each in votes], score(torch.cat(votes), scored.y.repeat(len(votes)))
-
-
-def _repeated(fitted: Sequence[Fitted], labels: np.ndarray, scored: Scored) -> Repeated:
-    """Of classifiers from as many draws of labels, of which `labels` is the first."""
-    import torch
-
-    from bonestrap.protocols.bootstrap import bootstrap
-
-    runs, pooled = _together(fitted, scored)
-    accuracies = tuple(run.accuracy for run in runs)
-    right = torch.stack([each.predict(scored.x) == scored.y for each in fitted]).double().mean(0)
-    counts = np.unique(labels, return_counts=True)[1]
-    return Repeated(
-        *spread(accuracies), accuracies, pooled.balanced, pooled.top5, len(labels), int(counts.min()),
-        int(counts.max()), pooled.classes, bootstrap(right, scored.groups),
-    )  # fmt: skip
-
-
-def _long_tail(fitted: Sequence[Fitted], labels: Sequence[np.ndarray], scored: Scored) -> LongTail:
-    runs, pooled = _together(fitted, scored)
-    balanced = tuple(run.balanced for run in runs)
-    parts = [thirds(kept, len(pooled.classes)) for kept in labels]
-    common, between, rare = (_mean_recall(runs, [part[third] for part in parts]) for third in range(3))
-    counts = np.unique(labels[0], return_counts=True)[1]
-    return LongTail(
-        *spread(balanced), balanced, pooled.accuracy, pooled.top5, common, between, rare,
-        most=int(counts.max()), least=int(counts.min()), classes=pooled.classes,
-    )  # fmt: skip
-
-
-def _mean_recall(runs: Sequence[Scores], parts: Sequence[np.ndarray]) -> float | None:
-    """Over the classes in each run's part that have recordings; None where none has."""
-    found = [run.classes[label].recall for run, part in zip(runs, parts, strict=True) for label in part]
-    known = [share for share in found if share is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _galleries(known: Known, scored: Scored) -> tuple[Gallery, Gallery]:

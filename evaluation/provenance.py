@@ -1,4 +1,4 @@
-"""The run directory: whose it is, where it comes from, and that a start that fails leaves no empty folders behind."""
+"""Where a result comes from: command, commit, versions and hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def provenance() -> dict[str, Any]:
-    """What a reader needs to get the result again: command, commit, versions and hardware."""
+    """What a reader needs to reproduce a result."""
     import torch
 
     git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
@@ -32,7 +32,7 @@ def provenance() -> dict[str, Any]:
 
 
 def hardware() -> str:
-    """What trains here, in words."""
+    """This machine's GPUs, or else its CPU, in words."""
     import torch
 
     if torch.cuda.is_available():

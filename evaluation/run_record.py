@@ -1,4 +1,4 @@
-"""What a finished run says of itself: read from its directory, and nothing else.
+"""The record of a finished run, read from its directory alone.
 
 Costs come from the model's lineage, settings from `run.json`, curves and latency from the journal, and results from
 `evaluation.json`. A figure that nobody measured is None.
@@ -17,6 +17,7 @@ from bonestrap.files import read_object
 from bonestrap.options import UserError
 from distributed import tracking
 from distributed.upgrade import upgraded
+from evaluation import evaluation_file
 from evaluation import lineage as lineages
 from shards.storage.folder import resolved
 
@@ -24,32 +25,31 @@ if TYPE_CHECKING:
     from bonestrap.model import Description, Model
     from bonestrap.protocols.bootstrap import Bootstrap
 
-EVALUATION = "evaluation.json"
-PROBES = ("linear", "knn")  # of an encoder's evaluations the first that there is stands for it; a recogniser's: test
+PROBES = ("linear", "knn")  # an encoder is shown by the first of these that there is, a classifier by its test
 MACHINE = "evaluated_on"  # the journal's word for the hardware of an evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One candidate of an evaluation: shares in 0..1 of `recordings`."""
+    """One candidate of an evaluation: fractions in 0..1 of `recordings`."""
 
     accuracy: float
     low: float  # Wilson's 95 % interval
     high: float
     balanced: float
     recordings: int
-    bootstrap: Bootstrap | None  # None of few groups, and in evaluations of before it was kept
+    bootstrap: Bootstrap | None  # None of few groups, and in old evaluations
 
     @classmethod
     def of(cls, scores: Mapping[str, Any]) -> Measured:
         """From what `launch/evaluate.py` wrote, whatever else stands beside it."""
         from bonestrap.protocols.bootstrap import Bootstrap
 
-        shares = {name: float(scores[name]) for name in ("accuracy", "low", "high", "balanced")}
-        if not all(0 <= share <= 1 for share in shares.values()):
-            raise ValueError(f"fractions out of 0 to 1: {shares}")
+        fractions = {name: float(scores[name]) for name in ("accuracy", "low", "high", "balanced")}
+        if not all(0 <= each <= 1 for each in fractions.values()):
+            raise ValueError(f"fractions out of 0 to 1: {fractions}")
         drawn = Bootstrap(**scores["bootstrap"]) if scores.get("bootstrap") else None
-        return cls(**shares, recordings=int(scores["recordings"]), bootstrap=drawn)
+        return cls(**fractions, recordings=int(scores["recordings"]), bootstrap=drawn)
 
     @property
     def reach(self) -> float:
@@ -61,10 +61,10 @@ class Measured:
 class Evaluation:
     """A model beside its floors under one evaluation: a random encoder, raw joints."""
 
-    name: str  # test, linear or knn; of other shards or under another protocol, that follows: "test on lab 0a1b2c3d"
+    name: str  # test, linear or knn; then other shards or another split: "test on lab 0a1b2c3d"
     model: Measured
     floors: Mapping[str, Measured]
-    seen: int = 0  # of the recordings: those that the model or what it came from was trained on
+    seen: int = 0  # recordings that the model, or one it came from, was trained on
 
     @property
     def missed(self) -> list[str]:
@@ -136,7 +136,7 @@ class RunRecord:
         if not lines:
             raise UserError(
                 f"{self.folder / 'journal.jsonl'} is missing, or nothing in it can be read: learning curves and "
-                "latency stand in it, so copy the run directory as a whole"
+                "latency come from it, so copy the whole run directory"
             )
         return lines
 
@@ -157,7 +157,7 @@ class RunRecord:
 
     @property
     def costs(self) -> list[Cost]:
-        """Of the run itself and of all that it came from, the oldest first."""
+        """Of the run and of all that it came from, the oldest first."""
         return list(_costs(self.description.stage, self.lineage))[::-1]
 
     @property
@@ -178,10 +178,10 @@ def read(folder: Path) -> RunRecord:
     """
     run = home(folder)
     if run is None:
-        raise UserError(f"{folder} is no run directory (run.json is missing): name one that has reached its end")
-    told = recorded(run / "run.json")
-    found = recorded(run / EVALUATION) if (run / EVALUATION).exists() else {}
-    result, info = told.get("result"), told.get("info")
+        raise UserError(f"{folder} is not a run directory (run.json is missing): name one whose run has finished")
+    stored = recorded(run / "run.json")
+    found = evaluation_file.read(run)
+    result, info = stored.get("result"), stored.get("info")
     try:
         result = upgraded(result) if isinstance(result, dict) else None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -189,9 +189,9 @@ def read(folder: Path) -> RunRecord:
     if not (isinstance(result, dict) and isinstance(info, dict)):
         raise UserError(f"{run / 'run.json'} holds no result and info: copy the run directory again")
     try:
-        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _counts(name))
+        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _has_place(name))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
-        raise UserError(f"{run / EVALUATION} is damaged ({error}): evaluate the model again") from None
+        raise UserError(f"{run / evaluation_file.FILE} is damaged ({error}): evaluate the model again") from None
     from bonestrap import model as models
 
     try:
@@ -208,8 +208,8 @@ def home(folder: Path) -> Path | None:
     return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
 
 
-def _counts(name: str) -> bool:
-    """Whether an evaluation is one of test recordings that has a place on a card."""
+def _has_place(name: str) -> bool:
+    """Whether an evaluation is of test recordings, and of a kind that a model card shows."""
     return not name.endswith(" on held-out") and re.split(" on | under ", name)[0] in ("test", *PROBES)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation protocol is given and what it says: recordings as rows, and figures of several kinds."""
+"""What an evaluation protocol takes and returns: recordings as rows, and figures of several kinds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Known(NamedTuple):
     held_out: Tensor  # (R,) bool: for choosing
     keys: Strings  # the performance of each
     classes: int
-    raw: bool  # rows are joints and no features
+    raw: bool  # rows are joints, not features
     seed: int
     novel: tuple[int, ...]  # the classes that the model left out, or those of the data set
 
@@ -35,31 +35,31 @@ class Scored(NamedTuple):
     x: Tensor
     y: Tensor
     keys: Strings
-    groups: Groups  # which depend on each other
+    groups: Groups  # recordings that depend on each other
 
 
 class Repeated(NamedTuple):
-    """Accuracies over several draws of labels or exemplars, shares in 0..1."""
+    """Accuracies over several draws of labels, fractions in 0..1."""
 
     accuracy: float  # mean
-    deviation: float
+    std: float
     low: float  # 95 % interval of the mean over the draws
     high: float
     runs: tuple[float, ...]
     balanced: float  # means
     top5: float
     labels: int  # of a draw
-    least: int  # of a draw's class with the fewest labels, and with the most
-    most: int
+    min_labels: int  # of the class with the fewest, in a draw
+    max_labels: int  # of the class with the most
     classes: tuple[ClassScore, ...]  # of all draws together
     bootstrap: Bootstrap | None  # of the mean over the draws, over groups of test recordings
 
 
 class Episodes(NamedTuple):
-    """Accuracies among novel classes, shares in 0..1, over draws of exemplars."""
+    """Accuracies among novel classes over draws of exemplars, fractions in 0..1."""
 
     accuracy: float  # mean
-    deviation: float
+    std: float
     low: float  # 95 % interval of the mean over the draws
     high: float
     ways: int
@@ -68,10 +68,10 @@ class Episodes(NamedTuple):
 
 
 class LongTail(NamedTuple):
-    """Shares in 0..1 over several draws of long-tailed labels; balanced accuracy counts."""
+    """Figures over several draws of long-tailed labels, fractions in 0..1; balanced accuracy is the headline."""
 
     balanced: float  # mean
-    deviation: float
+    std: float
     low: float  # 95 % interval of the mean over the draws
     high: float
     runs: tuple[float, ...]
@@ -80,13 +80,13 @@ class LongTail(NamedTuple):
     common: float | None  # mean recall of the commonest third of the classes, of the next and of the rarest
     between: float | None
     rare: float | None
-    most: int  # labels of the commonest class, and of the rarest
-    least: int
+    max_labels: int  # of the commonest class, in a draw
+    min_labels: int  # of the rarest class
     classes: tuple[ClassScore, ...]  # of all draws together
 
 
 class Search(NamedTuple):
-    """Shares in 0..1, means over queries."""
+    """Means over queries, fractions in 0..1."""
 
     precision: float  # mean average precision
     recall1: float
@@ -99,7 +99,7 @@ Figures = Scores | Repeated | Episodes | LongTail | Search
 
 
 class Outcome(NamedTuple):
-    """What a protocol says of a candidate: figures by name, and predictions where there is one a recording."""
+    """What a protocol finds of a candidate: figures by name, and predictions where there is one a recording."""
 
     figures: dict[str, Figures]
     predicted: Tensor | None = None
@@ -119,7 +119,7 @@ def scorer_of(name: str, votes: Callable[[Tensor], Tensor]) -> Scorer:
 
 
 def dependent(views: Views) -> Groups:
-    """The recordings of a person where all are known and there are enough of them, else those of a performance."""
+    """Groups for the bootstrap: subjects where all are known and there are enough of them, else performances."""
     import torch
 
     people, member = np.unique(views.subject, return_inverse=True)
@@ -130,7 +130,7 @@ def dependent(views: Views) -> Groups:
 
 
 def interval(low: float, high: float, kind: str, drawn: Bootstrap | None) -> str:
-    """A 95 % interval of a kind, and that of the bootstrap where there is one, in words."""
+    """A 95 % interval of a kind, and the bootstrap's where there is one, as a phrase."""
     said = f"95 %: {low:.1%} to {high:.1%} ({kind})"
     if drawn is None:
         return said

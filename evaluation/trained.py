@@ -1,7 +1,7 @@
-"""The recordings that a run and all that it came from were trained on: `RUN/trained.npy`, kept to tell who evaluates.
+"""The recordings that a run and all that it came from were trained on: `RUN/trained.npy`, which evaluations look up.
 
-A recording is known by its data set, where it came from, its frames and its bodies, so that it is found again in shards
-that were packed anew.
+A recording is identified by its data set, its origin, its frames and its bodies, so that it is found in shards that
+were packed anew.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def fingerprints(data: Recorded) -> np.ndarray:
 
 
 def keep(run: Path, data: Recorded, rows: np.ndarray | None, parents: Sequence[Path]) -> None:
-    """Write what a run was trained on, `rows` of `data` or all, and what the models were that it started from.
+    """Write what a run was trained on, `rows` of `data` or all, and what the models that it started from were.
 
-    Nothing is written where that is not known of one of these: what is kept is complete.
+    Nothing is written where that is not known of one of these: the file is complete or absent.
     """
     own = fingerprints(data)
     parts = [own if rows is None else own[rows]]
@@ -47,7 +47,7 @@ def keep(run: Path, data: Recorded, rows: np.ndarray | None, parents: Sequence[P
 
 
 def read(model: Path) -> np.ndarray | None:
-    """The fingerprints of all recordings of a model's training; None where nobody kept them."""
+    """The fingerprints of all recordings of a model's training; None where they were not kept."""
     run = run_record.home(model)
     return np.load(run / FILE) if run is not None and (run / FILE).exists() else None
 

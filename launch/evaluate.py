@@ -24,14 +24,15 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.bounds import SEED, Bounds
 from bonestrap.options import UserError, option, required
-from evaluation import results, trained
+from evaluation import results_text, trained
+from evaluation.evaluation_file import Evaluations
 from evaluation.models import load_model, split_of
 from evaluation.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
 from launch.cli.parser import start_choice
@@ -39,12 +40,8 @@ from shards import splits
 from shards.reading import Reading
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bonestrap.model import Model
-    from evaluation.candidates import Split
-    from shards.reading import Recorded
-
+    from evaluation.evaluate import Evaluated
 
 ALIASES = {"--protocol": ("--split",)}
 
@@ -78,6 +75,9 @@ class Options(Reading):
 
 
 def main(name: str, options: Options, chosen: Chosen) -> None:
+    from evaluation.evaluate import evaluate
+    from evaluation.features import EvaluationData, open_data
+
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
     options, _ = options.resolve_memory(workers=1, cuda=False)
@@ -88,124 +88,85 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
                 f"{folder} is a {model.description.stage} model without a classifier; "
                 "fine-tune it first, or evaluate linear"
             )
-    known: dict[str, Split] = {}
-    found = {folder: evaluate(name, options, chosen, folder, model, known) for folder, model in models.items()}
+    known: dict[str, EvaluationData] = {}  # by split
+    plain: dict[Path, Evaluations] = {}
+    for folder, model in models.items():
+        split = options.split or split_of(model)
+        if split not in known:
+            known[split] = open_data(options, split, choosing=options.on == "held-out")
+        found = evaluate(chosen, folder, model, known[split], options.data, options.split, options.seed)
+        plain[folder] = report(name, options, folder, model, found)
     if options.json:
-        first, *others = found.values()
-        print(json.dumps({str(folder): one for folder, one in found.items()} if others else first, indent=2))
+        first, *others = plain.values()
+        print(json.dumps({str(folder): one for folder, one in plain.items()} if others else first, indent=2))
 
 
-def evaluate(
-    name: str, options: Options, chosen: Chosen, folder: Path, model: Model, known: dict[str, Split]
-) -> dict[str, Any]:
-    """Evaluate one model, tell the user and keep the result; `known` is what models before it have read."""
-    from evaluation.candidates import adaptation, candidates, labels_of, latency, open_split
-    from evaluation.scoring import Scored, dependent
-    from launch import report
+def report(name: str, options: Options, folder: Path, model: Model, found: Evaluated) -> Evaluations:
+    """Keep the result of one model, print it, and complete its model card, pictures and page."""
+    from evaluation.evaluate import save
+    from launch.report import conclude
 
-    protocol = options.split or split_of(model)
-    if protocol not in known:
-        known[protocol] = open_split(options, protocol, choosing=options.on == "held-out")
-    split = known[protocol]
-    adapt = adaptation(chosen, options.data, model, split.train)
-    ready = candidates(chosen, model, split, adapt, options.seed)
-    first = next(iter(ready))
-    milliseconds = latency(model, split.train, adapt)
-    scored = split.scored  # read once, after everything has been chosen
-    truth, classes = labels_of(scored), scored.manifest.classes
-    views = scored.views
-    outcomes = {
-        who: one.scorer(Scored(one.features.scored, truth, views.key, dependent(views))) for who, one in ready.items()
-    }
-    beside = aside(options, model, scored)
-    found = {
-        key + beside: {who: each.figures[key] for who, each in outcomes.items()} for key in outcomes[first].figures
-    }
-    plain, seen = results.as_json(found, classes), trained.seen(folder, scored)
-    if seen is not None:
-        for each in plain.values():
-            each[first]["seen"] = seen
-    measured = results.metrics(options.on, found) | ({} if beside else {"latency_ms": milliseconds})
-    results.record(folder, options.on, plain, measured, track=options.track)
-    predicted = outcomes[first].predicted
+    plain = save(folder, options.on, found, track=options.track)
     if options.pictures:
-        draw(name, options, folder.name, classes, ready[first].features.scored, predicted, truth)
+        draw(name, options, folder.name, found)
     if not options.json:
-        say(name, options, folder, model, scored, found)
-        print(f"  one clip takes {milliseconds:.1f} ms on one CPU thread")
-    if warning := exposure(options, beside, seen, len(scored)):
+        show(name, options, folder, model, found)
+    if warning := exposure(options, found):
         print(f"  {warning}", file=sys.stderr if options.json else sys.stdout)
     if options.on == "test":
-        failing = None if predicted is None else (next(iter(found)), predicted, truth)
-        report.conclude(options, folder, failing, options.report)
+        failing = None if found.predicted is None else (next(iter(found.results)), found.predicted, found.truth)
+        conclude(options, folder, failing, options.report)
     return plain
 
 
-def aside(options: Options, model: Model, scored: Recorded) -> str:
-    """What follows an evaluation's name, so that it stands beside the model's own result and never in its place.
-
-    Nothing where the recordings are of the shards that trained the model, under its own protocol.
-    """
-    manifest, lineage = scored.manifest, model.description.lineage
-    said = "" if manifest.digest == lineage["digest"] else f" on {manifest.name} {manifest.digest[:8]}"
-    return said + ("" if options.split in (None, lineage["split"]) else f" under {options.split}")
-
-
-def exposure(options: Options, beside: str, seen: int | None, scored: int) -> str:
-    """What is to be said of scored recordings that were trained on; nothing where all are new to the model."""
-    if seen:
+def exposure(options: Options, found: Evaluated) -> str:
+    """The warning about scored recordings that the model was trained on; nothing where all are new to it."""
+    if found.seen:
         return (
-            f"WARNING: {seen:,} of these {scored:,} recordings were in the training of this model or of one that it "
-            "came from: the figures are not those of unseen recordings"
+            f"WARNING: {found.seen:,} of these {len(found.scored):,} recordings were in the training of this model or "
+            "of one that it came from: the figures are not those of unseen recordings"
         )
-    if seen is None and (beside or options.on == "held-out"):
+    if found.seen is None and (found.suffix or options.on == "held-out"):
         return f"whether this model was trained on these recordings is not known: {trained.FILE} of a run is missing"
     return ""
 
 
-def say(name: str, options: Options, folder: Path, model: Model, scored: Recorded, found: results.Results) -> None:
-    """The figures, and what has to be known to read them."""
-    from evaluation.candidates import labels_of, left_out, novel
+def show(name: str, options: Options, folder: Path, model: Model, found: Evaluated) -> None:
+    """Print the figures, and what has to be known to read them."""
+    from evaluation.candidates import left_out, novel
 
-    classes = scored.manifest.classes
+    scored, classes = found.scored, found.scored.manifest.classes
     if len(options.model) > 1:
         print(folder)
     print(f"{name}, {options.on} recordings of {scored.manifest.name}, {options.split or split_of(model)}")
-    print(*results.table(found), sep="\n")
-    present = {labelled.item() for labelled in labels_of(scored).unique()}
+    print(*results_text.tables(found.results), sep="\n")
+    present = {labelled.item() for labelled in found.truth.unique()}
     if absent := [title for number, title in enumerate(classes) if number not in present]:
         print(f"  {splits.untested_said(options.on, absent, len(classes))}; figures are of the others")
     if options.classes:
-        print(*results.class_table(found, classes), sep="\n")
+        print(*results_text.class_tables(found.results, classes), sep="\n")
     if name == "few-shot":
-        been = (
-            "was trained without these classes" if left_out(model, scored) else "has seen these classes, without labels"
-        )
-        print(f"  pretraining {been}: {', '.join(classes[label] for label in novel(model, scored))}")
+        seen = "did not see these classes" if left_out(model, scored) else "saw these classes, without labels"
+        print(f"  pretraining {seen}: {', '.join(classes[label] for label in novel(model, scored))}")
+    print(f"  one clip takes {found.latency_ms:.1f} ms on one CPU thread")
 
 
-def draw(
-    name: str,
-    options: Options,
-    who: str,
-    classes: tuple[str, ...],
-    rows: Tensor,
-    predicted: Tensor | None,
-    truth: Tensor,
-) -> None:
-    """A map of the features, and the confusion matrix of a classifier, into the folder of pictures."""
+def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
+    """The confusion matrix of a classifier, and a map of the features, into the folder of pictures."""
     from reports import figures, pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
-    if predicted is not None:
-        title = f"{who}: {options.on} recordings, {(predicted == truth).float().mean():.1%} right ({name})"
+    truth, classes = found.truth.numpy(), found.scored.manifest.classes
+    if found.predicted is not None:
+        accuracy = (found.predicted == found.truth).float().mean().item()
+        title = f"{who}: {options.on} recordings, accuracy {accuracy:.1%} ({name})"
         file = options.pictures / f"{who}-{name}.png"
-        matrix = figures.Confusion.counted(truth.numpy(), predicted.numpy(), classes)
+        matrix = figures.Confusion.counted(truth, found.predicted.numpy(), classes)
         pictures.confusion_matrix(file, matrix, title=title)
-    if name != "test":  # the rows of a test are logits
+    if name != "test":  # whose rows are logits
         file = options.pictures / f"{who}-embedding.png"
-        groups = figures.embedding(rows.numpy(), truth.numpy(), classes)
+        groups = figures.embedding(found.features.numpy(), truth, classes)
         pictures.embedding_map(file, groups, title=f"{who}: feature space (t-SNE)")
 
 

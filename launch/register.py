@@ -66,7 +66,7 @@ def shipped(folder: Path, model: Model) -> Shipped:
     answers = len(model.classes) or model.encoder.features
     return Shipped(
         folder=folder,
-        script=ROOT / "launch" / "serving.py",
+        script=ROOT / "evaluation" / "serving.py",
         code=[ROOT / "bonestrap"],
         requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in NEEDED],
         inputs=(-1, -1, -1, joints, axes),
@@ -91,7 +91,7 @@ def tags(model: Model) -> dict[str, str]:
     shown = {
         "stage": model.description.stage,
         "made_from": " <- ".join(parents),
-        **{key: own.get(key) for key in ("data", "digest", "protocol", "labels", "seed")},
+        **{key: own.get(key) for key in ("data", "digest", "split", "labels", "seed")},
     }
     return {f"bonestrap.{key}": str(value) for key, value in shown.items() if value not in (None, "")}
 

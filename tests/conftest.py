@@ -27,6 +27,18 @@ def recordings_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed recordings that many tests read and none changes: sixteen actions by eight generated people, once each."""
+    from launch import pack
+    from launch.cli.parser import start_choice
+
+    folder = tmp_path_factory.mktemp("people") / "shards"
+    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
+    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
+    return folder
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB, which really becomes full."""

@@ -39,7 +39,7 @@ class Spread(NamedTuple):
     """A figure over several runs."""
 
     mean: float
-    deviation: float  # of a run, with n - 1; 0 of one run
+    std: float  # of a run, with n - 1; 0 of one run
     low: float  # Student's 95 % interval of the mean
     high: float
 
@@ -79,14 +79,14 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, deviation and the mean's interval of independent runs. One run has no interval: it is the run itself."""
+    """Mean, standard deviation and the mean's interval of independent runs. One run has no interval: it is the run itself."""
     count = len(values)
     mean = sum(values) / count
     if count == 1:
         return Spread(mean, 0.0, mean, mean)
-    deviation = (sum((value - mean) ** 2 for value in values) / (count - 1)) ** 0.5
-    half = _student(count - 1) * deviation / count**0.5
-    return Spread(mean, deviation, mean - half, mean + half)
+    std = (sum((value - mean) ** 2 for value in values) / (count - 1)) ** 0.5
+    half = _student(count - 1) * std / count**0.5
+    return Spread(mean, std, mean - half, mean + half)
 
 
 def _student(freedom: int) -> float:

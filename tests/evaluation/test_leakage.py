@@ -49,31 +49,18 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Views]:
     return views
 
 
-@pytest.mark.parametrize("protocol", ["cross-subject", "cross-view"])
+@pytest.mark.parametrize("name", ["cross-subject", "cross-view"])
 def test_training_and_selection_never_touch_a_test_view(
-    shards: Path, seen: list[Views], tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+    shards: Path, seen: list[Views], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = splits.find("synthetic", protocol)
+    split = splits.find("synthetic", name)
     common = ["--data", str(shards), "--no-track", "--device", "cpu", "--precision", "fp32"]
     pretrained, teacher, student = (str(tmp_path / name) for name in ("pretrained", "teacher", "student"))
 
-    schedule = ["--schedule.epochs", "0.5", "--schedule.warmup", "0", "--protocol", protocol]
+    schedule = ["--schedule.epochs", "0.5", "--schedule.warmup", "0", "--split", name]
     start_choice(pretrain.main, "recipe", RECIPES, Options, ["demo", *common, "--run", pretrained, *SMALL, *schedule])
-    words = [
-        "--model",
-        pretrained,
-        *common,
-        "--run",
-        teacher,
-        "--labels",
-        "0.5",
-        "--steps",
-        "3",
-        "--batch",
-        "8",
-        "--group",
-        "8",
-    ]
+    words = ["--model", pretrained, *common, "--run", teacher, "--labels", "0.5", "--steps", "3", "--batch", "8"]
+    words += ["--group", "8"]
     start(finetune.main, finetune.Options, words)
     words = ["--teacher", teacher, *common, "--run", student, "--epochs", "0.1", "--batch", "8", "--group", "8"]
     start(distill.main, distill.Options, words)
@@ -81,12 +68,12 @@ def test_training_and_selection_never_touch_a_test_view(
     assert seen and not any(split.test(views).any() for views in seen)
 
     watch_learning(monkeypatch, seen, split)
-    for name, words in PROTOCOLS.items():
-        model = student if name == "test" else pretrained
+    for protocol, words in PROTOCOLS.items():
+        model = student if protocol == "test" else pretrained
         seen.clear()
-        evaluated = [name, "--model", model, "--data", str(shards), *words]
+        evaluated = [protocol, "--model", model, "--data", str(shards), *words]
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, [*evaluated, "--on", "held-out"])
-        assert not any(split.test(views).any() for views in seen), f"{name} --on held-out has read the test recordings"
+        assert not any(split.test(views).any() for views in seen), f"{protocol} --on held-out has read the test recordings"
 
         seen.clear()
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, evaluated)
@@ -94,8 +81,8 @@ def test_training_and_selection_never_touch_a_test_view(
         reads = Counter(
             (views.key[view], views.camera[view]) for views in seen for view in np.flatnonzero(split.test(views))
         )
-        assert reads and set(reads.values()) == {1}, name
-        assert tested == sorted(tested), f"{name} reads a test recording before it has chosen everything"
+        assert reads and set(reads.values()) == {1}, protocol
+        assert tested == sorted(tested), f"{protocol} reads a test recording before it has chosen everything"
 
 
 def watch_learning(monkeypatch: pytest.MonkeyPatch, seen: list[Views], split: Split) -> None:

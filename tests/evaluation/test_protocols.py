@@ -1,4 +1,4 @@
-"""Every evaluation protocol on small recordings: what it says, that it says so twice, and what it refuses."""
+"""Every evaluation protocol on small recordings: its figures, that they repeat, and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import bonestrap
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.floor import calibrate
-from evaluation import candidates as candidates
+from evaluation import features
 from launch import evaluate, pretrain
 from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
@@ -92,7 +92,7 @@ def test_several_models_share_the_floors_and_get_the_figures_that_each_gets_alon
         calibrated.append(encoder)
         calibrate(encoder, *data)
 
-    monkeypatch.setattr(candidates, "calibrate", counting)
+    monkeypatch.setattr(features, "calibrate", counting)
     both = json.loads(evaluated(capsys, model, shards, "knn", "--json", "--model", str(other)))
     assert both == alone and len(calibrated) == 1
     assert both[str(model)]["knn"]["random encoder"] == both[str(other)]["knn"]["random encoder"]
@@ -108,15 +108,15 @@ def test_figures_over_draws_are_those_of_the_draws(
 
     both = runs("1", "2")
     assert both["runs"] == [*runs("1")["runs"], *runs("2")["runs"]]
-    assert (both["accuracy"], both["deviation"]) == pytest.approx((np.mean(both["runs"]), np.std(both["runs"], ddof=1)))
+    assert (both["accuracy"], both["std"]) == pytest.approx((np.mean(both["runs"]), np.std(both["runs"], ddof=1)))
 
 
 def test_a_result_below_a_floor_says_so_and_classes_are_printed(
     shards: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = evaluated(capsys, model, shards, "linear", "--classes")
-    (line,) = (line for line in said.splitlines() if line.startswith("  pretrained"))
-    assert "top-5" in line and "balanced" in line and "raw joints" in line.partition("below")[2]
+    (head,) = (line for line in said.splitlines() if "accuracy" in line)
+    assert "top-5" in head and "balanced" in head and "pretrained is below raw joints: " in said
     assert [line.split()[1:] for line in said.splitlines() if "recall" in line] == [
         ["recordings", "recall", "precision"]
     ]
@@ -128,8 +128,8 @@ def test_labels_are_counted_and_fractions_of_the_same_labels_refused(
 ) -> None:
     """Sixteen classes of twelve training recordings: 1 and 5 % are one label a class."""
     said = evaluated(capsys, model, shards, "semi-supervised", "--fractions", "0.1", "0.3", "--seeds", "0")
-    lines = [line for line in said.splitlines() if line.startswith("  pretrained")]
-    assert ["16 labels, 1 a class" in lines[0], "64 labels, 4 a class" in lines[1]] == [True, True]
+    lines = [line.split() for line in said.splitlines() if line.startswith("  pretrained ") and " is below " not in line]
+    assert [line[-3:] for line in lines] == [["16", "1", "1"], ["64", "4", "1"]]  # labels, of a class, draws
     for fractions, named in ((("0.3", "0.05", "0.01"), "0.01 and 0.05 give the same 16 labels"), (("1", "1"), "twice")):
         with pytest.raises(SystemExit, match="2"):
             evaluated(capsys, model, shards, "semi-supervised", "--fractions", *fractions)
@@ -138,16 +138,19 @@ def test_labels_are_counted_and_fractions_of_the_same_labels_refused(
 
 def test_both_intervals_are_told(shards: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Four people test across subjects, eight across views: with few people, performances are drawn."""
-    for protocol, unit, units in (("cross-subject", "performances", 64), ("cross-view", "subjects", 8)):
-        words = ("knn", "--protocol", protocol)
+    for split, unit, units in (("cross-subject", "performances", 64), ("cross-view", "subjects", 8)):
+        words = ("knn", "--split", split)
         found = json.loads(evaluated(capsys, model, shards, *words, "--json"))
         (candidates,) = found.values()
         for figures in candidates.values():
             drawn = figures["bootstrap"]
             assert (drawn["unit"], drawn["units"]) == (unit, units)
             assert drawn["low"] <= figures["accuracy"] <= drawn["high"] and figures["low"] < figures["high"]
-        said = evaluated(capsys, model, shards, *words)
-        assert said.count("(Wilson)") == 3 and said.count(f"(bootstrap over {units} {unit})") == 3
+        said = evaluated(capsys, model, shards, *words).splitlines()
+        (head,) = (line for line in said if "95 % (Wilson)" in line)
+        assert f"95 % (bootstrap over {units} {unit})" in head
+        rows = [line for line in said if line.startswith(("  pretrained ", "  random", "  raw")) and "%" in line]
+        assert [row.count(" to ") for row in rows[:3]] == [2, 2, 2]
 
 
 def test_nothing_to_find_is_a_sentence(shards: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +172,7 @@ def kinect(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_transfer_to_another_layout(model: Path, kinect: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The model knows 25 joints, the recordings 20."""
-    said = evaluated(capsys, model, kinect, "transfer", "--protocol", "cross-subject", "--json")
+    said = evaluated(capsys, model, kinect, "transfer", "--split", "cross-subject", "--json")
     (found,) = json.loads(said).values()
     name = f"transfer on nw-ucla {Manifest.read(kinect).digest[:8]}"
     assert json.loads((model / "evaluation.json").read_text())[name] == found
@@ -190,7 +193,7 @@ def test_classes_without_a_test_recording_are_named(
 ) -> None:
     pytest.importorskip("webdataset")
     pack_source(Lopsided(), tmp_path / "shards")
-    said = evaluated(capsys, model, tmp_path / "shards", "transfer", "--protocol", "cross-subject")
+    said = evaluated(capsys, model, tmp_path / "shards", "transfer", "--split", "cross-subject")
     assert "  no test recording of 1 of 2 classes: slow; figures are of the others\n" in said
 
 
@@ -198,7 +201,7 @@ def test_another_layout_is_refused_by_the_others_and_named_where_joints_lack(
     shards: Path, model: Path, kinect: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        evaluated(capsys, model, kinect, "linear", "--protocol", "cross-subject")
+        evaluated(capsys, model, kinect, "linear", "--split", "cross-subject")
     assert "holds layout kinect20 and the model was made for ntu25" in capsys.readouterr().err
     described = model / "model" / "model.json"
     other = tmp_path / "other"
@@ -222,8 +225,8 @@ def test_few_shot_asks_for_what_pretraining_left_out(
     left_out = bonestrap.load(without).description.lineage["left_out"]
     assert len(left_out) == 8
     said = evaluated(capsys, without, shards, "few-shot", "--episodes", "3")
-    assert "8 novel classes" in said and "was trained without these classes" in said
-    assert "has seen these classes" in evaluated(capsys, model, shards, "few-shot", "--episodes", "3")
+    assert "novel classes" in said and "pretraining did not see these classes: " in said
+    assert "pretraining saw these classes, without labels: " in evaluated(capsys, model, shards, "few-shot", "--episodes", "3")
     with pytest.raises(SystemExit, match="2"):
         evaluated(capsys, model, shards, "few-shot", "--shots", "500")
     assert "training recordings: give --shots" in capsys.readouterr().err

@@ -1,0 +1,116 @@
+"""Features of an evaluation's recordings: the model's, and those of its floors.
+
+Legend: R recordings, D features or classes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.clips import Recordings
+from bonestrap.model import Model
+from bonestrap.options import UserError
+from bonestrap.protocols.features import extract
+from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
+from bonestrap.protocols.transfer import correspondence, retarget
+from evaluation.models import check_layout, chunks
+from evaluation.protocols import Chosen, TransferProtocol
+from shards import splits
+from shards.reading import Reading, Recorded
+
+CALIBRATED = 256  # recordings that set a random encoder's batch statistics; with all of them accuracy differs by noise
+
+Adapt = Callable[[Recordings], Recordings]
+
+
+class EvaluationData:
+    """Training recordings, and those that are scored, which are read once, when they are first asked for.
+
+    It also keeps the floors' features: the models that one command evaluates share them.
+    """
+
+    def __init__(self, train: Recorded, held_out: Tensor, scored: Callable[[], Recorded]) -> None:
+        self.train = train
+        self.held_out = held_out  # (R,) bool: training recordings for choosing
+        self._scored = scored
+        self.floors: dict[str, Features] = {}
+
+    @functools.cached_property
+    def scored(self) -> Recorded:
+        return self._scored()
+
+
+def open_data(reading: Reading, name: str, *, choosing: bool) -> EvaluationData:
+    """The recordings of a split; `choosing` scores held-out training subjects in place of the test ones."""
+    split = splits.find(reading.manifest.name, name)
+    train = reading.open(splits.labelled(split.fit if choosing else split.train), "cpu")
+    views = train.views
+    # Where the held-out subjects are scored, the last fifth of the others is left to choose on.
+    subjects = np.unique(np.maximum(views.subject, 0))
+    last = subjects[-max(1, len(subjects) // 5) :]
+    held_out = np.isin(views.subject, last) if choosing else split.held_out(views)
+    if not held_out.any() or held_out.all():  # subjects unknown, or none set aside: every fifth performance
+        held_out = train.view_performance % 5 == 4
+    scored = split.held_out if choosing else split.test
+    return EvaluationData(train, torch.from_numpy(held_out), lambda: reading.open(splits.labelled(scored), "cpu"))
+
+
+def adaptation(chosen: Chosen, folder: str, model: Model, data: Recorded) -> Adapt:
+    """How recordings reach the model's joints. UserError where their layout does not fit it."""
+    if not isinstance(chosen, TransferProtocol):
+        check_layout(model, data, folder)
+    if model.layout == data.layout:
+        return lambda recordings: recordings
+    try:
+        weights = correspondence(model.layout, data.layout)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return functools.partial(retarget, weights=weights, layout=model.layout)
+
+
+class Features:
+    """Features, or logits, of all recordings, (R, D), each computed once."""
+
+    def __init__(self, encoder: nn.Module, pipeline: Pipeline, adapt: Adapt, data: EvaluationData) -> None:
+        self.encoder, self.pipeline, self.adapt, self.data = encoder, pipeline, adapt, data
+
+    @functools.cached_property
+    def train(self) -> Tensor:
+        return self.rows(self.data.train)
+
+    @functools.cached_property
+    def scored(self) -> Tensor:
+        return self.rows(self.data.scored)
+
+    def rows(self, data: Recorded) -> Tensor:
+        parts = (self.adapt(data.recordings(chunk)) for chunk in chunks(len(data)))
+        return extract(self.encoder, self.pipeline, parts)
+
+
+def random_encoder(model: Model, data: EvaluationData, adapt: Adapt, seed: int) -> Features:
+    """A floor: an untrained encoder with these settings, whose weights are drawn once a command."""
+    about = model.description
+    kind = repr((about.encoder, about.clip, about.layout))
+    if kind not in data.floors:
+        torch.manual_seed(seed)
+        encoder = about.build_encoder()
+        count = len(data.train)
+        some = torch.linspace(0, count - 1, min(count, CALIBRATED)).round().long()
+        calibrate(encoder, model.pipeline, [adapt(data.train.recordings(some))])
+        data.floors[kind] = Features(encoder, model.pipeline, adapt, data)
+    return data.floors[kind]
+
+
+def raw_joints(data: EvaluationData) -> Features:
+    """A floor: the joints themselves, the same for all models."""
+    if "raw joints" not in data.floors:
+        layout = data.train.layout
+        raw = RawJoints(layout.coordinates), raw_pipeline(layout)
+        data.floors["raw joints"] = Features(*raw, lambda recordings: recordings, data)
+    return data.floors["raw joints"]
