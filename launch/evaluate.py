@@ -146,8 +146,9 @@ def show(name: str, options: Options, folder: Path, model: Model, found: Evaluat
     if options.classes:
         print(*results_text.class_tables(found.results, classes), sep="\n")
     if name == "few-shot":
-        seen = "did not see these classes" if left_out(model, scored) else "saw these classes, without labels"
-        print(f"  pretraining {seen}: {', '.join(classes[label] for label in novel(model, scored))}")
+        labels = "with" if model.description.lineage.get("labels") else "without"
+        seen = "did not see these classes" if left_out(model, scored) else f"saw these classes, {labels} labels"
+        print(f"  training {seen}: {', '.join(classes[label] for label in novel(model, scored))}")
     print(f"  one clip takes {found.latency_ms:.1f} ms on one CPU thread")
 
 
