@@ -27,7 +27,7 @@ from reports import card
 from shards.manifest import Manifest, sha256
 from shards.packing.pack import pack
 from shards.sources.source import Performance, View
-from tests.launch.test_workers_0 import Waving
+from tests.launch.waving import Waving
 
 SPLIT = "cross-view-published"
 COPIES = 6
