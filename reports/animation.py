@@ -22,7 +22,7 @@ UNIT = 1000  # numbers are stored as whole thousandths
 CLIP_FRAMES = 72
 PACE = 30  # frames a second of playback, which is what sensors record at; shards do not say
 KINDS = ("trunk", "left-arm", "left-leg", "right-arm", "right-leg")  # of limbs, and their colours in the style sheet
-DRAWS = (("conservative", CONSERVATIVE), ("aggressive", AGGRESSIVE), ("aggressive, second sample", AGGRESSIVE))
+DRAWS = (("conservative", CONSERVATIVE), ("aggressive", AGGRESSIVE), ("aggressive (2)", AGGRESSIVE))
 
 
 def chosen(report: Report, count: int) -> list[int]:

@@ -16,6 +16,7 @@ import numpy as np
 from reports.figures import Accuracies, Confusion, Floor, Group, Point, spread
 
 STEPS = (1.0, 2.0, 5.0)  # ticks lie at these times a power of ten
+FINE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # where a logarithmic axis is short
 GAP = 6.0  # percent of the height between two labels
 BRIEF = 20  # characters of a label that fit beside a point
 CELL = 26  # pixels of a cell of a grid
@@ -43,11 +44,11 @@ class Axis:
         """Round values between the ends, half a dozen at most."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            for steps in (STEPS, (1.0, 3.0), (1.0,)):
-                found = [m * 10.0**p for p in powers for m in steps if self.low <= m * 10.0**p <= self.high]
-                if len(found) <= 6:
-                    break
-            return found
+            choices = [
+                [m * 10.0**p for p in powers for m in steps if self.low <= m * 10.0**p <= self.high]
+                for steps in (FINE, STEPS, (1.0, 3.0), (1.0,))
+            ]
+            return next((found for found in choices if len(found) <= 6), choices[-1])
         rough = (self.high - self.low) / 5 or 1
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (*STEPS, 10.0) if m * power >= rough)

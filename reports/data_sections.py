@@ -31,8 +31,8 @@ def content(report: Report) -> Values:
     others = (
         ("Cameras", _numbered("camera", views.camera, copied)),
         ("Setups", _numbered("setup", views.setup, copied)),
-        ("Persons per recording", _numbered("persons:", table.bodies)),
-        ("Cameras per performance", _numbered("cameras:", np.diff(table.first_view))),
+        ("Persons per recording", _numbered("persons =", table.bodies)),
+        ("Cameras per performance", _numbered("cameras =", np.diff(table.first_view))),
     )
     cards = [[("Classes", classes)], [("Subjects", _numbered("subject", views.subject, copied))], others]
     return {

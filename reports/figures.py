@@ -61,7 +61,8 @@ class Accuracies:
     @property
     def highest(self) -> float:
         """The upper end of all that is drawn."""
-        return max([point.high for point in self.points] + [floor.accuracy for floor in self.floors])
+        random = [accuracy for point in self.points for _, accuracy in point.random]
+        return max([*(point.high for point in self.points), *(floor.accuracy for floor in self.floors), *random])
 
 
 def accuracies(records: Sequence[RunRecord]) -> Accuracies:

@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluation.run_record import Evaluation, RunRecord
 from evaluation.scoring import interval
-from reports.figures import Confusion
+from reports.figures import RAW_JOINTS, Confusion
 
 HALF = 50.0  # percent
 FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what they are called
@@ -47,7 +47,8 @@ def floors(records: Sequence[RunRecord]) -> str:
     if not missed:
         return f"{'It is' if len(records) == 1 else 'All are'} above both floors, a random encoder and raw joints."
     return " ".join(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} not above {'a ' * (floor != RAW_JOINTS)}{floor}."
+        for floor, names in missed.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""Looking at recordings: the terminal and the page tell the truth, name what is wrong, and need nothing else."""
+"""The check of recordings: what the terminal and the page say is true, and the page needs no other file."""
 
 from __future__ import annotations
 
@@ -273,9 +273,13 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
         )
         made[0] = dataclasses.replace(made[0], views=(evil,))
 
-    page = looked(packed(tmp_path, change=rename, classes=("</script><b>", "a & b", '"quoted"')))
+    source = Studio(NTU25, rename, ("</script><b>", "a & b", '"quoted"'))
+    source.name = "<script>alert(2)</script>"
+    pack(source, tmp_path / "shards")
+    page = looked(tmp_path / "shards")
     tags = Tags(page)
     assert "</script><b>" in "".join(tags.text) and "<b></script>" not in page
+    assert "<script>alert(2)</script>" in "".join(tags.text) and page.count("<script") == 2
     assert data_of(page)["gallery"][0]["title"] == "</script><b>"
 
 

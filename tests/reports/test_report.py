@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,6 +16,13 @@ import pytest
 import torch
 
 import bonestrap
+from bonestrap.augment import ClipConfig
+from bonestrap.config import to_json
+from bonestrap.encoders import EncoderConfig
+from bonestrap.encoders.encoder import Encoder
+from bonestrap.layout import Layout
+from bonestrap.methods import MethodConfig
+from bonestrap.model import Model
 from distributed import tracking
 from distributed.tracking import Tracking, describe
 from evaluation import run_record
@@ -164,6 +172,66 @@ def test_the_page_loads_nothing_and_is_whole(page: str) -> None:
     assert page.count('class="cloud"') == len(STAGES) and page.count("<polyline") >= 2 * len(STAGES)
 
 
+class Averaged(Encoder):
+    """The mean pose over time, through one layer."""
+
+    def __init__(self, layout: Layout, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.layer = torch.nn.Linear(len(layout.joints) * layout.channels, features)
+
+    def encode_bodies(self, joints_NTVC: torch.Tensor) -> torch.Tensor:
+        return self.layer(joints_NTVC.mean(1).flatten(1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AveragedConfig(EncoderConfig):
+    """No width, and settings that are not numbers."""
+
+    streams: tuple[str, ...] = ("joints", "bones")
+    bias: float | None = None
+
+    def build(self, layout: Layout, clip: ClipConfig) -> Encoder:
+        return Averaged(layout, 12)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoViewsConfig(MethodConfig):
+    """A method that augments nothing."""
+
+
+def test_any_encoder_any_method_and_any_name_of_a_run_render(copy: Path) -> None:
+    run = (copy / "student").rename(copy / "<script>alert(1)<b>")
+    before = bonestrap.load(run)
+    description = dataclasses.replace(before.description, encoder=AveragedConfig())
+    encoder = description.build_encoder()
+    bonestrap.model.save(run / "model", Model(description, encoder, torch.nn.Linear(encoder.features, 2)))
+    told = of_json(run, "run.json")
+    told["result"]["method"] = to_json(NoViewsConfig())
+    (run / "run.json").write_text(json.dumps(told))
+    (run / "evaluation.json").unlink()
+    evaluated("test", run, copy / "shards")
+    page = reported([run, copy / "teacher"], copy / "shards", copy / "two.html")
+    elements = Elements(page)
+    assert elements.text["h2"][0] == "Accuracy, size and latency" and "alert(1)" in "".join(elements.text["b"])
+    assert page.count("<script") == 2, "the data and the page's own"
+    assert next(row[2] for row in table_of(page) if "alert(1)" in row[0]) == "Averaged"
+    kind = f"{AveragedConfig.__module__}:AveragedConfig"
+    line = f'- **encoder**: Averaged ({kind}, streams ["joints", "bones"], bias None)'
+    assert line in (run / "model" / card.FILE).read_text()
+    alone = reported([run], copy / "shards", copy / "one.html")
+    assert [clip["name"] for clip in scene(alone)["augmented"][0]["clips"]] == ["original", "at test time"]
+
+
+def test_markdown_of_a_card_becomes_text() -> None:
+    blocks = markdown("# a <b>\n\n- **x**: `<i>` and `\n- y\n\nend")
+    assert [block["kind"] for block in blocks] == ["heading", "list", "paragraph"]
+    assert blocks[1]["lines"] == [
+        [("bold", "x"), ("text", ": "), ("code", "<i>"), ("text", " and `")],
+        [("text", "y")],
+    ]
+
+
 def test_every_figure_is_that_of_its_file(home: Path, page: str) -> None:
     models = {one["name"]: one for one in scene(page)["models"]}
     assert list(models) == list(STAGES)
@@ -300,7 +368,7 @@ def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
     assert bonestrap.load(run).classes == Copied.classes
 
 
-def test_what_another_protocol_says_stands_beside_and_not_over(copy: Path) -> None:
+def test_results_on_another_split_are_kept_beside_and_not_over(copy: Path) -> None:
     """The two published ways to test NW-UCLA's third camera share what is trained on."""
     file = copy / "student" / "evaluation.json"
     before = json.loads(file.read_text())
@@ -352,6 +420,23 @@ def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path) -> Non
     own, total = row.own_device_hours, row.total_device_hours
     assert own == pytest.approx(costs[-1].hours, abs=1e-5) and total == pytest.approx(lineage_hours(run), abs=1e-5)
     assert own and total and total > own
+
+
+def test_sections_of_an_earlier_card_are_kept_under_their_new_headings(copy: Path) -> None:
+    run = copy / "student"
+    file = run / "model" / card.FILE
+    now = file.read_text()
+    earlier = now.replace("## Worst classes: test", "## Where it fails: test").replace(
+        "## Lineage", "## Where it comes from"
+    )
+    assert earlier != now
+    file.write_text(earlier)
+    card.ship(run_record.read(run), None)
+    assert "## Worst classes: test" in file.read_text()
+    file.write_text(earlier)
+    evaluated("test", run, copy / "shards")
+    heads = re.findall("^## .*", file.read_text(), re.MULTILINE)
+    assert heads == re.findall("^## .*", now, re.MULTILINE)
 
 
 def test_worst_classes_are_listed_with_their_most_frequent_error() -> None:
