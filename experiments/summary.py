@@ -16,7 +16,7 @@ from evaluation.text_table import Column, markdown
 from experiments import intervals
 from experiments.steps import Cell, Plan, Setup
 
-FORMAT = 2  # of the JSON; the first called std deviation
+FORMAT = 2  # of the JSON; std was formerly deviation
 FLOORS = ("random encoder", "raw joints")
 
 

@@ -163,14 +163,14 @@ class Verify(Bounded):
 def verify(options: Verify) -> None:
     """Hash every file and read every member; exit with 2 and one line a fault where something is wrong."""
     bar = Bar("verifying", "shards")
-    verdict = verify_folder(options.shards, spread=Processes(options.workers or cores()), progress=bar)
-    if verdict.manifest is None or verdict.faults:
-        for fault in verdict.faults:
+    checked = verify_folder(options.shards, spread=Processes(options.workers or cores()), progress=bar)
+    if checked.manifest is None or checked.faults:
+        for fault in checked.faults:
             print(f"DAMAGED  {fault}", file=sys.stderr)
         raise SystemExit(2)
-    manifest = verdict.manifest
+    manifest = checked.manifest
     print(
-        f"OK  {options.shards}: {verdict.members} members in {len(manifest.shards)} shards, {manifest.performances} "
+        f"OK  {options.shards}: {checked.members} members in {len(manifest.shards)} shards, {manifest.performances} "
         f"performances, {manifest.views} views, digest {manifest.digest}"
     )
 
