@@ -16,7 +16,7 @@ from evaluation.text_table import Column, markdown
 from experiments import intervals
 from experiments.steps import Cell, Plan, Setup
 
-FORMAT = 2  # of the JSON; std was formerly deviation
+FORMAT = 2  # of the JSON; without one, the first, with an old spelling of std
 FLOORS = ("random encoder", "raw joints")
 
 

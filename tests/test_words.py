@@ -13,7 +13,7 @@ HOUSES = ("bonestrap", "shards", "distributed", "evaluation", "reports", "experi
 FOLDERS = (*HOUSES, "benchmarks", "tests", "docs", "k8s")
 SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yaml", ".toml"}
 # A line of an alias table, or one that says what a name replaces, may hold the old name.
-ALIAS = re.compile(r'alias|old spelling|renamed|formerly|\("--split', re.IGNORECASE)
+ALIAS = re.compile(r'alias|old spelling|renamed|the first called|\("--split', re.IGNORECASE)
 
 
 def name(word: str) -> str:

@@ -90,7 +90,7 @@ class Pipeline:
             keep=torch.ones(size, joints, dtype=torch.bool),
         )
         random = Random(size, self.layout, generator)
-        with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
+        with torch.autocast("cpu", enabled=False):  # a draw is the same whatever precision the step has
             for operation in self.view:
                 draw = operation.sample(draw, random)
         return draw
