@@ -87,7 +87,7 @@ def left_out(model: Model, data: Recorded) -> tuple[int, ...]:
     """The classes of the data set that every pretraining in the model's lineage left out."""
     lineage, found = model.description.lineage, []
     while True:
-        if "labels" not in lineage:  # a pretraining, which another may have started from
+        if "labels" not in lineage or "left_out" in lineage:  # a pretraining, which another may have started from
             found.append(set(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else set())
         if not lineage.get("parents"):
             return tuple(sorted(set.intersection(*found))) if found else ()

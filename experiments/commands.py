@@ -1,4 +1,4 @@
-"""Commands that start commands: each as a person would type it, with its output on the screen or in a file."""
+"""Starting launch commands from another one, as a person would type them, with their output on screen or in a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shards.storage import redaction
 
 
 class Commands:
-    """Starts launch commands, from several threads if need be, and ends those that run when it is stopped."""
+    """Starts launch commands, from several threads if need be, and ends the running ones when it is stopped."""
 
     def __init__(self) -> None:
         self.running: set[subprocess.Popen[bytes]] = set()
@@ -23,12 +23,12 @@ class Commands:
         self.lock = threading.Lock()
 
     def run(self, script: str, *words: object, log: IO[str] | None = None) -> None:
-        """Run one from the folder that we are in, until it ends. UserError where it fails, or after `stop`."""
+        """Run one in the current folder until it ends. UserError where it fails, or after `stop`."""
         arguments = [str(word) for word in words]
         print(f"$ {typed(script, arguments)}", flush=True)
         with self.lock:
             if self.stopped:
-                raise UserError("stopped: the same command goes on")
+                raise UserError("stopped: the same command resumes")
             child = subprocess.Popen(
                 [sys.executable, str(ROOT / "launch" / script), *arguments], stdout=log, stderr=log
             )
@@ -43,7 +43,7 @@ class Commands:
             with self.lock:
                 self.running.discard(child)
         if code:
-            raise UserError(f"launch/{script} ended with exit code {code}: mend what it says and start again")
+            raise UserError(f"launch/{script} ended with exit code {code}: fix what it reports and start again")
 
     def in_order(self, commands: Sequence[tuple[object, ...]], log: Path) -> None:
         """Run commands one after the other with their output in a file."""
@@ -52,7 +52,7 @@ class Commands:
                 self.run(str(script), *words, log=file)
 
     def stop(self) -> None:
-        """End what runs, gently, and start nothing more."""
+        """Send SIGTERM to the running ones, and start nothing more."""
         with self.lock:
             self.stopped = True
             for child in self.running:
@@ -64,6 +64,6 @@ def typed(script: str, words: Sequence[str]) -> str:
     return redaction.command(["python", f"launch/{script}", *words])
 
 
-def say(text: str) -> None:
-    """A heading."""
+def heading(text: str) -> None:
+    """Print a heading, bold on a terminal."""
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)

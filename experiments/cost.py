@@ -1,4 +1,4 @@
-"""What a table costs: by what was published, and by what has been measured."""
+"""What a table costs: by the published figures, and by what has been measured here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shards import splits
 from shards.reading import Reading
 
 
-class Stated(NamedTuple):
-    """A pretraining of NTU-60 in Moliner et al., section 4.2: 16 hours on 4 V100 at width 1."""
+class Published(NamedTuple):
+    """The pretraining of NTU-60 in Moliner et al., section 4.2: 16 hours on 4 V100 for ST-GCN 1x."""
 
     hours: float = 64.0
     epochs: int = 1600
@@ -22,37 +22,41 @@ class Stated(NamedTuple):
     frames: int = 150
 
 
-STATED = Stated()
+PUBLISHED = Published()
 
 
 def expected(plan: Plan, setup: Setup, reading: Reading, read: Callable[[Words], Recipe]) -> str:
-    """What is left to do, and what it costs by the paper's own figures and by what has been measured here.
+    """The commands that remain, and what they cost.
 
-    `read` gives the recipe that a pretraining command's words mean.
+    `read` parses the recipe of a pretraining command's words.
     """
-    rest = [step for step in plan.steps if not setup.done(step)]
-    count = Counter(step.script.removesuffix(".py") for step in rest)
-    finished = len(plan.steps) - len(rest)
+    remaining = [step for step in plan.steps if not setup.done(step)]
+    count = Counter(step.script.removesuffix(".py") for step in remaining)
+    finished = len(plan.steps) - len(remaining)
     said = [f"{plan.title}: {len(plan.cells)} cells, {finished} of {len(plan.steps)} commands are done"]
-    said += [f"  to do: {', '.join(f'{number} {script}' for script, number in count.items())}"] if rest else []
-    pretraining = [step for step in rest if step.script == "pretrain.py"]
+    said += [f"  to do: {', '.join(f'{number} {script}' for script, number in count.items())}"] if remaining else []
+    pretraining = [step for step in remaining if step.script == "pretrain.py"]
     if pretraining:
         hours = v100_hours(pretraining, reading, read)
         said += [
             f"  pretraining: {hours:,.0f} V100-hours" if hours >= 10 else f"  pretraining: {hours:.2g} V100-hours",
-            "    by the paper's figures, 16 h on 4 at width 1 and 23 h on 8 at width 2, in proportion to recordings,",
-            "    epochs and frames; of fine-tuning and distillation it states none",
+            "    from the paper's 16 h on 4 V100 for ST-GCN 1x and 23 h on 8 for 2x, in proportion to recordings,",
+            "    epochs and frames; it states nothing for fine-tuning and distillation",
         ]
     for script in sorted(count.keys() - {"evaluate"}):
-        known = [lasted(step, setup) for step in plan.steps if step.script == f"{script}.py" and setup.done(step)]
-        if known:
-            mean = sum(known) / len(known)
-            said.append(f"  {script}, measured here: {mean:.3f} device-hours each, {mean * count[script]:.2f} to come")
+        measured = [
+            device_hours(step, setup) for step in plan.steps if step.script == f"{script}.py" and setup.done(step)
+        ]
+        if measured:
+            mean = sum(measured) / len(measured)
+            said.append(
+                f"  {script}, measured here: {mean:.3f} device-hours each, {mean * count[script]:.2f} remaining"
+            )
     return "\n".join(said)
 
 
 def v100_hours(pretraining: Sequence[Step], reading: Reading, read: Callable[[Words], Recipe]) -> float:
-    """In proportion to what is stated, to recordings, epochs, frames and the encoder's relative cost."""
+    """The published cost, in proportion to recordings, epochs, frames and the encoder's relative cost."""
     manifest, total = reading.manifest, 0.0
     performances: dict[str, float] = {}
     for step in pretraining:
@@ -61,18 +65,18 @@ def v100_hours(pretraining: Sequence[Step], reading: Reading, read: Callable[[Wo
             (views,) = reading.counts(splits.find(manifest.name, recipe.split).train)
             performances[recipe.split] = manifest.performances * views / manifest.views
         clips = recipe.schedule.epochs * performances[recipe.split]
-        share = clips * recipe.clip.frames / (STATED.epochs * STATED.performances * STATED.frames)
-        total += STATED.hours * recipe.encoder.relative_cost * share
+        fraction = clips * recipe.clip.frames / (PUBLISHED.epochs * PUBLISHED.performances * PUBLISHED.frames)
+        total += PUBLISHED.hours * recipe.encoder.relative_cost * fraction
     return total
 
 
-def lasted(step: Step, setup: Setup) -> float:
-    """Device-hours of a training that is done; an evaluation counts none."""
+def device_hours(step: Step, setup: Setup) -> float:
+    """Device-hours of a training that is done; evaluations count as none."""
     if step.measures:
         return 0.0
     return recorded(setup.runs / step.run / "model" / "model.json")["lineage"]["device_hours"]
 
 
-def spent(plan: Plan, setup: Setup) -> float:
+def total_device_hours(plan: Plan, setup: Setup) -> float:
     """Device-hours of all trainings of a table."""
-    return round(sum(lasted(step, setup) for step in plan.steps), 3)
+    return round(sum(device_hours(step, setup) for step in plan.steps), 3)

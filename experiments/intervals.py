@@ -1,4 +1,4 @@
-"""A filled table as a picture: accuracies with their intervals beside what each row gains or loses against another."""
+"""A plot of a table: accuracies with their intervals, and beside them each row's difference to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures import FAINT, INK, OKABE_ITO, blank, save
+from reports.palette import FAINT, INK, OKABE_ITO
+from reports.pictures import blank, save
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -27,8 +28,8 @@ class Interval:
     high: float
 
     @property
-    def told(self) -> bool:
-        """Whether the sign is known: of a single run it never is."""
+    def excludes_zero(self) -> bool:
+        """Whether the interval leaves out zero; that of a single run never does."""
         return self.low < self.high and (self.low > 0 or self.high < 0)
 
 
@@ -40,7 +41,7 @@ class Row:
     accuracy: Interval
     seeds: Sequence[float]  # the accuracy of each
     difference: Interval | None  # to the row that it is compared with, paired by seed
-    published: float | None  # None where the data are others than the published ones
+    published: float | None  # None on other data than the published figures'
     published_difference: float | None
 
 
@@ -77,15 +78,15 @@ def draw(path: Path, panels: Sequence[Panel], *, title: str, difference: str, so
 
 
 def _accuracies(axes: Axes, panel: Panel) -> None:
-    for (who, share), style in zip(panel.floors.items(), (":", "--"), strict=False):
-        axes.axvline(share, color=FAINT, linestyle=style, linewidth=1.2, label=who)
+    for (who, accuracy), style in zip(panel.floors.items(), (":", "--"), strict=False):
+        axes.axvline(accuracy, color=FAINT, linestyle=style, linewidth=1.2, label=who)
     for place, row in enumerate(panel.rows):
         _bar(axes, row.accuracy, place)
         if len(row.seeds) > 1:
             axes.plot(row.seeds, [place] * len(row.seeds), "o", color=SEEDS, markersize=3.5, zorder=4, label="one seed")
         axes.plot(row.accuracy.mean, place, "o", color=OURS, markersize=6, zorder=3, label="mean and 95 % interval")
-    known = [(row.published, place) for place, row in enumerate(panel.rows) if row.published is not None]
-    _published(axes, known)
+    published = [(row.published, place) for place, row in enumerate(panel.rows) if row.published is not None]
+    _published(axes, published)
     axes.set_title(panel.title, loc="left", fontsize=10)
     _rows(axes, [row.label for row in panel.rows])
 
@@ -96,7 +97,7 @@ def _differences(axes: Axes, rows: Sequence[Row]) -> None:
         if row.difference is None:
             continue
         _bar(axes, row.difference, place)
-        face = OURS if row.difference.told else "white"
+        face = OURS if row.difference.excludes_zero else "white"
         axes.plot(row.difference.mean, place, "o", mfc=face, mec=OURS, markersize=6, zorder=3)
     known = [(row.published_difference, place) for place, row in enumerate(rows)]
     _published(axes, [(figure, place) for figure, place in known if figure is not None])

@@ -1,14 +1,16 @@
-"""The commands that fill a table: what one pretraining, fine-tuning, distillation or evaluation of it is typed as."""
+"""The commands that fill a table: pretraining, fine-tuning, distillation and evaluation, as one types them."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from bonestrap.options import UserError
 from bonestrap.recipe import Recipe
-from evaluation.run_record import recorded
+from evaluation import evaluation_file
 
 Words = tuple[str, ...]
 
@@ -19,11 +21,11 @@ class Step(NamedTuple):
     script: str
     words: Words
     run: str
-    measures: str = ""  # of an evaluation: its protocol
+    measures: str = ""  # the protocol, of an evaluation
 
 
 class Cell(NamedTuple):
-    """One figure: what the last of its steps measures."""
+    """One figure of a table, which the last of its steps measures."""
 
     row: str
     column: str
@@ -46,8 +48,8 @@ class Plan(NamedTuple):
         return list(dict.fromkeys(step for cell in self.cells for step in cell.steps))
 
     @property
-    def waves(self) -> list[list[Step]]:
-        """Every command once, those together that need nothing of one another.
+    def stages(self) -> list[list[Step]]:
+        """Every command once; those of a stage need only what earlier stages have done.
 
         A command stands in the same place in each of its cells.
         """
@@ -55,11 +57,11 @@ class Plan(NamedTuple):
         return [[step for step in place if place[step] == depth] for depth in range(max(place.values()) + 1)]
 
 
-class Elsewhere(NamedTuple):
-    """Another data set than the one that pretrains."""
+class OtherDataset(NamedTuple):
+    """Another data set than the one that is pretrained on."""
 
     data: str
-    protocol: str
+    split: str
 
     @property
     def suffix(self) -> str:
@@ -71,37 +73,28 @@ class Settings(NamedTuple):
 
     finetune: Words
     scratch: Words
-    scratch_steps: tuple[int, int]  # at least, and with all labels
+    scratch_steps: tuple[int, int]  # the minimum, and those with all labels
     distill: Words
 
 
-# Sections 4.2 and 4.4: 100, 20 and 10 epochs of 1, 5 and 10 % of NTU-60 in batches of 8 are 5,000 steps each; 80 epochs
+# Moliner et al., sections 4.2 and 4.4: 100, 20 and 10 epochs of 1, 5 and 10 % of NTU-60 in batches of 8 are 5,000 steps each; 80 epochs
 # of all are 400,000.
 PUBLISHED = Settings(
     finetune=(
-        "--batch",
-        "8",
-        "--steps",
-        "5000",
-        "--learning-rate",
-        "10",
-        "--frozen",
-        "0.333",
-        "--encoder-rate",
-        "0.001",
+        "--batch", "8", "--steps", "5000", "--learning-rate", "10", "--frozen", "0.333", "--encoder-rate", "0.001",
     ),
     scratch=("--batch", "8", "--learning-rate", "0.0125"),
     scratch_steps=(4000, 400_000),
     distill=("--epochs", "100", "--batch", "256", "--learning-rate", "0.2"),
-)
+)  # fmt: skip
 SMALL = Settings(
     finetune=("--steps", "600"),
     scratch=(),
     scratch_steps=(400, 400),
     distill=("--epochs", "60", "--batch", "64", "--learning-rate", "0.1"),
 )
-PACE = ("--frozen", "--encoder-rate")  # of a pretrained encoder: a network from scratch refuses them
-SETTINGS = {"ntu60": PUBLISHED, "nw-ucla": SMALL, "own": SMALL, "demo": SMALL}
+PRETRAINED_ONLY = ("--frozen", "--encoder-rate")  # options that --scratch refuses
+SETTINGS = {"ntu60": PUBLISHED}  # by recipe; every other one takes SMALL
 
 
 def without(words: Words, flags: Words) -> Words:
@@ -115,81 +108,92 @@ def without(words: Words, flags: Words) -> Words:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a table is filled with: the words that its commands have in common."""
+    """What the commands of a table have in common."""
 
     data: str
     runs: Path
     recipe: str
-    base: Recipe  # what this name means
-    protocols: Words
+    base: Recipe  # the recipe of that name
+    splits: Words
     seeds: tuple[int, ...]
     epochs: float | None  # of pretraining, instead of the recipe's
     common: Words  # of every training command
-    pretrain: Words = ()  # more, which have the last word
+    pretrain: Words = ()  # the user's own options, which come last
     finetune: Words = ()
     distill: Words = ()
 
+    @property
+    def settings(self) -> Settings:
+        return SETTINGS.get(self.recipe, SMALL)
+
     def done(self, step: Step) -> bool:
-        """Whether the command has reached its end: its model, or its figures, are there."""
+        """Whether the command has finished: its model, or its figures, are there."""
         run = self.runs / step.run
         if not step.measures:
             return (run / "model" / "model.json").exists()
-        file = run / "evaluation.json"
-        return file.exists() and step.measures in recorded(file)
+        return step.measures in evaluation_file.read(run)
 
     def folder(self, run: str) -> str:
         return str(self.runs / run)
 
-    def pretraining(
-        self, protocol: str, seed: int, width: float | None, variant: str = "full", words: Words = ()
-    ) -> Step:
-        """Without a width, the recipe's own encoder."""
-        run = f"pretrained-{variant}-{protocol}-{self._size(width)}-{seed}"
+    def pretraining(self, split: str, seed: int, width: float | None, variant: str = "full", words: Words = ()) -> Step:
+        """A pretraining; without a width, of the recipe's own encoder."""
+        run = f"pretrained-{variant}-{split}-{self._size(width)}-{seed}"
         schedule = self.base.schedule
         cut: Words = ()
         if self.epochs is not None:
             warmup = schedule.warmup * self.epochs / schedule.epochs
             cut = ("--schedule.epochs", f"{self.epochs:g}", "--schedule.warmup", f"{warmup:g}")
-        own = ("--split", protocol, *_width(width), *cut, *words)
+        own = ("--split", split, *self._width(width), *cut, *words)
         return Step("pretrain.py", (self.recipe, *self._where(run, seed), *own, *self.pretrain), run)
 
-    def finetuning(self, source: Step, labels: float, seed: int, elsewhere: Elsewhere | None = None) -> Step:
-        run = f"finetuned-{labels:g}-{seed}-of-{source.run}{elsewhere.suffix if elsewhere else ''}"
-        where = self._labelled(source, run, labels, seed, elsewhere)
-        return Step("finetune.py", (*where, *SETTINGS[self.recipe].finetune, *self.finetune), run)
+    def finetuning(self, source: Step, labels: float, seed: int, other: OtherDataset | None = None) -> Step:
+        run = f"finetuned-{labels:g}-{seed}-of-{source.run}{other.suffix if other else ''}"
+        where = self._labelled(source, run, labels, seed, other)
+        return Step("finetune.py", (*where, *self.settings.finetune, *self.finetune), run)
 
     def scratch(
-        self, source: Step, labels: float, seed: int, width: float | None, elsewhere: Elsewhere | None = None
+        self, source: Step, labels: float, seed: int, width: float | None, other: OtherDataset | None = None
     ) -> Step:
         """A network of the source's kind on the same labels from random weights."""
-        run = f"scratch-{self._size(width)}-{labels:g}-{seed}-as-{source.run}{elsewhere.suffix if elsewhere else ''}"
-        settings = SETTINGS[self.recipe]
-        least, most = settings.scratch_steps
-        where = self._labelled(source, run, labels, seed, elsewhere)
-        own = ("--scratch", *_width(width), "--steps", str(max(least, round(most * labels))))
-        return Step("finetune.py", (*where, *own, *settings.scratch, *without(self.finetune, PACE)), run)
+        run = f"scratch-{self._size(width)}-{labels:g}-{seed}-as-{source.run}{other.suffix if other else ''}"
+        minimum, full = self.settings.scratch_steps
+        where = self._labelled(source, run, labels, seed, other)
+        own = ("--scratch", *self._width(width), "--steps", str(max(minimum, round(full * labels))))
+        return Step(
+            "finetune.py", (*where, *own, *self.settings.scratch, *without(self.finetune, PRETRAINED_ONLY)), run
+        )
 
     def distilling(self, teacher: Step, width: float, seed: int) -> Step:
         run = f"distilled-{width:g}x-from-{teacher.run}"
-        where = ("--teacher", self.folder(teacher.run), *self._where(run, seed), "--encoder.width", f"{width:g}")
-        return Step("distill.py", (*where, *SETTINGS[self.recipe].distill, *self.distill), run)
+        where = ("--teacher", self.folder(teacher.run), *self._where(run, seed), *self._width(width))
+        return Step("distill.py", (*where, *self.settings.distill, *self.distill), run)
 
     def evaluating(self, protocol: str, of: Step, data: str = "") -> Step:
         words = (protocol, "--model", self.folder(of.run), "--data", data or self.data)
         return Step("evaluate.py", words, of.run, protocol)
 
     def _size(self, width: float | None) -> str:
-        """What a run's name says of the encoder."""
-        return self.base.encoder.label.split()[-1].lower() if width is None else f"{width:g}x"
+        """The encoder in the name of a run."""
+        own = re.sub(r"[^a-z0-9.]+", "-", self.base.encoder.label.split()[-1].lower())
+        return own if width is None else f"{width:g}x"
 
-    def _labelled(self, source: Step, run: str, labels: float, seed: int, elsewhere: Elsewhere | None) -> Words:
-        there = ("--split", elsewhere.protocol) if elsewhere else ()
-        where = self._where(run, seed, elsewhere.data if elsewhere else "")
+    def _labelled(self, source: Step, run: str, labels: float, seed: int, other: OtherDataset | None) -> Words:
+        there = ("--split", other.split) if other else ()
+        where = self._where(run, seed, other.data if other else "")
         return ("--model", self.folder(source.run), *where, "--labels", f"{labels:g}", *there)
 
     def _where(self, run: str, seed: int, data: str = "") -> Words:
         return ("--data", data or self.data, "--run", self.folder(run), "--seed", str(seed), *self.common)
 
-
-def _width(width: float | None) -> Words:
-    return () if width is None else ("--encoder.width", f"{width:g}")
+    def _width(self, width: float | None) -> Words:
+        """The option of an encoder's width. UserError where the recipe's encoder has none."""
+        if width is None:
+            return ()
+        encoder = self.base.encoder
+        if "width" not in {field.name for field in dataclasses.fields(encoder)}:
+            raise UserError(
+                f"the encoder of recipe {self.recipe}, {encoder.label}, has no width, which this table sets: "
+                "give --recipe one whose encoder has"
+            )
+        return ("--encoder.width", f"{width:g}")

@@ -1,25 +1,27 @@
-"""A filled table: means over seeds, intervals, differences with their sign, beside floors and published figures."""
+"""A filled table: means over seeds, intervals and paired differences, beside floors and published figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bonestrap.files import write_text
 from bonestrap.protocols.bootstrap import Bootstrap
 from bonestrap.protocols.scores import Spread, spread
-from evaluation.run_record import recorded
+from evaluation import evaluation_file
+from evaluation.text_table import Column, markdown
 from experiments import intervals
 from experiments.steps import Cell, Plan, Setup
 
+FORMAT = 2  # of the JSON; the first called std deviation
 FLOORS = ("random encoder", "raw joints")
 
 
 class Line(NamedTuple):
-    """One row in one column; shares in 0..1, published figures in percent."""
+    """One row in one column; fractions in 0..1, published figures in percent."""
 
     row: str
     column: str
@@ -35,27 +37,27 @@ class Line(NamedTuple):
     @property
     def below(self) -> list[str]:
         """The floors that it does not clear."""
-        return [who for who, share in self.floors.items() if self.accuracy.mean < share]
+        return [who for who, floor in self.floors.items() if self.accuracy.mean < floor]
 
 
 def lines(plan: Plan, setup: Setup) -> list[Line]:
     """One line for every row and column whose cells are all there, in the plan's order."""
     groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for cell in plan.cells:
-        groups.setdefault((cell.column, cell.row), {})[cell.seed] = found(cell, setup)
+        groups.setdefault((cell.column, cell.row), {})[cell.seed] = evaluation(cell, setup)
     runs = {key: {seed: _first(each)["accuracy"] for seed, each in of.items()} for key, of in groups.items()}
     return [_line(plan, key, runs, groups[key]) for key in groups]
 
 
-def found(cell: Cell, setup: Setup) -> dict[str, Any]:
-    """What the cell's evaluation says of each candidate, the model first."""
+def evaluation(cell: Cell, setup: Setup) -> dict[str, Any]:
+    """The cell's evaluation: the figures of each candidate, the model first."""
     last = cell.steps[-1]
-    return recorded(setup.runs / last.run / "evaluation.json")[last.measures]
+    return evaluation_file.read(setup.runs / last.run)[last.measures]
 
 
 def model_accuracy(cell: Cell, setup: Setup) -> float:
-    """The cell's own figure, a share."""
-    return float(_first(found(cell, setup))["accuracy"])
+    """The cell's figure, in 0..1."""
+    return float(_first(evaluation(cell, setup))["accuracy"])
 
 
 def _first(values: Mapping[Any, Any]) -> Any:
@@ -78,7 +80,7 @@ def _line(
     against, difference = plan.against.get(row), None
     if against is not None:
         other = runs[column, against]
-        difference = spread([share - other[seed] for seed, share in runs[key].items()])
+        difference = spread([accuracy - other[seed] for seed, accuracy in runs[key].items()])
     published = plan.published.get((row, column))
     beside = plan.published.get((against or "", column))
     gap = None if published is None or beside is None else published - beside
@@ -86,19 +88,18 @@ def _line(
     return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn)
 
 
-def markdown(plan: Plan, filled: Sequence[Line], about: str) -> str:
-    """A table for each column, percent."""
+def page(plan: Plan, filled: Sequence[Line], about: str) -> str:
+    """The table as Markdown, in percent, with a part for each column."""
     return f"# {plan.title}\n\n{about}\n\n" + "\n".join(_tables(filled, plan.source))
 
 
 def _tables(filled: Sequence[Line], source: str) -> Iterator[str]:
-    for column, part in _columns(filled).items():
-        yield f"## {column}\n"
-        yield f"| row | accuracy | deviation | 95 % | difference | to | published ({source}) | published difference |"
-        yield "|---|---|---|---|---|---|---|---|"
-        yield from map(_row, part)
-        for who, share in _floors(part).items():
-            yield f"| {who} | {100 * share:.1f} | | | | | | |"
+    names = ("accuracy", "std", "95 %", "difference", "to", f"published ({source})", "published difference")
+    columns = [Column("row", text=True), *(Column(name, text=name == "to") for name in names)]
+    for title, part in _columns(filled).items():
+        floors = [[who, f"{100 * mean:.1f}", *[""] * 6] for who, mean in _floors(part).items()]
+        yield f"## {title}\n"
+        yield from markdown(columns, [*map(_cells, part), *floors])
         yield ""
 
 
@@ -114,25 +115,32 @@ def _floors(part: Sequence[Line]) -> dict[str, float]:
     return {who: spread([line.floors[who] for line in part]).mean for who in FLOORS}
 
 
-def _row(line: Line) -> str:
+def _cells(line: Line) -> list[str]:
+    several = len(line.runs) > 1
     name = line.row + (f" (**below {' and '.join(line.below)}**)" if line.below else "")
-    mean, deviation, low, high = (100 * value for value in line.accuracy)
-    cells = [name, f"{mean:.1f}", f"{deviation:.1f}" if len(line.runs) > 1 else "", f"{low:.1f} to {high:.1f}"]
+    mean, std, low, high = (100 * value for value in line.accuracy)
+    interval = f"{low:.1f} to {high:.1f}"
     if line.bootstrap:
-        cells[-1] += f" (bootstrap {100 * line.bootstrap.low:.1f} to {100 * line.bootstrap.high:.1f})"
-    if line.difference is None:
-        cells += ["", ""]
-    else:
-        gap, _, least, most = (100 * value for value in line.difference)
-        cells += [f"{gap:+.1f}" + (f" ({least:+.1f} to {most:+.1f})" if len(line.runs) > 1 else ""), line.against or ""]
-    cells.append("–" if line.published is None else f"{line.published:.1f}")
-    cells.append("" if line.published_difference is None else f"{line.published_difference:+.1f}")
-    return f"| {' | '.join(cells)} |"
+        interval += f" (bootstrap {100 * line.bootstrap.low:.1f} to {100 * line.bootstrap.high:.1f})"
+    gap = ""
+    if line.difference is not None:
+        difference, _, low, high = (100 * value for value in line.difference)
+        gap = f"{difference:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if several else "")
+    return [
+        name,
+        f"{mean:.1f}",
+        f"{std:.1f}" if several else "",
+        interval,
+        gap,
+        (line.against or "") if gap else "",
+        "–" if line.published is None else f"{line.published:.1f}",
+        "" if line.published_difference is None else f"{line.published_difference:+.1f}",
+    ]
 
 
-def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Mapping[str, Any], said: str) -> str:
-    """The table as Markdown, JSON and a picture, each whole or not at all. Returns the Markdown."""
-    text = markdown(plan, filled, said)
+def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Mapping[str, Any], note: str) -> str:
+    """Write the table as Markdown, JSON and a plot, each whole or not at all. Returns the Markdown."""
+    text = page(plan, filled, note)
     rows = [
         {
             **line._asdict(),
@@ -143,8 +151,11 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
         }
         for line in filled
     ]
-    _replace(folder / f"{name}.json", json.dumps({"title": plan.title, **about, "rows": rows}, indent=2) + "\n")
-    _replace(folder / f"{name}.md", text)
+    write_text(
+        folder / f"{name}.json",
+        json.dumps({"format": FORMAT, "title": plan.title, **about, "rows": rows}, indent=2) + "\n",
+    )
+    write_text(folder / f"{name}.md", text)
     here = about["data"] == plan.source
     panels = [
         intervals.Panel(column, [_drawn(line, here) for line in part], {k: 100 * v for k, v in _floors(part).items()})
@@ -157,11 +168,11 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
 
 
 def _drawn(line: Line, here: bool) -> intervals.Row:
-    """A row of the picture; `here` where the published figures are of the same data set."""
+    """A row of the plot; `here` where the published figures are of the same data set."""
     return intervals.Row(
         label=line.row,
         accuracy=_percent(line.accuracy),
-        seeds=[100 * share for share in line.runs.values()],
+        seeds=[100 * accuracy for accuracy in line.runs.values()],
         difference=line.difference and _percent(line.difference),
         published=line.published if here else None,
         published_difference=line.published_difference,
@@ -170,9 +181,3 @@ def _drawn(line: Line, here: bool) -> intervals.Row:
 
 def _percent(of: Spread) -> intervals.Interval:
     return intervals.Interval(100 * of.mean, 100 * of.low, 100 * of.high)
-
-
-def _replace(file: Path, text: str) -> None:
-    aside = file.with_name(file.name + ".partial")
-    aside.write_text(text)
-    os.replace(aside, file)

@@ -1,4 +1,4 @@
-"""The tables of document 001 as data: which commands fill a cell, what to compare it with, and what was published."""
+"""The tables of Moliner et al. (2023) as data: which commands fill a cell, what it is compared with, what was published."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bonestrap.bounds import SHARE, WIDTH, Bounded
 from bonestrap.options import option, required
-from experiments.steps import Cell, Elsewhere, Plan, Setup, Step, Words
+from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 
 CONSERVATIVE_1 = (
     "--method.view1.smooth.probability", "0", "--method.view1.shear.limit", "0", "--method.view1.shift.limit", "0",
@@ -38,18 +38,18 @@ PUBLISHED_FOR = {"ntu60": ("cross-subject", "cross-view"), "ntu120": ("cross-sub
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ByProtocol(Bounded):
-    """A table with a part for each evaluation protocol."""
+class BySplit(Bounded):
+    """A table with a part for each split."""
 
-    protocols: tuple[str, ...] = option((), "evaluation protocols; none takes the published ones, or the recipe's")
+    splits: tuple[str, ...] = option((), "splits of the data set; none takes the published ones, or the recipe's")
 
     def columns(self, dataset: str, own: str) -> Words:
-        """The protocols that are asked for, or were published for the data set, or the recipe's own."""
-        return self.protocols or PUBLISHED_FOR.get(dataset, (own,))
+        """The splits that are asked for, or were published for the data set, or the recipe's own."""
+        return self.splits or PUBLISHED_FOR.get(dataset, (own,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table2(ByProtocol):
+class Table2(BySplit):
     """Ablation: multi-viewpoint sampling, asymmetric pipelines and each augmentation left out; linear evaluation.
 
     Every row is pretrained anew for every seed.
@@ -59,29 +59,30 @@ class Table2(ByProtocol):
 
     def plan(self, setup: Setup) -> Plan:
         cells = []
-        for protocol in setup.protocols:
+        for split in setup.splits:
             for row, (words, *_) in ABLATION.items():
                 variant = row.replace(", ", "-").replace("/", "-").replace(" ", "-")
                 for seed in setup.seeds:
-                    made = setup.pretraining(protocol, seed, self.width, variant if words else "full", words)
-                    cells.append(Cell(row, protocol, seed, (made, setup.evaluating("linear", made))))
+                    pretrained = setup.pretraining(split, seed, self.width, variant if words else "full", words)
+                    cells.append(Cell(row, split, seed, (pretrained, setup.evaluating("linear", pretrained))))
         figures = {
-            (row, protocol): figure
+            (row, split): figure
             for row, (_, *both) in ABLATION.items()
-            for protocol, figure in zip(("cross-subject", "cross-view"), both, strict=True)
+            for split, figure in zip(("cross-subject", "cross-view"), both, strict=True)
         }
         against = {row: FULL for row in ABLATION if row != FULL}
-        return Plan("Table 2: what each component is worth, linear evaluation", tuple(cells), against, figures, "ntu60")
+        return Plan("Table 2: ablation, linear evaluation", tuple(cells), against, figures, "ntu60")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FewLabels(ByProtocol):
+class FewLabels(BySplit):
     """What tables 3, 4 and 5 have in common: a wide teacher fine-tuned on few labels."""
 
-    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "shares of the training labels, class-balanced", SHARE)
+    labels: tuple[float, ...] = option((0.01, 0.05, 0.1), "fractions of the training labels, class-balanced", SHARE)
     teacher: float = option(2.0, "width of the teacher", WIDTH)
     one_pretraining: bool = option(
-        True, "the seeds draw labels for one pretraining, that of the first seed, as published; no: each has its own"
+        True,
+        "all seeds draw their labels for the pretraining of the first seed, as published; no: each pretrains its own",
     )
 
     def __post_init__(self) -> None:
@@ -89,22 +90,22 @@ class FewLabels(ByProtocol):
         if not self.labels:
             raise ValueError("labels must be one number or more")
 
-    def pretraining(self, setup: Setup, protocol: str, seed: int, width: float) -> Step:
-        return setup.pretraining(protocol, setup.seeds[0] if self.one_pretraining else seed, width)
+    def pretraining(self, setup: Setup, split: str, seed: int, width: float) -> Step:
+        return setup.pretraining(split, setup.seeds[0] if self.one_pretraining else seed, width)
 
     def each(self, setup: Setup) -> list[tuple[str, float, int, str]]:
-        """Protocol, share of labels, seed, and the column that they belong to."""
+        """Split, fraction of the labels, seed, and the column that they belong to."""
         return [
-            (protocol, share, seed, f"{protocol}, {100 * share:g} % of the labels")
-            for protocol in setup.protocols
-            for share in self.labels
+            (split, fraction, seed, f"{split}, {100 * fraction:g} % of the labels")
+            for split in setup.splits
+            for fraction in self.labels
             for seed in setup.seeds
         ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table3(FewLabels):
-    """Semi-supervised learning on NTU-60: supervised alone, fine-tuned, and distilled, by share of the labels."""
+    """Semi-supervised learning on NTU-60: supervised alone, fine-tuned and distilled, by fraction of the labels."""
 
     student: float = option(1.0, "width of the student and of the supervised network", WIDTH)
 
@@ -112,10 +113,10 @@ class Table3(FewLabels):
         rows = {"supervised": f"{self.student:g}x supervised alone", "distilled": f"{self.student:g}x distilled"}
         rows["teacher"] = f"{self.teacher:g}x fine-tuned"
         cells = []
-        for protocol, share, seed, column in self.each(setup):
-            wide = self.pretraining(setup, protocol, seed, self.teacher)
-            teacher = setup.finetuning(wide, share, seed)
-            alone = setup.scratch(wide, share, seed, self.student)
+        for split, fraction, seed, column in self.each(setup):
+            wide = self.pretraining(setup, split, seed, self.teacher)
+            teacher = setup.finetuning(wide, fraction, seed)
+            alone = setup.scratch(wide, fraction, seed, self.student)
             student = setup.distilling(teacher, self.student, seed)
             cells += [
                 Cell(rows["supervised"], column, seed, (wide, alone, setup.evaluating("test", alone))),
@@ -133,7 +134,7 @@ class Table3(FewLabels):
         return "ntu60"
 
     def published(self) -> dict[str, dict[str, tuple[float, ...]]]:
-        """By protocol and row, at 1, 5 and 10 %."""
+        """By split and row, at 1, 5 and 10 %."""
         return {
             "cross-subject": {
                 "supervised": (19.3, 59.1, 71.7), "distilled": (79.4, 83.6, 84.6), "teacher": (79.3, 84.5, 86.0),
@@ -175,24 +176,24 @@ DISTILLATION = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table5(FewLabels):
-    """Effect of distillation by width and share of the labels: distilled against pretrained and fine-tuned alone."""
+    """Effect of distillation by width and fraction of the labels: distilled against pretrained and fine-tuned alone."""
 
     widths: tuple[float, ...] = option((0.25, 0.5, 1.0), "of the students", WIDTH)
 
     def columns(self, dataset: str, own: str) -> Words:
-        return self.protocols or super().columns(dataset, own)[:1]
+        return self.splits or super().columns(dataset, own)[:1]
 
     def plan(self, setup: Setup) -> Plan:
         cells, against, rows = [], {}, {"teacher": f"{self.teacher:g}x teacher"}
         for width in self.widths:
             rows |= {f"alone {width:g}": f"{width:g}x alone", f"distilled {width:g}": f"{width:g}x distilled"}
             against[f"{width:g}x distilled"] = f"{width:g}x alone"
-        for protocol, share, seed, column in self.each(setup):
-            wide = self.pretraining(setup, protocol, seed, self.teacher)
-            teacher = setup.finetuning(wide, share, seed)
+        for split, fraction, seed, column in self.each(setup):
+            wide = self.pretraining(setup, split, seed, self.teacher)
+            teacher = setup.finetuning(wide, fraction, seed)
             for width in self.widths:
-                own = self.pretraining(setup, protocol, seed, width)
-                alone = setup.finetuning(own, share, seed)
+                own = self.pretraining(setup, split, seed, width)
+                alone = setup.finetuning(own, fraction, seed)
                 student = setup.distilling(teacher, width, seed)
                 cells += [
                     Cell(f"{width:g}x alone", column, seed, (own, alone, setup.evaluating("test", alone))),
@@ -207,36 +208,36 @@ class Table5(FewLabels):
             figures |= {f"alone {width:g}": alone_figures, f"distilled {width:g}": distilled_figures}
         known = {name: each for name, each in figures.items() if name in rows}
         published = _few(rows, {"cross-subject": known}, (1.0, self.teacher))
-        return Plan("Table 5: what distillation is worth, by width", tuple(cells), against, published, "ntu60")
+        return Plan("Table 5: effect of distillation, by width", tuple(cells), against, published, "ntu60")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table6(ByProtocol):
+class Table6(BySplit):
     """Transfer: pretrained on the data, fine-tuned on all labels of another data set of the same joint layout."""
 
     target: str = required("folder or address of the other data set's shards")
-    target_protocol: str = option("cross-subject", "its evaluation protocol")
-    labels: float = option(1.0, "share of its training labels", SHARE)
+    target_split: str = option("cross-subject", "its split")
+    labels: float = option(1.0, "fraction of its training labels", SHARE)
     width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
 
     def columns(self, dataset: str, own: str) -> Words:
-        """One protocol, whose training recordings pretrain."""
+        """One split, whose training recordings are pretrained on."""
         return super().columns(dataset, own)[:1]
 
     def plan(self, setup: Setup) -> Plan:
-        cells, pretrained, alone = [], "pretrained, fine-tuned", "supervised alone"
-        there, width = Elsewhere(self.target, self.target_protocol), self.width
-        for protocol in setup.protocols:
+        cells, finetuned, alone = [], "pretrained, fine-tuned", "supervised alone"
+        other, width = OtherDataset(self.target, self.target_split), self.width
+        for split in setup.splits:
             for seed in setup.seeds:
-                made = setup.pretraining(protocol, seed, width)
+                pretrained = setup.pretraining(split, seed, width)
                 for row, step in (
-                    (alone, setup.scratch(made, self.labels, seed, width, there)),
-                    (pretrained, setup.finetuning(made, self.labels, seed, there)),
+                    (alone, setup.scratch(pretrained, self.labels, seed, width, other)),
+                    (finetuned, setup.finetuning(pretrained, self.labels, seed, other)),
                 ):
                     measured = setup.evaluating("test", step, self.target)
-                    cells.append(Cell(row, self.target_protocol, seed, (made, step, measured)))
-        published = {(alone, "cross-subject"): 61.9, (pretrained, "cross-subject"): 68.3}
-        return Plan("Table 6: transfer to another data set", tuple(cells), {pretrained: alone}, published, "ntu60")
+                    cells.append(Cell(row, self.target_split, seed, (pretrained, step, measured)))
+        published = {(alone, "cross-subject"): 61.9, (finetuned, "cross-subject"): 68.3}
+        return Plan("Table 6: transfer to another data set", tuple(cells), {finetuned: alone}, published, "ntu60")
 
 
 TABLES = {"table-2": Table2, "table-3": Table3, "table-4": Table4, "table-5": Table5, "table-6": Table6}
@@ -250,8 +251,8 @@ def _few(
     if widths != (1.0, 2.0):
         return {}
     return {
-        (rows[row], f"{protocol}, {100 * share:g} % of the labels"): figure
-        for protocol, each in figures.items()
+        (rows[row], f"{split}, {100 * fraction:g} % of the labels"): figure
+        for split, each in figures.items()
         for row, known in each.items()
-        for share, figure in zip((0.01, 0.05, 0.1), known, strict=True)
+        for fraction, figure in zip((0.01, 0.05, 0.1), known, strict=True)
     }

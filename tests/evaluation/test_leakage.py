@@ -73,7 +73,7 @@ def test_training_and_selection_never_touch_a_test_view(
         seen.clear()
         evaluated = [protocol, "--model", model, "--data", str(shards), *words]
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, [*evaluated, "--on", "held-out"])
-        assert not any(split.test(views).any() for views in seen), f"{protocol} --on held-out has read the test recordings"
+        assert not any(split.test(views).any() for views in seen), f"{protocol} --on held-out reads test recordings"
 
         seen.clear()
         start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, evaluated)

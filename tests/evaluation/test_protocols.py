@@ -128,7 +128,8 @@ def test_labels_are_counted_and_fractions_of_the_same_labels_refused(
 ) -> None:
     """Sixteen classes of twelve training recordings: 1 and 5 % are one label a class."""
     said = evaluated(capsys, model, shards, "semi-supervised", "--fractions", "0.1", "0.3", "--seeds", "0")
-    lines = [line.split() for line in said.splitlines() if line.startswith("  pretrained ") and " is below " not in line]
+    rows = [line for line in said.splitlines() if line.startswith("  pretrained ") and " is below " not in line]
+    lines = [row.split() for row in rows]
     assert [line[-3:] for line in lines] == [["16", "1", "1"], ["64", "4", "1"]]  # labels, of a class, draws
     for fractions, named in ((("0.3", "0.05", "0.01"), "0.01 and 0.05 give the same 16 labels"), (("1", "1"), "twice")):
         with pytest.raises(SystemExit, match="2"):
@@ -225,8 +226,9 @@ def test_few_shot_asks_for_what_pretraining_left_out(
     left_out = bonestrap.load(without).description.lineage["left_out"]
     assert len(left_out) == 8
     said = evaluated(capsys, without, shards, "few-shot", "--episodes", "3")
-    assert "novel classes" in said and "pretraining did not see these classes: " in said
-    assert "pretraining saw these classes, without labels: " in evaluated(capsys, model, shards, "few-shot", "--episodes", "3")
+    assert "novel classes" in said and "training did not see these classes: " in said
+    other = evaluated(capsys, model, shards, "few-shot", "--episodes", "3")
+    assert "training saw these classes, without labels: " in other
     with pytest.raises(SystemExit, match="2"):
         evaluated(capsys, model, shards, "few-shot", "--shots", "500")
     assert "training recordings: give --shots" in capsys.readouterr().err

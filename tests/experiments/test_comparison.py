@@ -13,7 +13,9 @@ import pytest
 
 from bonestrap.options import UserError
 from distributed.tracking import Dataset, Journal, Tracking, describe, replay
-from launch.compare import Options, Run, compare, main, read, table
+from experiments.comparison import compare, table
+from experiments.mlflow_runs import Run, read
+from launch.compare import Options, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,23 +30,20 @@ def run(
     **params: str,
 ) -> Run:
     tags = {"bonestrap.stage": stage, "bonestrap.parent": parent}
-    params |= {"encoder": "stgcn", "protocol": "cross-subject", "seed": "1"}
+    params = {"encoder": "ST-GCN 1x", "split": "cross-subject", "seed": "1", **params}
     return Run(id=f"id-{name}", name=name, params=params, metrics=metrics or {}, tags=tags, data=data)
 
 
-PRETRAINED = run(
-    "pretrained", "pretrained", metrics={"parameters": 3_099_000, "device_hours": 1.5}, width="1", labels="0"
-)
+PRETRAINED = run("pretrained", "pretrained", metrics={"parameters": 3_099_000, "device_hours": 1.5}, labels="0")
 TEACHER = run(
     "teacher",
     "finetune",
     "id-pretrained",
     labels="0.05",
-    width="1",
     metrics={"test/accuracy": 0.914, "device_hours": 0.25},
 )
 STUDENT = run(
-    "student", "distill", "id-teacher", width="0.25", labels="0",
+    "student", "distill", "id-teacher", encoder="ST-GCN 0.25x", labels="0",
     metrics={"test/accuracy": 0.9, "latency_ms": 4.25, "parameters": 201_345, "device_hours": 0.02},
 )  # fmt: skip
 SCRATCH = run("scratch", "finetune", "id-forgotten", labels="0.05", metrics={"test/accuracy": 0.61})
@@ -57,7 +56,8 @@ def test_rows_are_sorted_and_know_where_they_come_from() -> None:
     by_name = {row.model: row for row in rows}
     student = by_name["student"]
     assert student.lineage == ("teacher", "pretrained")
-    assert (student.labels, student.parameters, student.width, student.latency_ms) == (0.05, 201_345, 0.25, 4.25)
+    assert (student.labels, student.parameters, student.latency_ms) == (0.05, 201_345, 4.25)
+    assert (student.encoder, student.split) == ("ST-GCN 0.25x", "cross-subject")
     assert by_name["pretrained"].labels == 0 and by_name["pretrained"].accuracy is None
     assert by_name["scratch"].lineage == () and by_name["scratch"].latency_ms is None
     assert by_name["other"].labels is None
@@ -77,6 +77,16 @@ def test_a_cost_is_a_run_s_own_or_that_of_all_that_it_came_from() -> None:
     assert costs(STUDENT, told)["student"] == (0.02, pytest.approx(1.77))
 
 
+def test_runs_of_older_versions_have_an_encoder_and_a_split() -> None:
+    """They logged kind, width and protocol; an encoder that nobody here knows keeps what was logged."""
+    params = {"encoder": "stgcn", "width": "0.25", "protocol": "cross-view"}
+    (old,) = compare([Run(id="1", name="old", params=params)])
+    assert (old.encoder, old.split) == ("ST-GCN 0.25x", "cross-view")
+    for odd in ({"encoder": "mine"}, {"encoder": "mine", "width": "2"}, {"encoder": "stgcn", "width": "-3"}, {}):
+        (row,) = compare([Run(id="1", name="odd", params=odd)])
+        assert row.encoder == odd.get("encoder", "")
+
+
 def test_a_circle_of_parents_ends() -> None:
     rows = compare([run("a", "distill", "id-b"), run("b", "distill", "id-a")])
     assert {row.model: row.lineage for row in rows} == {"a": ("b",), "b": ("a",)}
@@ -84,16 +94,16 @@ def test_a_circle_of_parents_ends() -> None:
 
 def test_the_table_reads_well() -> None:
     lines = table(compare([STUDENT, SCRATCH, PRETRAINED, ELSEWHERE, TEACHER])).splitlines()
-    assert lines[0].split()[:4] == ["model", "stage", "encoder", "width"]
+    assert lines[0].split()[:4] == ["model", "stage", "encoder", "parameters"]
     assert "own cost    total cost" in lines[0]
     assert lines[1].split() == ["%", "%", "ms", "a", "clip", "device-hours", "device-hours"]
     headings = [line for line in lines if line.startswith("data")]
-    assert headings == ["data a0a0a0a0, protocol cross-subject", "data d1d1d1d1, protocol cross-subject"]
+    assert headings == ["data a0a0a0a0, split cross-subject", "data d1d1d1d1, split cross-subject"]
     student = next(line for line in lines if line.startswith("student"))
-    assert student.split()[1:11] == ["distill", "stgcn", "0.25", "201,345", "5", "90.0", "4.2", "0.020", "1.770", "1"]
+    assert student.split()[1:11] == ["distill", "ST-GCN", "0.25x", "201,345", "5", "90.0", "4.2", "0.020", "1.770", "1"]
     assert student.endswith("  teacher <- pretrained")
     end = lines[0].index("accuracy") + len("accuracy")
-    models = [line for line in lines if " stgcn " in line]
+    models = [line for line in lines if " ST-GCN " in line]
     assert [line[:end].rpartition(" ")[2] for line in models] == ["10.0", "91.4", "90.0", "61.0", "–"]
     assert all(line[end : end + 2] == "  " for line in models)
 

@@ -1,4 +1,4 @@
-"""The tables: their commands are understood, they are filled, they go on after a kill, and they count right."""
+"""The tables: their commands parse, they are filled, they resume after a kill, and their figures are right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,20 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE
-from experiments import intervals
-from experiments import summary as tabulate
-from experiments.cost import STATED, v100_hours
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, replaced
+from bonestrap.augment.operations import Drop, Resample, Shear, Shift, Smooth
+from bonestrap.encoders import EncoderConfig
+from bonestrap.methods import BYOLConfig
+from bonestrap.options import UserError
+from bonestrap.recipe import Recipe
+from experiments import intervals, summary
+from experiments.cost import PUBLISHED, v100_hours
 from experiments.progress import TableProgress
 from experiments.steps import Plan, Setup
-from experiments.tables import ABLATION, TABLES, Table2, Table5
+from experiments.tables import ABLATION, TABLES, Table2, Table5, Table6
 from launch import reproduce
 from launch.cli import parser as cli
-from launch.cli.parser import parse_choice, start_choice
+from launch.cli.parser import parse_choice, renamed, start_choice
 from launch.pretrain import Options as PretrainOptions
 from launch.recipes import RECIPES
 from shards.packing.pack import pack as pack_source
@@ -51,19 +54,19 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def reproduced(*words: str) -> None:
-    start_choice(reproduce.main, "table", TABLES, reproduce.Options, list(words))
+    start_choice(reproduce.main, "table", TABLES, reproduce.Options, list(words), reproduce.ALIASES)
 
 
-def understood(command: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the script itself makes of the words of a printed command."""
+def parsed_by_script(command: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The options that the script itself parses from a printed command."""
     python, script, *words = shlex.split(command)
     assert python == "python"
     parsed: list[Any] = []
 
-    def start(main: object, options: type, argv: Sequence[str] | None = None) -> None:
+    def start(main: object, options: type, aliases: cli.Aliases) -> None:
         parsed.append(cli.parse(options, words))
 
-    def start_choice(main: object, what: str, choices: Any, options: type, argv: Sequence[str] | None = None) -> None:
+    def start_choice(main: object, what: str, choices: Any, options: type, aliases: cli.Aliases) -> None:
         parsed.extend(cli.parse_choice(what, choices, options, words))
 
     with monkeypatch.context() as patched:
@@ -85,7 +88,7 @@ def understood(command: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("table-6", "ntu60", 2 * 3, "3 pretrain, 6 finetune, 6 evaluate"),
     ],
 )
-def test_every_command_of_a_table_is_understood(
+def test_every_command_of_a_table_parses(
     packed: dict[str, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -105,7 +108,7 @@ def test_every_command_of_a_table_is_understood(
     assert not (tmp_path / "runs").exists()
     made: set[Path] = set()
     for command in commands:
-        options = next(each for each in understood(command, monkeypatch) if hasattr(each, "data"))
+        options = next(each for each in parsed_by_script(command, monkeypatch) if hasattr(each, "data"))
         needs = getattr(options, "model", None) or getattr(options, "teacher", None)
         assert needs is None or needs in made, f"{command} needs what no command before it makes"
         if hasattr(options, "run"):
@@ -114,30 +117,61 @@ def test_every_command_of_a_table_is_understood(
 
 
 def test_each_row_of_the_ablation_leaves_out_what_it_says() -> None:
-    def recipe(row: str) -> Any:
+    def method(row: str) -> Any:
         words = ["ntu60", "--data", "d", "--run", "r", *ABLATION[row][0]]
-        return parse_choice("recipe", RECIPES, PretrainOptions, words)[2]
+        return parse_choice("recipe", RECIPES, PretrainOptions, words)[2].method
 
-    full = RECIPES["ntu60"]()
+    full = RECIPES["ntu60"]().method
+    assert isinstance(full, BYOLConfig)
     assert (full.view1, full.view2, full.multiview) == (AGGRESSIVE, CONSERVATIVE, True)
-    still = dataclasses.replace(CONSERVATIVE, resample=(1.0, 1.0))
+    as_recorded = Resample(rate=(1.0, 1.0))
     expected = {
         "BYOL, only conservative augmentation": (CONSERVATIVE, CONSERVATIVE, False),
         "BYOL, only aggressive augmentation": (AGGRESSIVE, AGGRESSIVE, False),
-        "no shear": (dataclasses.replace(AGGRESSIVE, shear=0), CONSERVATIVE, True),
-        "no low-pass filter": (dataclasses.replace(AGGRESSIVE, smooth=0), CONSERVATIVE, True),
-        "no temporal shift": (dataclasses.replace(AGGRESSIVE, shift=False), CONSERVATIVE, True),
-        "no resampling": (dataclasses.replace(AGGRESSIVE, resample=(1.0, 1.0)), still, True),
-        "no left/right drop": (dataclasses.replace(AGGRESSIVE, drop=0), CONSERVATIVE, True),
+        "no shear": (replaced(AGGRESSIVE, Shear(limit=0)), CONSERVATIVE, True),
+        "no low-pass filter": (replaced(AGGRESSIVE, Smooth(probability=0)), CONSERVATIVE, True),
+        "no temporal shift": (replaced(AGGRESSIVE, Shift(limit=0)), CONSERVATIVE, True),
+        "no resampling": (replaced(AGGRESSIVE, as_recorded), replaced(CONSERVATIVE, as_recorded), True),
+        "no left/right drop": (replaced(AGGRESSIVE, Drop(probability=0)), CONSERVATIVE, True),
         "no multi-viewpoint sampling": (AGGRESSIVE, CONSERVATIVE, False),
         "no asymmetry, only aggressive": (AGGRESSIVE, AGGRESSIVE, True),
         "full recipe": (AGGRESSIVE, CONSERVATIVE, True),
     }
-    assert {row: (made.view1, made.view2, made.multiview) for row in ABLATION if (made := recipe(row))} == expected
+    assert {row: (made.view1, made.view2, made.multiview) for row in ABLATION if (made := method(row))} == expected
 
 
-def setup(runs: Path, *, seeds: tuple[int, ...] = (0, 1, 2), protocols: tuple[str, ...] = ("cross-view",)) -> Setup:
-    return Setup(data="d", runs=runs, recipe="ntu60", protocols=protocols, seeds=seeds, epochs=None, common=())
+def setup(
+    runs: Path, *, seeds: tuple[int, ...] = (0, 1, 2), recipe: str = "ntu60", base: Recipe | None = None
+) -> Setup:
+    base, splits = base or RECIPES["ntu60"](), ("cross-view",)
+    return Setup(data="d", runs=runs, recipe=recipe, base=base, splits=splits, seeds=seeds, epochs=None, common=())
+
+
+class Flat(EncoderConfig):
+    """An encoder without a width."""
+
+    @property
+    def label(self) -> str:
+        return "Flat base"
+
+
+def test_a_table_takes_any_recipe_and_asks_for_a_width_only_where_it_sets_one(tmp_path: Path) -> None:
+    mine = setup(tmp_path, recipe="package.module:recipe", base=dataclasses.replace(RECIPES["own"](), encoder=Flat()))
+    plans = [table.plan(mine) for table in (Table2(), Table6(target="there"))]
+    words = [word for plan in plans for step in plan.steps for word in step.words]
+    assert "package.module:recipe" in words and "--encoder.width" not in words
+    assert plans[0].cells[-1].steps[0].run == "pretrained-full-cross-view-base-2"
+    for table in (Table5(), Table2(width=0.5)):
+        with pytest.raises(UserError, match=r"recipe package.module:recipe, Flat base, has no width, which this table"):
+            table.plan(mine)
+
+
+def test_old_spellings_of_options_still_count() -> None:
+    assert renamed(["--protocols", "a", "--target-protocol=b"], reproduce.ALIASES) == [
+        "--splits",
+        "a",
+        "--target-split=b",
+    ]
 
 
 def test_cost_is_in_proportion_to_what_is_stated(packed: dict[str, Path]) -> None:
@@ -146,8 +180,8 @@ def test_cost_is_in_proportion_to_what_is_stated(packed: dict[str, Path]) -> Non
     for width, stated in ((1.0, 16 * 4), (2.0, 23 * 8)):
         step = setup(Path("runs")).pretraining("cross-view", 0, width)
         words = [str(packed["ntu60"]) if word == "d" else word for word in step.words]
-        found = v100_hours([step._replace(words=tuple(words))], reading)
-        assert found == pytest.approx(stated * known / STATED.performances, rel=0.01)
+        found = v100_hours([step._replace(words=tuple(words))], reading, reproduce.read_recipe)
+        assert found == pytest.approx(stated * known / PUBLISHED.performances, rel=0.01)
 
 
 # ---------------------------------------------------------------------- the table
@@ -158,10 +192,10 @@ def write_figures(plan: Plan, runs: Path, accuracy: dict[tuple[str, str, int], f
     for cell in plan.cells:
         run = runs / cell.steps[-1].run
         run.mkdir(parents=True, exist_ok=True)
-        share = accuracy[cell.row, cell.column, cell.seed]
-        figures = {"model": share, "random encoder": 0.3, "raw joints": 0.4}
-        drawn = {"low": share - 0.12, "high": share + 0.1, "unit": "subjects", "units": 9}
-        interval = {"low": share - 0.05, "high": share + 0.04, "bootstrap": drawn}
+        own = accuracy[cell.row, cell.column, cell.seed]
+        figures = {"model": own, "random encoder": 0.3, "raw joints": 0.4}
+        drawn = {"low": own - 0.12, "high": own + 0.1, "unit": "subjects", "units": 9}
+        interval = {"low": own - 0.05, "high": own + 0.04, "bootstrap": drawn}
         known = {who: {**interval, "accuracy": each} for who, each in figures.items()}
         (run / "evaluation.json").write_text(json.dumps({cell.steps[-1].measures: known}))
 
@@ -175,7 +209,7 @@ def test_published_accuracies_are_drawn_on_their_own_data_alone(
     write_figures(plan, tmp_path, {(cell.row, cell.column, cell.seed): 0.6 for cell in plan.cells})
     drawn: list[intervals.Row] = []
     monkeypatch.setattr(intervals, "draw", lambda _, panels, **__: drawn.extend(panels[0].rows))
-    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": data}, "About.")
+    text = summary.write(tmp_path, "table-2", plan, summary.lines(plan, made), {"data": data}, "About.")
     assert "published (ntu60)" in text
     shear, full = drawn[2], drawn[-1]
     assert full.published == published and full.difference is None
@@ -189,17 +223,17 @@ def test_means_intervals_and_paired_differences(tmp_path: Path, table: Table2 | 
     rng = np.random.default_rng(0)
     accuracy = {(cell.row, cell.column, cell.seed): rng.uniform(0.35, 0.9) for cell in plan.cells}
     write_figures(plan, tmp_path, accuracy)
-    for line in tabulate.lines(plan, made):
-        shares = np.array([accuracy[line.row, line.column, seed] for seed in (0, 1, 2)])
-        assert line.accuracy[:2] == pytest.approx((shares.mean(), shares.std(ddof=1)))
-        interval = t.interval(0.95, 2, shares.mean(), shares.std(ddof=1) / 3**0.5)
+    for line in summary.lines(plan, made):
+        values = np.array([accuracy[line.row, line.column, seed] for seed in (0, 1, 2)])
+        assert line.accuracy[:2] == pytest.approx((values.mean(), values.std(ddof=1)))
+        interval = t.interval(0.95, 2, values.mean(), values.std(ddof=1) / 3**0.5)
         assert line.accuracy[2:] == pytest.approx(interval, rel=1e-4, abs=1e-5)
         assert line.below == [
-            who for who, floor in (("random encoder", 0.3), ("raw joints", 0.4)) if shares.mean() < floor
+            who for who, floor in (("random encoder", 0.3), ("raw joints", 0.4)) if values.mean() < floor
         ]
         assert (line.against is None) == (line.row in ("full recipe", "2x teacher") or line.row.endswith("alone"))
         if line.against:
-            gaps = shares - [accuracy[line.against, line.column, seed] for seed in (0, 1, 2)]
+            gaps = values - [accuracy[line.against, line.column, seed] for seed in (0, 1, 2)]
             assert line.difference and line.difference[:2] == pytest.approx((gaps.mean(), gaps.std(ddof=1)))
 
 
@@ -207,7 +241,7 @@ def test_one_seed_has_both_intervals_of_its_evaluation(tmp_path: Path) -> None:
     made = dataclasses.replace(setup(tmp_path), seeds=(1,))
     plan = Table2().plan(made)
     write_figures(plan, tmp_path, {(cell.row, cell.column, cell.seed): 0.6 for cell in plan.cells})
-    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": "nw-ucla"}, "About.")
+    text = summary.write(tmp_path, "table-2", plan, summary.lines(plan, made), {"data": "nw-ucla"}, "About.")
     assert "| full recipe | 60.0 |  | 55.0 to 64.0 (bootstrap 48.0 to 70.0) |" in text
     rows = json.loads((tmp_path / "table-2.json").read_text())["rows"]
     drawn = {"low": pytest.approx(0.48), "high": pytest.approx(0.7), "unit": "subjects", "units": 9}
@@ -221,7 +255,7 @@ def test_the_table_says_sign_interval_floor_and_what_was_published(tmp_path: Pat
     accuracy |= {("no shear", "cross-view", seed): 0.35 + seed / 100 for seed in range(3)}
     accuracy |= {("no resampling", "cross-view", seed): 0.7 for seed in range(3)}
     write_figures(plan, tmp_path, accuracy)
-    text = tabulate.write(tmp_path, "table-2", plan, tabulate.lines(plan, made), {"data": "nw-ucla"}, "About.")
+    text = summary.write(tmp_path, "table-2", plan, summary.lines(plan, made), {"data": "nw-ucla"}, "About.")
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     shear = rows["no shear (**below raw joints**)"]
     assert "| 36.0 | 1.0 | 33.5 to 38.5 | -26.0 (-28.5 to -23.5) | full recipe | 81.1 | -10.1 |" in shear
@@ -237,7 +271,7 @@ def test_one_seed_has_the_interval_of_its_recordings(tmp_path: Path) -> None:
     made = setup(tmp_path, seeds=(4,))
     plan = Table2().plan(made)
     write_figures(plan, tmp_path, {(cell.row, cell.column, 4): 0.6 for cell in plan.cells})
-    line = tabulate.lines(plan, made)[0]
+    line = summary.lines(plan, made)[0]
     assert line.accuracy == pytest.approx((0.6, 0, 0.55, 0.64)) and line.runs == {4: 0.6}
 
 
@@ -267,7 +301,7 @@ TINY = [
 
 
 @pytest.mark.timeout(300)
-def test_a_table_goes_on_after_a_kill(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_resumes_after_a_kill(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed when the pretraining is done: it is not done again, nothing half-made is left, and the table is whole."""
     runs = tmp_path / "runs"
     words = ["table-6", "--data", str(shards), "--target", str(shards), "--runs", str(runs), *TINY]
@@ -303,10 +337,10 @@ def test_a_table_goes_on_after_a_kill(shards: Path, tmp_path: Path, capsys: pyte
     [
         (["table-7"], "unknown table table-7; did you mean"),
         (["table-2", "--seeds", "0", "0"], "--seeds must be one or more different numbers"),
-        (["table-2", "--recipe", "ntu6"], "--recipe must be one of ntu60"),
-        (["table-2", "--protocols", "cross-planet"], "has no protocol cross-planet"),
+        (["table-2", "--recipe", "ntu6"], "unknown recipe ntu6; did you mean ntu60?"),
+        (["table-2", "--protocols", "cross-planet"], "has no split cross-planet"),
         (["table-2", "--pretrain", "--schedule.bacth 2"], "did you mean --schedule.batch"),
-        (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is what a table sets"),
+        (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is set by the table"),
         (["table-3", "--labels", "1.5"], "--labels must be above 0"),
         (["table-6"], "--target must be given"),
     ],

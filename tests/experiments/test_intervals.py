@@ -1,4 +1,4 @@
-"""The picture of a table: where its dots, intervals, floors and published figures lie."""
+"""The plot of a table: where its dots, intervals, floors and published figures lie."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_every_figure_lies_in_its_row(tmp_path: Path) -> None:
     assert said == ["random encoder", "raw joints", "one seed", "mean and 95 % interval", "published for ntu60"]
 
 
-@pytest.mark.parametrize(("row", "told"), [(WORSE, True), (SAME, False), (ONCE, False)])
-def test_a_filled_difference_is_one_whose_sign_is_known(tmp_path: Path, row: Row, told: bool) -> None:
+@pytest.mark.parametrize(("row", "filled"), [(WORSE, True), (SAME, False), (ONCE, False)])
+def test_a_filled_difference_is_one_whose_sign_is_known(tmp_path: Path, row: Row, filled: bool) -> None:
     figure = draw(tmp_path / "t.png", [Panel("p", (row, FULL), {})], title="", difference="d", source="s")
     (dot,) = (line for line in figure.axes[1].lines if line.get_marker() == "o")
-    assert (dot.get_markerfacecolor() != "white") == told
+    assert (dot.get_markerfacecolor() != "white") == filled
