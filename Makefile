@@ -1,12 +1,13 @@
 # Python 3.11 or newer and make are all that is assumed. Another interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
+TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos cluster lint format clean
+.PHONY: help demo test tests chaos cluster lint format clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,8 +15,12 @@ help: ## show this
 demo: $(VENV)/.for-demo ## unlabelled recordings to a compact recogniser, in minutes
 	$(BIN)/python launch/demo.py
 
-test: lint ## lint, then the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.for-test ## the whole test suite in two processes, and lint beside it
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
+
+# A file's tests stay together: they share what they have trained.
+tests: $(VENV)/.for-test
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 chaos: $(VENV)/.for-test ## kill workers, machines, disks and servers under a run, and see it go on: half an hour
 	$(BIN)/python -m pytest -m chaos -s tests/distributed

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare what has been trained: one row a model, read from MLflow.
+"""Compare trained models: one row per model, read from MLflow.
 
 A model's labels are those of its whole lineage: a student that learned from a teacher fine-tuned on 5 % of the labels
 has used 5 %. Accuracy is that of the test recordings, latency is for one clip on one CPU. The own cost is that of the

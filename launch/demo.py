@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""The whole way on generated people, in minutes: `make demo`.
+"""The whole pipeline on synthetic people, in minutes: `make demo`.
 
 Recordings are packed, an encoder is pretrained on them without labels by two workers, fine-tuned on few labels, and
 distilled into a compact student. The same networks are trained from scratch on the same labels, and everything is
-tested on people that no training has seen. Each step is a command that can be typed; the demo prints it. A second start
-resumes where the first one stopped.
+tested on people that no training has seen. Each step is a command that the demo prints. Started again, it resumes.
 
 Examples:
   python launch/demo.py

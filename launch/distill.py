@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Distil a fine-tuned teacher into a compact student on unlabelled recordings (Moliner et al., section 3.5).
 
-The student learns the teacher's predictions on all training recordings; their labels are not read. Several students of
-different widths are several runs: compare them with launch/compare.py.
+The student learns the teacher's predictions on all training recordings; their labels are not read. It may be of another
+kind than its teacher. Each student is a run of its own: compare them with launch/compare.py.
 
 Examples:
   python launch/distill.py --teacher runs/teacher --data packed/nw-ucla --encoder.width 0.25 --run runs/student

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Evaluate a model on recordings that it has never seen, beside the floors that it has to clear.
+"""Evaluate a model on test recordings, with a random encoder and raw joints as baselines.
 
-Whatever has to be chosen is chosen on held-out training subjects, or on half of the labels that a protocol allows; the
-test recordings are read once, at the end. `--on held-out` evaluates on those subjects instead, for choosing settings:
-train with --hold-out then. docs/protocols.md says what each protocol does.
+Hyper-parameters of a protocol are selected on held-out training subjects, or on half of the labels that it allows; the
+test recordings are read once, at the end. `--on held-out` evaluates on the held-out subjects instead, for choosing
+settings of a training that was run with --hold-out. docs/protocols.md describes each protocol.
 
 Examples:
   python launch/evaluate.py linear --model runs/pretrained --data packed/nw-ucla --classes
@@ -50,14 +50,12 @@ ALIASES = {"--protocol": ("--split",)}
 class Options(Reading):
     """What every evaluation takes."""
 
-    model: tuple[Path, ...] = required("model or run directory; several share the floors, which are computed once")
+    model: tuple[Path, ...] = required("model or run directory; several share the baselines, which are computed once")
     split: str | None = option(
         None, "whose test recordings are scored; none takes the split that the model was trained on"
     )
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
-    seed: int = option(
-        0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars", Bounds(0, SEED)
-    )
+    seed: int = option(0, "of the random encoder, of SGD's order and of few-shot exemplars", Bounds(0, SEED))
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")

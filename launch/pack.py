@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Pack recordings into shards: read a format once, clean and orient every recording, write WebDataset files.
 
-Everything else in Bonestrap reads the shards, and every evaluation protocol reads the same ones. The folder appears
-under its name only when it is whole. A pack that was interrupted goes on where it was when the same command is started
-again, and its bytes do not depend on how many workers there are.
+All other commands read the shards, under any split. The folder appears under its name only when complete. After an
+interruption the same command resumes; the bytes do not depend on interruptions or on the number of workers.
 
 `python launch/pack.py verify SHARDS` hashes every file and reads every member of a packed folder.
 
@@ -59,11 +58,11 @@ class Options(Bounded):
     input: Path | None = option(None, "folder that holds the recordings")
     append: bool = option(False, "add the recordings to the shards in --output, which stay as they are")
     existing: Literal["refuse", "keep"] = option("refuse", "keep: shards that are in --output already are the result")
-    broken: Literal["stop", "drop"] = option("stop", "what a performance that cannot be read does: stop, or be dropped")
+    broken: Literal["stop", "drop"] = option("stop", "at a performance that cannot be read: stop, or drop it")
     dtype: Literal["float16", "float32"] = option("float16", "stored type; float16 errs by half a millimetre at 1 m")
     shard_mib: int = option(64, "size at which a shard is closed, MiB", Bounds(1, 2**20))
     workers: int | None = option(
-        None, "processes that prepare recordings; none: one a core; no byte depends on them", WORKERS
+        None, "processes that prepare recordings; none: one per core; the bytes do not depend on it", WORKERS
     )
     ray: bool = option(False, "prepare on the workers of a Ray cluster, which must see --input; start one if none runs")
 
@@ -158,20 +157,20 @@ class Verify(Bounded):
     """What `verify` takes."""
 
     shards: Path = argument("folder of shards")
-    workers: int | None = option(None, "processes that read; none: one a core", WORKERS)
+    workers: int | None = option(None, "processes that read; none: one per core", WORKERS)
 
 
 def verify(options: Verify) -> None:
     """Hash every file and read every member; exit with 2 and one line a fault where something is wrong."""
     bar = Bar("verifying", "shards")
-    verdict = verify_folder(options.shards, spread=Processes(options.workers or cores()), progress=bar)
-    if verdict.manifest is None or verdict.faults:
-        for fault in verdict.faults:
+    checked = verify_folder(options.shards, spread=Processes(options.workers or cores()), progress=bar)
+    if checked.manifest is None or checked.faults:
+        for fault in checked.faults:
             print(f"DAMAGED  {fault}", file=sys.stderr)
         raise SystemExit(2)
-    manifest = verdict.manifest
+    manifest = checked.manifest
     print(
-        f"OK  {options.shards}: {verdict.members} members in {len(manifest.shards)} shards, {manifest.performances} "
+        f"OK  {options.shards}: {checked.members} members in {len(manifest.shards)} shards, {manifest.performances} "
         f"performances, {manifest.views} views, digest {manifest.digest}"
     )
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Pretrain an encoder without labels: BYOL on pairs of views (Moliner et al., 2023) or another method, on any number of workers.
+"""Pretrain an encoder without labels, with BYOL on pairs of views (Moliner et al., 2022) or another method.
 
-A recipe names the settings of a published or measured run; every one of them can be changed. Labels are never read by
-training, unless --classes asks for a part of the recordings by class. A kNN and a linear probe on held-out training
-subjects say whether anything is being learned: the BYOL loss does not. The same command resumes after a stop, with more
-or fewer workers if need be, and gives the same result.
+A recipe holds the settings of a published or measured run; every one of them is an option. Training reads no labels,
+unless the method is supervised or --classes selects recordings by class. A kNN and a linear probe on held-out training
+subjects show whether the encoder learns; the BYOL loss does not. The same command resumes after an interruption, with
+more or fewer workers if need be, and gives the same result.
 
 Examples:
   python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/pretrained
   python launch/pretrain.py ntu60 --data packed/ntu60 --run runs/ntu --workers 4 --encoder.width 2
+  python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/mild --method.view1.shear.limit 0.5
+  python launch/pretrain.py supervised --data packed/nw-ucla --run runs/ceiling
   python launch/pretrain.py nw-ucla --data packed/nw-ucla --run runs/tail --classes.imbalance 20
   ray job submit --working-dir . -- python launch/pretrain.py ntu60 --data /mnt/ntu60 --run /mnt/run --workers 8
 """

@@ -1,10 +1,12 @@
-"""What every test shares: one thread a process, and where the real recordings lie."""
+"""What every test shares: one thread a process, where the real recordings lie, and what is made once for all."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +29,76 @@ def recordings_root() -> Path:
     return root
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one test process makes and all those of a session read: `pytest -n 2` starts several."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    home = factory.getbasetemp() if alone else factory.getbasetemp().parent
+    folder = home / name
+    with (home / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            aside = home / f"{name}.unfinished"
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            make(aside)
+            aside.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packed recordings that many tests read and none changes: sixteen actions by eight generated people, once each."""
-    from launch import pack
-    from launch.cli.parser import start_choice
 
-    folder = tmp_path_factory.mktemp("people") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
-    return folder
+    def make(folder: Path) -> None:
+        from launch import pack
+        from launch.cli.parser import start_choice
+
+        words = ["synthetic", "--output", str(folder / "shards"), "--subjects", "8", "--setups", "1"]
+        start_choice(pack.main, "format", pack.FORMATS, pack.Options, [*words, "--repetitions", "1"])
+
+    return once(tmp_path_factory, "people", make) / "shards"
+
+
+@pytest.fixture(scope="session")
+def chain(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs `pretrained`, `teacher` and `student`, trained for some steps on half of the people.
+
+    Tests read it; one that evaluates, which writes beside the model, takes a copy.
+    """
+
+    def make(folder: Path) -> None:
+        from tests.launch.commands import command
+
+        common = f"--data {shards} --no-track --device cpu --precision fp32 --log-every 1"
+        small = "--encoder.width 0.05 --clip.frames 8 --method.hidden 16 --method.projection 8 --split cross-subject"
+        short = "--schedule.batch 8 --schedule.group 8 --schedule.epochs 1 --schedule.warmup 0"
+        few = "--batch 4 --learning-rate 0.01"
+        pretrained, teacher, student = (folder.parent / "chain" / name for name in ("pretrained", "teacher", "student"))
+        command(f"pretrain demo {common} {small} {short} --optimizer.learning-rate 0.001 --run {pretrained}")
+        command(f"finetune --model {pretrained} {common} {few} --labels 0.5 --steps 3 --run {teacher}")
+        command(f"distill --teacher {teacher} {common} {few} --epochs 0.5 --run {student}")
+
+    return once(tmp_path_factory, "trained", make).parent / "chain"
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs. Making its tables takes seconds, and copying it none."""
+
+    def make(folder: Path) -> None:
+        import mlflow
+
+        mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+
+    pytest.importorskip("mlflow")
+    return once(tmp_path_factory, "mlflow", make) / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_uri(mlflow_template: Path, tmp_path: Path) -> str:
+    """The address of an MLflow database of this test's own, `tmp_path/mlflow.db`."""
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("bonestrap", "shards", "distributed", "launch")
+PACKAGES = ("bonestrap", "shards", "distributed", "evaluation", "reports", "experiments", "launch")
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 ALWAYS_THERE = {"torch", "numpy", *PACKAGES, *sys.stdlib_module_names}
 
@@ -96,14 +96,15 @@ def test_a_script_started_by_path_finds_our_distributed(tmp_path: Path, other_di
 
 
 def test_a_clash_is_named_in_one_sentence(tmp_path: Path, other_distributed: dict[str, str]) -> None:
+    """Without site-packages (-S), where an editable install of another checkout would come before this one."""
     code = f"import sys; sys.path.append({str(ROOT)!r}); import launch.cli.parser"
-    done = python("-c", code, cwd=tmp_path, env=other_distributed)
+    done = python("-S", "-c", code, cwd=tmp_path, env=other_distributed)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"ImportError: `import distributed` finds {tmp_path}/site/distributed/__init__.py instead of the package that"
         f" belongs to {ROOT}: set PYTHONPATH={ROOT}, or uninstall the other one"
     )
-    assert python("-c", code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
+    assert python("-S", "-c", code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
 
 
 WORKER = f"""

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HOUSES = ("bonestrap", "shards", "distributed", "evaluation", "reports", "experiments", "launch")
 FOLDERS = (*HOUSES, "benchmarks", "tests", "docs", "k8s")
 SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yaml", ".toml"}
-ALIAS = re.compile(r"alias|old spelling", re.IGNORECASE)  # a line that says so may name what it replaces
+# A line of an alias table, or one that says what a name replaces, may hold the old name.
+ALIAS = re.compile(r'alias|old spelling|renamed|the first called|\("--split', re.IGNORECASE)
 
 
 def name(word: str) -> str:
@@ -57,7 +58,7 @@ WORDS = {
     r"--protocol\b(?!s)": "--split for a part of a data set; a protocol is a way of evaluating",
     # Phrases.
     r"(?i)\bdocument 00\d\b": "Moliner et al. (2022), arXiv:2202.02232",
-    r"(?i)\b(go|goes|going|went|gone) on where\b": "resumes",
+    r"(?i)\b(go|goes|going|went|gone) on where\b|\bsame command goes on\b": "resumes",
     r"(?i)\blies nowhere\b": "is not in",
     r"(?i)\bthe manifest others\b": "the manifest has other ...",
     r"(?i)\bis no run directory\b": "is not a run directory",

@@ -1,4 +1,4 @@
-"""How a command ends: a mistake of the user is one sentence on stderr and exit code 2."""
+"""User errors: one line on stderr and exit code 2."""
 
 from __future__ import annotations
 

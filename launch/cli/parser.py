@@ -28,7 +28,7 @@ Both start as `python launch/script.py` and as `python -m launch.script` when th
     if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
         sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-A mistake of the user ends in one sentence on stderr and exit code 2.
+A user error prints one line to stderr and exits with code 2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pretraining recipes: one file a method, each function a recipe whose docstring states what it costs and gave."""
+"""Pretraining recipes, one file per method. A recipe is a function; its docstring states its cost and its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "supervised": supervised,
 }
 
-# Options by their names of the version before.
+# Aliases: old spellings of options, from the previous version.
 ALIASES: dict[str, tuple[str, ...]] = {
     "--protocol": ("--split",),
     "--schedule.learning-rate": ("--optimizer.learning-rate",),

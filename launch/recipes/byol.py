@@ -1,4 +1,4 @@
-"""BYOL recipes: functions that return a recipe. The docstring states what a recipe costs and gave."""
+"""Recipes of BYOL pretraining. Each docstring states what a run costs and what accuracy it reached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SMALL = BYOLConfig(projection=128, norm=True, statistics="target", predictor_rat
 
 
 def ntu60() -> Recipe:
-    """NTU-60 as Moliner et al. (2023) train it: ST-GCN 1x, 1600 epochs, batch 512 in groups of 128.
+    """NTU-60 as Moliner et al. (2022) train it: ST-GCN 1x, 1600 epochs, batch 512 in groups of 128.
 
     The paper states 16 hours on four V100; not run by us.
     """
@@ -21,10 +21,10 @@ def ntu60() -> Recipe:
 
 
 def nw_ucla() -> Recipe:
-    """NW-UCLA, 20 joints, three cameras: a laptop's data set.
+    """NW-UCLA, 20 joints, three cameras: trains on a laptop.
 
-    Linear accuracy 58 % on cross-view, after half an hour on one CPU core with programs beside it; docs/results.md has
-    the rest. With --split cross-subject, give --schedule.epochs 700 for about as many steps.
+    Linear accuracy 58 % on cross-view, after half an hour on one busy CPU core; docs/results.md has the rest. With
+    --split cross-subject, give --schedule.epochs 700 for about as many steps.
     """
     return Recipe(
         split="cross-view",
@@ -37,10 +37,10 @@ def nw_ucla() -> Recipe:
 
 
 def own() -> Recipe:
-    """Recordings of one's own, some dozens to some thousands: what did well with NW-UCLA, for clips of any length.
+    """Your own recordings, some dozens to some thousands: the settings of NW-UCLA, for recordings of any length.
 
-    Trains on what the recordings' own split lets train; --split all takes everything. How long it has to train, and
-    whether it learns, the probe says: docs/data.md has the three commands.
+    Trains on the training side of the recordings' own split; --split all trains on everything. The probe shows whether
+    it learns and when it has trained long enough; docs/data.md has the three commands.
     """
     return Recipe(
         split="split",

@@ -1,4 +1,4 @@
-"""Supervised recipes: what all labels give, the ceiling that pretraining without labels is compared with."""
+"""Recipes of supervised pretraining: the reference that pretraining without labels is compared with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bonestrap.recipe import Recipe
 def supervised() -> Recipe:
     """Cross-entropy on all labels of the training recordings; the classifier is shipped with the encoder.
 
-    The settings with which launch/finetune.py trains from scratch, for a data set of about a thousand recordings.
+    The settings of launch/finetune.py --scratch, for a data set of about a thousand recordings. No result of it is
+    reported yet.
     """
     return Recipe(
         split="cross-subject",
