@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import read_object
+from bonestrap.files import read_object, write_atomically
 from distributed.journal import JOURNAL, metrics, parse
 from shards.errors import DataError
 from shards.storage.redaction import plain, redacted, shown
@@ -37,9 +37,7 @@ def about(run: Path) -> dict[str, Any]:
 
 def save_about(run: Path, told: Mapping[str, Any]) -> None:
     """Write `RUN/tracking.json`, without the secrets of any address."""
-    aside = run / f".{ABOUT}.writing"
-    aside.write_text(json.dumps(plain(told), indent=1))
-    aside.replace(run / ABOUT)
+    write_atomically(run / ABOUT, json.dumps(plain(told), indent=1))
 
 
 def database(uri: str) -> Path:

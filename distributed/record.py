@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import write_atomically
 from bonestrap.options import UserError
 from distributed.lease import FILE as LEASE
 from distributed.upgrade import FORMAT, upgraded
@@ -70,20 +70,11 @@ class Record:
         if (run / FILE).exists():
             self.compare(run)
             return
-        aside = run / f".{FILE}.{uuid.uuid4().hex}"
+        text = json.dumps({"format": FORMAT, "result": self.result, "info": self.info}, indent=2) + "\n"
         try:
-            with aside.open("w") as file:
-                file.write(json.dumps({"format": FORMAT, "result": self.result, "info": self.info}, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(aside, run / FILE)  # fails where the name is taken, which a rename does not
-            except FileExistsError:
-                self.compare(run)
-            except OSError:  # a file system without hard links
-                os.replace(aside, run / FILE)
-        finally:
-            aside.unlink(missing_ok=True)
+            write_atomically(run / FILE, text, replace=False)
+        except FileExistsError:
+            self.compare(run)
 
 
 def differences(there: Any, here: Any) -> str:

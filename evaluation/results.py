@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import write_atomically
 from bonestrap.protocols.scores import ClassScore, Scores
 from distributed import tracking
 from evaluation.run_record import recorded
@@ -102,9 +102,7 @@ def record(
     file = folder / "evaluation.json"
     known = recorded(file) if file.exists() else {}
     known |= {name if on == "test" else f"{name} on held-out": each for name, each in results.items()}
-    aside = folder / "evaluation.json.partial"
-    aside.write_text(json.dumps(known, indent=2) + "\n")
-    os.replace(aside, file)
+    write_atomically(file, json.dumps(known, indent=2) + "\n")
     tracking.add(folder, dict(metrics))
     if track and tracking.about(folder):
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bonestrap.files import write_atomically
 from bonestrap.protocols.bootstrap import Bootstrap
 from bonestrap.protocols.scores import Spread, spread
 from evaluation.run_record import recorded
@@ -173,6 +173,4 @@ def _percent(of: Spread) -> intervals.Interval:
 
 
 def _replace(file: Path, text: str) -> None:
-    aside = file.with_name(file.name + ".partial")
-    aside.write_text(text)
-    os.replace(aside, file)
+    write_atomically(file, text)

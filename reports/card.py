@@ -6,12 +6,12 @@ card names the SHA-256 of the weights that it speaks of, so that it is never tak
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from bonestrap.config import to_json
+from bonestrap.files import write_atomically
 from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
 from reports.dataset_facts import DatasetFacts
@@ -214,6 +214,4 @@ def _sections(text: str) -> list[Section]:
 
 
 def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{FILE}.partial")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, file)
+    write_atomically(file, text)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bonestrap.files import write_atomically
 from bonestrap.layouts import Layout
 
 if TYPE_CHECKING:
@@ -250,12 +250,10 @@ def blank(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write the PNG beside its place and move it there: a half-written picture is never seen."""
+    """Write the PNG, and the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontweight("bold")
-    figure.savefig(partial, format="png", dpi=150)
-    os.replace(partial, path)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
     return figure

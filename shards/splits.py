@@ -16,12 +16,12 @@ is held out. Every data set has the split `all`, under which everything trains.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bonestrap.options import did_you_mean
 from shards.errors import DataError
 from shards.index import Views
 
@@ -268,7 +268,6 @@ def find(dataset: str, name: str) -> Split:
     if known is None:
         return declared(dataset, name)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(name, known)
         raise DataError(f"{dataset} has no split {name}{meant}; there is {', '.join(known)}, all")
     return known[name]

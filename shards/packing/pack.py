@@ -71,7 +71,7 @@ def pack(
     output = Path(output)
     progress, notice = progress or _silent, notice or _silent
     draft = Draft(output)
-    with draft.claimed():
+    with draft.locked():
         old = _old(output, source, dtype) if append else None
         if old is None:
             refuse_used(output)

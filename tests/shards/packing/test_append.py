@@ -220,7 +220,7 @@ def test_a_full_disk_while_publishing_is_said(shards: Path, more: NWUCLA, monkey
     def full(path: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(drafts, "settle", full)
+    monkeypatch.setattr(drafts, "flush_all", full)
     with pytest.raises(DataError, match=r"the disk is full \(No space left on device\); make room"):
         append(more, shards)
     assert Resident.load(shards).manifest == old.manifest and verify_folder(shards).faults == ()
