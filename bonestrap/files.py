@@ -1,8 +1,9 @@
 """Reading files that anybody may have written, and writing files that are found whole or not at all.
 
-Only regular files are read, and with no more memory than they can be meant to take. A FIFO would block, a header may claim what the file does not hold, a few kilobytes may unpack to gigabytes, and nested
-JSON exhausts the stack of whoever walks through it. What is wrong is raised as ValueError, a reason without the file's
-name, which the caller knows; an OSError, such as of a file that is not there, passes through.
+Only regular files are read, and with no more memory than they can be meant to take. A FIFO would block, a header may
+claim what the file does not hold, a few kilobytes may unpack to gigabytes, and nested JSON exhausts the stack of
+whoever walks through it. What is wrong is raised as ValueError, a reason without the file's name, which the caller
+knows; an OSError, such as of a file that is not there, passes through.
 """
 
 from __future__ import annotations

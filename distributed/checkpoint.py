@@ -28,7 +28,7 @@ STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 
 
 class State(NamedTuple):
-    """All that a run needs to go on: every schedule and every random draw is a function of the step."""
+    """All that a run needs to resume: every schedule and every random draw is a function of the step."""
 
     step: int  # optimizer steps done
     seconds: float  # device-seconds spent, probes not counted
@@ -198,7 +198,7 @@ def name(step: int) -> str:
 
 
 class Writer:
-    """Writes checkpoints on a thread while training goes on; one at a time, in order.
+    """Writes checkpoints on a thread while training continues; one at a time, in order.
 
     A disk that is full or a store that is away does not stop a run: the user is warned once, what was committed stays,
     and the next checkpoint is another try. Any other error is raised at the next call.

@@ -67,7 +67,8 @@ class Journal:
         except OSError as error:
             if not self.unsaved:
                 self.say(
-                    f"{self.path} cannot be written ({reason(error)}); the run goes on, and its lines wait in memory."
+                    f"{self.path} cannot be written ({reason(error)}); training continues, and its lines wait in "
+                    "memory."
                 )
             self.unsaved = f"{self.path} could not be written to its end ({reason(error)})"
         else:

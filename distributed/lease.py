@@ -100,7 +100,7 @@ class Lease:
         """Raises RunInUse if the lease has gone to another.
 
         A lease that is gone counts as lost: a job that was stopped for long may have been replaced by one that has
-        ended since, and must not go on from where it stands. A job that was stopped in the middle of a renewal finishes
+        ended since, and must not continue. A job that was stopped in the middle of a renewal finishes
         it when it comes back: the one that has replaced it writes its own name again, and the other waits for that.
         """
         self.raise_if_lost()
@@ -113,7 +113,7 @@ class Lease:
         if found is None:
             self.lost = (
                 f"{self.storage.path(FILE)} is gone: another job has taken the run over and ended, or the folder was "
-                "removed; this job stops, and the same command goes on from what is there"
+                "removed; this job stops, and the same command resumes from what is there"
             )
         elif (found.get("job"), found.get("attempt")) != self.me:
             self.lost = f"{self.storage.path('').rstrip('/')} has been taken over by {spoken(found)}: this job stops"
@@ -158,7 +158,7 @@ class Leases:
     def __init__(self, run: Path, checkpoints: Path | str, job: Job, say: Callable[[str], None]) -> None:
         self.inside = run / "checkpoints"
         self.each = [Lease(folder, job, say) for folder in dict.fromkeys((str(self.inside), str(checkpoints)))]
-        self.made = not self.inside.exists()
+        self.created = not self.inside.exists()
 
     def take(self) -> None:
         """Take all or none. Raises RunInUse if another job that is alive holds one."""
@@ -184,7 +184,7 @@ class Leases:
         """Give back those that are still held."""
         for lease in self.each:
             lease.release()
-        if self.made:
+        if self.created:
             with suppress(OSError):  # it holds checkpoints, or is another's by now
                 self.inside.rmdir()
 

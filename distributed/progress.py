@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: one status line, and messages above it.
+"""What a person sees while a run trains: one status line, and messages above it.
 
 `Progress` writes the line, a `Screen` shows it. The two are apart because the line is written where rank 0 trains and
 shown where the command was typed, which may be another machine.
@@ -72,7 +72,7 @@ class Terminal:
 
 
 class Progress:
-    """The status line: step, loss, the probe beside raw joints, clips a second, time left, share of waiting."""
+    """The status line: step, loss, the probe beside raw joints, clips a second, time left, fraction of it spent waiting."""
 
     def __init__(self, screen: Screen, *, title: str, steps: int) -> None:
         self.screen, self.title, self.steps = screen, title, steps

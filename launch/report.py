@@ -62,7 +62,7 @@ class Options(Reading):
 def main(options: Options) -> None:
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give a file, such as {options.output / 'report.html'}")
-    options, _ = options.resolve_memory(workers=1, cuda=False)
+    options, _ = options.resolve_streaming(workers=1, cuda=False)
     records = make(options, options.model, options.split, options.output)
     if options.track:
         for one in records:
@@ -158,7 +158,7 @@ def _top(records: Sequence[RunRecord], dataset: DatasetFacts, protocol: str) -> 
         f'<li class="fault"><b>known fault</b><span>{escape(fault)}</span></li>' for fault in dataset.faults
     )
     return f"""<header class="top">
-<p class="what">Models of protocol {escape(protocol)}: {escape(sides.protocol.description)}</p>
+<p class="what">Models of protocol {escape(protocol)}: {escape(sides.split.description)}</p>
 <h1>{escape(dataset.manifest.name)}</h1>
 <dl class="figures">{shown}</dl>
 {f'<ul class="findings">{faults}</ul>' if faults else ""}</header>"""

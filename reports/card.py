@@ -131,7 +131,7 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
     lineage = record.lineage
     lines = [
         f"- **data set**: {lineage['data']}, digest `{lineage['digest']}`",
-        f"- **protocol**: {lineage['protocol']}" + (f": {dataset.sides.protocol.description}" if dataset else ""),
+        f"- **protocol**: {lineage['protocol']}" + (f": {dataset.sides.split.description}" if dataset else ""),
     ]
     if dataset:
         train = dataset.sides.train - (dataset.sides.held_out if record.result["hold_out"] else 0)

@@ -63,8 +63,8 @@ class DatasetFacts:
             )
         if sides.copied:
             out.append(
-                f"protocol {sides.protocol.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
-                f"({sides.share:.1%}) are copies of training recordings"
+                f"protocol {sides.split.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
+                f"({sides.fraction:.1%}) are copies of training recordings"
             )
         if dropped := whole(self.manifest.dropped):
             reasons = Counter(reason for _, reason in dropped).most_common(REASONS)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from shards.packing.duplicates import Contamination, Copies, contaminations, protocols_of
+from shards.packing.duplicates import Contamination, Copies, contaminations, splits_of
 from shards.packing.survey import Survey
 from shards.sources.units import LARGEST, SMALLEST
 from shards.splits import untested, untested_said
@@ -53,7 +53,7 @@ class Report:
         """Scorer the figures."""
         table, looks = survey.table, survey.looks
         copies = Copies.of(looks.content)
-        known = protocols_of(survey.manifest.name, table)
+        known = splits_of(survey.manifest.name, table)
         return cls(
             survey=survey,
             copies=copies,
@@ -92,15 +92,15 @@ class Report:
         out = []
         for c in self.protocols:
             if c.copied:
-                text = f"{c.protocol.name}: {c.copied:,} of {c.test:,} test recordings ({c.share:.1%}) also train"
+                text = f"{c.split.name}: {c.copied:,} of {c.test:,} test recordings ({c.fraction:.1%}) also train"
                 out.append(Finding(level="fault", title="contaminated", text=text))
             if c.held_out_copied:
                 text = (
-                    f"{c.protocol.name}: {c.held_out_copied:,} of {c.held_out:,} recordings held out of training are "
+                    f"{c.split.name}: {c.held_out_copied:,} of {c.held_out:,} recordings held out of training are "
                     "also in what is left of it"
                 )
                 out.append(Finding(level="fault", title="contaminated", text=text))
-        clean = [c.protocol.name for c in self.protocols if not c.copied and not c.held_out_copied]
+        clean = [c.split.name for c in self.protocols if not c.copied and not c.held_out_copied]
         if clean:
             text = f"{', '.join(clean)}: no recording is on both sides"
             out.append(Finding(level="good", title="clean", text=text))
@@ -110,8 +110,8 @@ class Report:
         views, classes = self.survey.table.views, self.survey.manifest.classes
         out = []
         for one in self.protocols:
-            if absent := [classes[label] for label in untested(one.protocol, views)]:
-                text = f"{one.protocol.name}: {untested_said('test', absent, len(classes))}"
+            if absent := [classes[label] for label in untested(one.split, views)]:
+                text = f"{one.split.name}: {untested_said('test', absent, len(classes))}"
                 out.append(Finding(level="note", title="classes", text=text))
         return out
 

@@ -151,7 +151,7 @@ def _protocols(protocols: Sequence[Contamination]) -> str:
         sides = "".join(f'<i class="{kind}" style="width:{100 * n / total:.2f}%"></i>' for kind, n in parts)
         counts = (c.train, c.held_out, c.test, c.copied, c.test_twice)
         rows.append(
-            f"<tr><td><b>{escape(c.protocol.name)}</b><br><small>{escape(c.protocol.description)}</small></td>"
+            f"<tr><td><b>{escape(c.split.name)}</b><br><small>{escape(c.split.description)}</small></td>"
             f'<td>{badge}</td><td><div class="sides">{sides}</div></td>'
             + "".join(f'<td class="number">{count:,}</td>' for count in counts)
             + "</tr>"

@@ -4,7 +4,7 @@ Every split names the training subjects that are held out for choosing hyper-par
 recordings are read once, at the end. The held-out subjects were fixed before any training, without looking at results:
 the highest-numbered training subjects, as many as make about a tenth of the training recordings (a fifth in NW-UCLA),
 in whose recordings every class occurs. NTU-120 was recorded with some people for its first 60 actions and with others
-for the rest, so both give a share; NW-UCLA's subject 5 is passed over because a third of their recordings is missing.
+for the rest, so both give some; NW-UCLA's subject 5 is passed over because a third of their recordings is missing.
 
 Views that repeat another view of their performance bit for bit never train: a multi-view pair of the two would show a
 method the same recording twice as if it were two. As test recordings they stay, unless the split says otherwise,

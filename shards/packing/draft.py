@@ -66,7 +66,7 @@ class Draft:
                 raise
             raise DataError(
                 f"{self.output}: the disk is full ({error.strerror}); make room and start the same command again, "
-                "which goes on from the last finished shard"
+                "which resumes after the last finished shard"
             ) from None
         finally:
             self._tidy()

@@ -168,7 +168,8 @@ class RemoteFile(io.RawIOBase):
         path = self.storage.path(self.file)
         if missing:
             raise StorageError(
-                f"{path} is missing, or the server does not give it; copy the folder there again, or correct the address"
+                f"{path} is missing, or the server does not give it; copy the folder there again, or correct the "
+                "address"
             )
         raise StorageError(f"{path} cannot be read: {TRIES} tries failed ({reason}); is the server up?")
 

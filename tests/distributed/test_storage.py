@@ -227,7 +227,7 @@ def test_a_stop_that_a_full_disk_lets_nobody_save_says_so(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(
-        GracefulStop, match=r"step-00000008 could not be written \(No space.*goes on from the checkpoint before"
+        GracefulStop, match=r"step-00000008 could not be written \(No space.*resumes from the checkpoint before"
     ):
         train(toy_job(run, loader=Eventful({7: stop})), Single(screen=Listener()))
     free(small_disk)

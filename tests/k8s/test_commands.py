@@ -60,10 +60,10 @@ def test_the_code_knows_what_its_jobs_ask(overlay: str, monkeypatch: pytest.Monk
         if hasattr(options, "config"):
             # a node holds one worker: as many pods as the run may have workers
             (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
-            assert options.config.workers.most <= max(group["replicas"], group["maxReplicas"])
+            assert options.config.workers.max <= max(group["replicas"], group["maxReplicas"])
             assert options.storage is not None, f"{name}: several nodes need --storage"
             if not options.config.workers.elastic:
-                assert options.config.workers.most == group["replicas"]
+                assert options.config.workers.max == group["replicas"]
 
 
 def paths(options: Any) -> list[Path]:

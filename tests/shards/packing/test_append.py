@@ -195,7 +195,7 @@ def test_an_interrupted_append_goes_on(shards: Path, more: NWUCLA, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         append(more, shards, progress=stop)
     append(more, shards, notice=said.append)
-    assert said == ["going on after 9 of 12 performances, in 3 finished shards"]
+    assert said == ["resuming after 9 of 12 performances, in 3 finished shards"]
     assert verify_folder(shards).faults == ()
 
 
