@@ -42,12 +42,12 @@ class Workers(NamedTuple):
         return self.max > self.min
 
     def fitting(self, groups: int) -> list[int]:
-        """The numbers that share `groups` groups a step evenly. Raises ValueError if there is none."""
+        """The numbers that divide `groups` groups a step evenly. Raises ValueError if there is none."""
         found = [count for count in range(max(1, self.min), self.max + 1) if groups % count == 0]
         if not found and self.max:
             said = f"{self.min}:{self.max}" if self.elastic else str(self.min)
             raise ValueError(
-                f"--workers {said} cannot share {groups} normalisation groups a step evenly; "
+                f"--workers {said} cannot divide {groups} normalisation groups a step evenly; "
                 "choose a divisor of their number, or other sizes of batch and group"
             )
         return found
@@ -64,7 +64,7 @@ class WorkerConfig:
 
     workers: Workers = Workers(0, 0)
     groups: int | None = None  # normalisation groups a step; None: any number of workers will do
-    threads: int | None = None  # for each worker's CPU arithmetic; None: an even share of this machine's cores
+    threads: int | None = None  # for each worker's CPU arithmetic; None: this machine's cores divided evenly
     device: Device = "auto"
     strategy: Kind = "ddp"
     restarts: int = 3  # after deaths of workers with no new checkpoint between them

@@ -31,7 +31,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 from bonestrap.bounds import Bounded, Bounds
 from bonestrap.options import UserError, argument, option, required
-from distributed.bar import Bar
+from distributed.progress import Bar
 from distributed.tasks import Tasks
 from launch.cli.parser import start, start_choice
 from shards import catalogue

@@ -24,7 +24,7 @@ import numpy as np
 from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.files import write_atomically
 from bonestrap.options import UserError, argument, option
-from distributed.bar import Bar
+from distributed.progress import Bar
 from launch.cli.parser import start
 from reports.findings import Report
 from reports.page import page
