@@ -94,7 +94,7 @@ class Run:
         self.method, self.walks, self.strategy = method, walks, DDP()
         parameters = [p for p in method.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
-        (self.group,) = self.strategy.share(walks.groups)
+        (self.group,) = self.strategy.own_groups(walks.groups)
         self.forward = self.strategy.wrap(method, self.optimizer, 1)
 
     def step(self, step: int) -> float:

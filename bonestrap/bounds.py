@@ -23,19 +23,19 @@ SEED = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """From `least` to `most`, both included unless `above` or `below` says otherwise."""
+    """From `min` to `max`, both included unless `above` or `below` says otherwise."""
 
-    least: float
-    most: float
-    above: bool = dataclasses.field(default=False, kw_only=True)  # `least` itself is too little
-    below: bool = dataclasses.field(default=False, kw_only=True)  # `most` itself is too much
+    min: float
+    max: float
+    above: bool = dataclasses.field(default=False, kw_only=True)  # `min` itself is too little
+    below: bool = dataclasses.field(default=False, kw_only=True)  # `max` itself is too much
 
     def __contains__(self, value: float) -> bool:
-        low = self.least < value if self.above else self.least <= value
-        return low and (value < self.most if self.below else value <= self.most)
+        low = self.min < value if self.above else self.min <= value
+        return low and (value < self.max if self.below else value <= self.max)
 
     def __str__(self) -> str:
-        return f"{'(' if self.above else '['}{self.least:.10g}, {self.most:.10g}{')' if self.below else ']'}"
+        return f"{'(' if self.above else '['}{self.min:.10g}, {self.max:.10g}{')' if self.below else ']'}"
 
 
 WIDTH = Bounds(0, 16, above=True)  # of an encoder, as a multiple of the published one

@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap import pose
+from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
 from bonestrap.model import ONNX_FILE, Model, ModelError
 
@@ -143,12 +143,7 @@ def export(model: Model, directory: Path) -> Path:
     onnx.helper.set_model_props(made, about)
     onnx.checker.check_model(made, full_check=True)
     file = directory / ONNX_FILE
-    aside = file.with_name(file.name + ".partial")
-    with aside.open("wb") as stream:
-        stream.write(made.SerializeToString())
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, file)
+    write_atomically(file, made.SerializeToString())
     return file
 
 

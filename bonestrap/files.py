@@ -1,8 +1,9 @@
-"""Reading files that anybody may have written: regular files alone, and no more memory than they can be meant to take.
+"""Reading files that anybody may have written, and writing files that are found whole or not at all.
 
-A FIFO would block, a header may claim what the file does not hold, a few kilobytes may unpack to gigabytes, and nested
-JSON exhausts the stack of whoever walks through it. What is wrong is raised as ValueError, a reason without the file's
-name, which the caller knows; an OSError, such as of a file that is not there, passes through.
+Only regular files are read, and with no more memory than they can be meant to take. A FIFO would block, a header may
+claim what the file does not hold, a few kilobytes may unpack to gigabytes, and nested JSON exhausts the stack of
+whoever walks through it. What is wrong is raised as ValueError, a reason without the file's name, which the caller
+knows; an OSError, such as of a file that is not there, passes through.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import math
 import os
 import stat
 import struct
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -161,8 +163,64 @@ def check_size(shape: Sequence[int], itemsize: int = 4) -> int:
     return bytes
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: whoever reads it meanwhile sees the one before."""
-    aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(text)
-    os.replace(aside, path)
+class Unfinished:
+    """A file that is written beside its name and gets it when it is whole. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        self.file = self.partial.open("wb")
+
+    def commit(self, *, replace: bool = True) -> None:
+        """Flush the file to the disk and name it. Without `replace`, FileExistsError where the name is taken."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if replace or not self._linked():
+            os.replace(self.partial, self.path)
+        flush(self.path.parent)
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        with suppress(OSError):  # the disk that refused the file may refuse this as well
+            self.file.close()
+        with suppress(OSError):
+            self.partial.unlink(missing_ok=True)
+
+    def _linked(self) -> bool:
+        """Whether the file has its name, as a link: which fails where the name is taken, and a rename does not."""
+        try:
+            os.link(self.partial, self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            return False
+        self.partial.unlink()
+        return True
+
+
+def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], object], *, replace: bool = True) -> None:
+    """Make or replace a file: whoever reads it finds the old one or the new, also after a power cut.
+
+    `content` is text (written as UTF-8), bytes, or a function that writes into the open file. Without `replace` it is
+    FileExistsError where there is a file already. Raises OSError, and then leaves what was there.
+    """
+    unfinished = Unfinished(path)
+    try:
+        if callable(content):
+            content(unfinished.file)
+        else:
+            unfinished.file.write(content.encode() if isinstance(content, str) else content)
+        unfinished.commit(replace=replace)
+    except BaseException:
+        unfinished.discard()
+        raise
+
+
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

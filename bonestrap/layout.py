@@ -8,13 +8,13 @@ names; packed shards and shipped models hold that form, so that a layout of one'
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from bonestrap.options import did_you_mean
 from bonestrap.sides import alone, named_sides
 
 Point = int | tuple[int, ...]  # a joint, or the joints whose mean it is
@@ -261,8 +261,7 @@ def points(where: Point) -> tuple[int, ...]:
 def _parse(name: str, fields: dict[str, Any]) -> Layout:
     for field in fields:
         if field not in (*REQUIRED, *OPTIONAL):
-            close = difflib.get_close_matches(field, (*REQUIRED, *OPTIONAL), n=1)
-            raise ValueError(f"unknown field {field}{_meant(close)}")
+            raise ValueError(f"unknown field {field}{did_you_mean(field, (*REQUIRED, *OPTIONAL))}")
     for field in REQUIRED:
         if field not in fields:
             raise ValueError(f"{field} is missing; a layout has the fields {', '.join(REQUIRED)}")
@@ -274,8 +273,8 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
     def index(joint: Any, where: str) -> int:
         if isinstance(joint, str) and joint in place:
             return place[joint]
-        close = difflib.get_close_matches(str(joint)[:80], joints[:JOINTS], n=1)
-        raise ValueError(f"{where} speaks of joint {joint!s:.80}, which is not in joints{_meant(close)}")
+        meant = did_you_mean(str(joint), joints[:JOINTS])
+        raise ValueError(f"{where} speaks of joint {joint!s:.80}, which is not in joints{meant}")
 
     def pairs(field: str, what: str) -> tuple[tuple[int, int], ...]:
         rows = fields[field]
@@ -305,10 +304,6 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
         coordinates=fields.get("coordinates", 3),
         confidence=fields.get("confidence", False),
     )
-
-
-def _meant(close: list[str]) -> str:
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _parts(parts: Any, index: Callable[[Any, str], int]) -> dict[str, tuple[int, ...]]:

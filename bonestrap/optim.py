@@ -98,7 +98,7 @@ class Schedule(Bounded):
     group: int = option(
         128, "clips normalised together; the result does not depend on the number of workers", Bounds(1, WIDE)
     )
-    warmup: float = option(10.0, "epochs of linear warm-up from 1e-6", Bounds(0, EPOCHS.most))
+    warmup: float = option(10.0, "epochs of linear warm-up from 1e-6", Bounds(0, EPOCHS.max))
     floor: float = option(0.0, "fraction of the peak learning rate that is left at the end", Bounds(0, 1))
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ def argument(help: str) -> Any:
     return dataclasses.field(metadata={"help": help, "bare": True})
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, if one is near."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, if one is as similar as `cutoff` (to 1)."""
+    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""

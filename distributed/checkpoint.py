@@ -1,4 +1,4 @@
-"""The checkpoint store: written aside, hashed, committed, and found again by scanning.
+"""The checkpoint store: written under another name, hashed, committed, and found again by scanning.
 
 A checkpoint is a folder `step-00001200` with the state and a manifest of its files' SHA-256. It is written under
 another name, flushed to the disk, renamed, and then marked as committed with the manifest's own hash; on an object
@@ -22,13 +22,13 @@ from torch import Tensor
 from distributed.lease import RunInUse
 from distributed.record import differences
 from shards.errors import reason
-from shards.storage.place import Hashed, aside, digest, place
+from shards.storage.storage import Hashed, digest, open_storage, staged
 
 STATE, MANIFEST, MARK = "state.pt", "manifest.json", "committed"
 
 
 class State(NamedTuple):
-    """All that a run needs to go on: every schedule and every random draw is a function of the step."""
+    """All that a run needs to resume: every schedule and every random draw is a function of the step."""
 
     step: int  # optimizer steps done
     seconds: float  # device-seconds spent, probes not counted
@@ -68,16 +68,16 @@ class Checkpoints:
         held: Callable[[], object] = lambda: None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        self.place, self.keep, self.warn, self.held, self.result = place(folder), keep, warn, held, result
+        self.storage, self.keep, self.warn, self.held, self.result = open_storage(folder), keep, warn, held, result
         self.known: set[int] | None = None  # the steps that were there or were written here, once `newest` has looked
 
     def path(self, step: int) -> str:
         """What to call a checkpoint in a message."""
-        return self.place.path(name(step))
+        return self.storage.path(name(step))
 
     def steps(self) -> list[int]:
         """The steps that have a folder, whole or not, oldest first."""
-        names = (name.removeprefix("step-") for name in self.place.names() if name.startswith("step-"))
+        names = (name.removeprefix("step-") for name in self.storage.names() if name.startswith("step-"))
         return sorted(int(name) for name in names if name.isdigit())
 
     def save(self, state: State, score: float | None = None) -> None:
@@ -91,7 +91,7 @@ class Checkpoints:
         self.held()
         if self.known is not None and (others := set(self.steps()) - self.known):
             raise RunInUse(f"{self.path(max(others))} is another job's, which has taken the run over: this job stops")
-        with aside(self.place, name(state.step)) as folder:
+        with staged(self.storage, name(state.step)) as folder:
             hashes: dict[str, str] = {}
 
             def put(file: Any) -> None:
@@ -104,19 +104,19 @@ class Checkpoints:
                     raise
                 hashes[STATE] = hashed.total.hexdigest()
 
-            self.place.write(f"{folder}/{STATE}", put)
+            self.storage.write(f"{folder}/{STATE}", put)
             whose = {} if self.result is None else {"result": self.result}
             manifest = json.dumps({"step": state.step, "score": score, "files": hashes, **whose}, indent=1)
-            self.place.write(f"{folder}/{MANIFEST}", lambda file: file.write(manifest.encode()))
+            self.storage.write(f"{folder}/{MANIFEST}", lambda file: file.write(manifest.encode()))
             self.held()
-        mark = digest(self.place, f"{name(state.step)}/{MANIFEST}")
-        self.place.write(f"{name(state.step)}/{MARK}", lambda file: file.write(mark.encode()))
+        mark = digest(self.storage, f"{name(state.step)}/{MANIFEST}")
+        self.storage.write(f"{name(state.step)}/{MARK}", lambda file: file.write(mark.encode()))
         if self.known is not None:
             self.known.add(state.step)
         try:
             self.tidy(state.step)
         except OSError as error:
-            self.warn(f"Older checkpoints in {self.place.path('')} could not be removed ({reason(error)}).")
+            self.warn(f"Older checkpoints in {self.storage.path('')} could not be removed ({reason(error)}).")
 
     def tidy(self, newest: int) -> None:
         """Remove all but the newest few and the best."""
@@ -125,7 +125,7 @@ class Checkpoints:
         kept = {*older[-self.keep :], self.best()}
         for step in self.steps():
             if step not in kept:
-                self.place.remove(name(step))
+                self.storage.remove(name(step))
 
     def best(self) -> int | None:
         """The step of the checkpoint with the highest score, the newest of equals; None if none has a score."""
@@ -134,12 +134,12 @@ class Checkpoints:
 
     def score(self, step: int) -> float | None:
         """What the held-out probe said of a committed checkpoint, without a look at its state."""
-        return self.manifest(step).get("score") if self.place.exists(f"{name(step)}/{MARK}") else None
+        return self.manifest(step).get("score") if self.storage.exists(f"{name(step)}/{MARK}") else None
 
     def manifest(self, step: int) -> dict[str, Any]:
         """What a checkpoint says of itself; nothing where that cannot be read."""
         try:
-            with self.place.read(f"{name(step)}/{MANIFEST}") as file:
+            with self.storage.read(f"{name(step)}/{MANIFEST}") as file:
                 said = json.loads(file.read())
         except (OSError, ValueError):
             return {}
@@ -171,25 +171,25 @@ class Checkpoints:
 
     def fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint, naming the file, or None if every byte is as written."""
-        folder, said = name(step), self.place.path
+        folder, said = name(step), self.storage.path
         for file in (MARK, MANIFEST):
-            if not self.place.exists(f"{folder}/{file}"):
+            if not self.storage.exists(f"{folder}/{file}"):
                 return f"{said(f'{folder}/{file}')} is missing"
-        with self.place.read(f"{folder}/{MARK}") as mark:
-            if digest(self.place, f"{folder}/{MANIFEST}").encode() != mark.read():
+        with self.storage.read(f"{folder}/{MARK}") as mark:
+            if digest(self.storage, f"{folder}/{MANIFEST}").encode() != mark.read():
                 return f"{said(f'{folder}/{MANIFEST}')} is not what was committed"
-        with self.place.read(f"{folder}/{MANIFEST}") as manifest:
+        with self.storage.read(f"{folder}/{MANIFEST}") as manifest:
             files = json.loads(manifest.read())["files"]
         for file, expected in files.items():
-            if not self.place.exists(f"{folder}/{file}"):
+            if not self.storage.exists(f"{folder}/{file}"):
                 return f"{said(f'{folder}/{file}')} is missing"
-            if digest(self.place, f"{folder}/{file}") != expected:
+            if digest(self.storage, f"{folder}/{file}") != expected:
                 return f"{said(f'{folder}/{file}')} is not what was committed"
         return None
 
     def load(self, step: int, device: torch.device) -> State:
         """Read a checkpoint that `newest` has found whole; tensors arrive on `device`."""
-        with self.place.read(f"{name(step)}/{STATE}") as file:
+        with self.storage.read(f"{name(step)}/{STATE}") as file:
             return State(**torch.load(file, map_location=device, weights_only=True))
 
 
@@ -198,7 +198,7 @@ def name(step: int) -> str:
 
 
 class Writer:
-    """Writes checkpoints on a thread while training goes on; one at a time, in order.
+    """Writes checkpoints on a thread while training continues; one at a time, in order.
 
     A disk that is full or a store that is away does not stop a run: the user is warned once, what was committed stays,
     and the next checkpoint is another try. Any other error is raised at the next call.

@@ -1,8 +1,8 @@
 """Workers: this process alone, or Ray Train on one machine or many.
 
 Ray places the workers, connects them and notices when one dies. How many there are and whether to start again is
-decided here, where it is known which numbers share the groups of a step evenly. Checkpoints are ours
-(`checkpoint.py`), and so is what the user sees: Ray's own output is silenced, the first worker's screen is carried to
+decided here, where it is known which numbers divide the groups of a step evenly. Checkpoints are ours
+(`checkpoint.py`), and so is what the user sees: Ray's own output is silenced, the first worker's screen is relayed to
 the terminal where the command was typed, and an exception on any worker is raised here as itself.
 """
 
@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from distributed.connection import connection, room
 from distributed.coordinator import (
@@ -27,96 +27,33 @@ from distributed.coordinator import (
     CoordinatorWatch,
     Presence,
     asked,
-    carried,
     new_coordinator,
     pickled,
+    relayed,
     unpickled,
 )
 from distributed.lease import Job
 from distributed.progress import Terminal
 from distributed.watch import GracefulStop, Stop, TrainingStopped, sigterm
+from distributed.workers import Device, Kind, WorkerConfig, local_device
 from shards.packing.parallel import cores
 
 if TYPE_CHECKING:
-    import torch
-
     from distributed.strategy import Strategy
 
 T = TypeVar("T")
-Device = Literal["auto", "cpu", "cuda"]
-Kind = Literal["ddp", "zero1", "zero2"]
-
 COLLECTIVE_TIMEOUT_SECONDS = 300  # Ray's default lets a hang last half an hour
-HANG_SECONDS = 300.0
 LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
 LOG_LINES = 15  # of a dead worker's standard error
 TOGETHER = (GracefulStop, TrainingStopped)  # what all ranks raise after the same step
 
 
 class WorkersLost(RuntimeError):
-    """A worker process or its machine is gone; the same command goes on from the newest checkpoint."""
+    """A worker process or its machine is gone; the same command resumes from the newest checkpoint."""
 
     def __init__(self, text: str, lines: list[str]) -> None:
         super().__init__(text)
         self.lines = lines  # the last of what the lost workers wrote to standard error
-
-
-MOST = 4096  # training processes
-
-
-class Workers(NamedTuple):
-    """How many training processes: exactly one number, or as many between two as there is room for."""
-
-    least: int
-    most: int
-
-    @classmethod
-    def parse(cls, text: str) -> Workers:
-        """Of "4" or "2:8". Raises ValueError for anything else."""
-        first, colon, second = text.partition(":")
-        try:
-            found = cls(int(first), int(second if colon else first))
-        except ValueError:
-            raise ValueError(f"workers must be a number such as 4, or a range such as 2:8, got {text!r:.40}") from None
-        if not 0 <= found.least <= found.most <= MOST or (found.elastic and found.least < 1):
-            raise ValueError(f"workers must be 0 to {MOST}, and a range go upwards from 1 or more, got {text!r:.40}")
-        return found
-
-    @property
-    def elastic(self) -> bool:
-        return self.most > self.least
-
-    def fitting(self, groups: int) -> list[int]:
-        """The numbers that share `groups` groups a step evenly. Raises ValueError if there is none."""
-        found = [count for count in range(max(1, self.least), self.most + 1) if groups % count == 0]
-        if not found and self.most:
-            said = f"{self.least}:{self.most}" if self.elastic else str(self.least)
-            raise ValueError(
-                f"--workers {said} cannot share {groups} normalisation groups a step evenly; "
-                "choose a divisor of their number, or other sizes of batch and group"
-            )
-        return found
-
-    def choose(self, groups: int, room: int) -> int:
-        """The largest number that fits and has room, or the smallest that fits: then the cluster has to grow."""
-        fitting = self.fitting(groups)
-        return max([count for count in fitting if count <= room], default=fitting[0])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WorkerConfig:
-    """How a run is worked on. Nothing here touches its result."""
-
-    workers: Workers = Workers(0, 0)
-    groups: int | None = None  # normalisation groups a step; None: any number of workers will do
-    threads: int | None = (
-        None  # for each worker's CPU arithmetic; None: an even share of the cores of its machine or pod
-    )
-    device: Device = "auto"
-    strategy: Kind = "ddp"
-    restarts: int = 3  # after deaths of workers with no new checkpoint between them
-    hang_seconds: float = HANG_SECONDS
-    storage: Path | None = None  # a folder that all nodes see, for a few small files of Ray's; needed on several nodes
 
 
 def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
@@ -127,10 +64,11 @@ def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
     again, with another number if there is a range, and `worker` is expected to resume from its own checkpoints. When
     there is room for more workers of a range, they stop at a checkpoint and more start.
 
-    Raises what a worker raised (a mistake is not tried again; GracefulStop after SIGTERM), ValueError if the cluster lacks the
-    GPUs, WorkerHung when nothing moves any more, WorkersLost when workers die again and again without a new checkpoint.
+    Raises what a worker raised (a user's mistake is not tried again; GracefulStop after SIGTERM), ValueError if the
+    cluster lacks the GPUs, WorkerHung when nothing moves any more, WorkersLost when workers die again and again without
+    a new checkpoint.
     """
-    if config.workers.most == 0:
+    if config.workers.max == 0:
         import torch
 
         from distributed.strategy import Single
@@ -139,16 +77,16 @@ def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
             raise ValueError(f"--strategy {config.strategy} divides state among workers: give --workers 2 or more.")
         torch.set_num_threads(config.threads or min(torch.get_num_threads(), cores()))
         return worker(Single(local_device(config.device)))
-    with connection(config.workers.most), sigterm() as stop:
-        on_gpu = place(config.workers.least, config.device)
+    with connection(config.workers.max), sigterm() as stop:
+        on_gpu = uses_gpus(config.workers.min, config.device)
         resource = "GPU" if on_gpu else "CPU"
         job, screen, lost = uuid.uuid4().hex, Terminal(), 0
         for attempt in range(10**9):
-            count = counted(config, resource)
-            screen.message(f"{'Starting' if not attempt else 'Going on with'} {count} workers on {resource}s.")
+            count = worker_count(config, resource)
+            screen.message(f"{'Starting' if not attempt else 'Resuming with'} {count} workers on {resource}s.")
             coordinator = new_coordinator(count, config.hang_seconds)
             try:
-                with carried(coordinator, screen), asked_to_leave(coordinator, config, count, resource, stop):
+                with relayed(coordinator, screen), asked_to_leave(coordinator, config, count, resource, stop):
                     return attempt_run(worker, coordinator, config, Job(job, attempt), count, on_gpu)
             except GracefulStop:
                 if stop.asked:
@@ -164,15 +102,15 @@ def run(worker: Callable[[Strategy], T], config: WorkerConfig) -> T:
     raise AssertionError("unreachable")
 
 
-def counted(config: WorkerConfig, resource: str) -> int:
+def worker_count(config: WorkerConfig, resource: str) -> int:
     """How many workers to start now."""
     if not config.workers.elastic:
-        return config.workers.most
+        return config.workers.max
     import ray
 
     with suppress(Exception):  # a cluster that can grow should; others do not know this request
-        ray.autoscaler.sdk.request_resources(bundles=[{resource: 1}] * config.workers.most)
-    return config.workers.choose(config.groups or config.workers.most, room(resource))
+        ray.autoscaler.sdk.request_resources(bundles=[{resource: 1}] * config.workers.max)
+    return config.workers.choose(config.groups or config.workers.max, room(resource))
 
 
 @contextmanager
@@ -190,7 +128,7 @@ def asked_to_leave(coordinator: Any, config: WorkerConfig, count: int, resource:
                 stop.bell.get(timeout=LOOK_SECONDS)
             with suppress(Exception):
                 grown = config.workers.elastic and config.workers.choose(
-                    config.groups or config.workers.most, room(resource)
+                    config.groups or config.workers.max, room(resource)
                 )
                 more = more + 1 if grown and grown > count else 0
 
@@ -204,16 +142,7 @@ def asked_to_leave(coordinator: Any, config: WorkerConfig, count: int, resource:
         thread.join()
 
 
-def local_device(device: Device) -> torch.device:
-    """Where `--workers 0` trains. Raises ValueError if a GPU is asked for and there is none."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("No GPU is usable here: give --device cpu, or install a PyTorch build with CUDA.")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def place(workers: int, device: Device) -> bool:
+def uses_gpus(workers: int, device: Device) -> bool:
     """Whether the workers train on GPUs, one each. Raises ValueError if they were asked for and are too few."""
     import ray
 
@@ -338,7 +267,9 @@ def on_worker(worker: Callable[[Strategy], T], coordinator: Any, config: WorkerC
         ray.get(coordinator.arrive.remote(rank, here()))
         watch = CoordinatorWatch(coordinator, rank, job, config.hang_seconds)
         try:
-            strategy = made(config.strategy)(ray.train.torch.get_device(), CoordinatorScreen(coordinator), watch)
+            strategy = strategy_class(config.strategy)(
+                ray.train.torch.get_device(), CoordinatorScreen(coordinator), watch
+            )
             return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
             if rank and isinstance(error, TOGETHER):  # Ray ends all workers after one: the first still has to write
@@ -353,7 +284,7 @@ def on_worker(worker: Callable[[Strategy], T], coordinator: Any, config: WorkerC
     return main
 
 
-def made(kind: Kind) -> Callable[..., Strategy]:
+def strategy_class(kind: Kind) -> Callable[..., Strategy]:
     if kind == "ddp":
         from distributed.strategy import DDP
 

@@ -43,7 +43,7 @@ def connection(workers: int) -> Iterator[None]:
         ray.init(address, runtime_env={"env_vars": import_path()}, **QUIET)
     else:
         start_here(max(cores(), workers))
-    hush()
+    silence_ray()
     try:
         yield
     finally:
@@ -96,7 +96,7 @@ def close_to_others() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def hush() -> None:
+def silence_ray() -> None:
     """Keep Ray's paragraphs about killed processes from the terminal: what has happened is said here in one line."""
     with suppress(ImportError):
         from ray._private import worker

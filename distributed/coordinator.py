@@ -34,7 +34,7 @@ class Position(NamedTuple):
     """How far a rank has come, in the order of the loop."""
 
     step: int = -1
-    place: int = 0  # in the step
+    event: int = 0  # of the step
     doing: str = "starting"
 
 
@@ -149,12 +149,12 @@ class Coordinator:
         if len(ranks) == self.world:
             return (
                 f"No worker has moved for {still:.0f} s and none is behind ({where}): "
-                "the network between them may be broken; the same command goes on from the newest checkpoint."
+                "the network between them may be broken; the same command resumes from the newest checkpoint."
             )
         stack = self.stacks.get(ranks[0], "")
         return (
             f"Worker {' and '.join(map(str, ranks))} has hung at {where}: nothing has moved for {still:.0f} s while "
-            "the others wait for it; the same command goes on from the newest checkpoint."
+            "the others wait for it; the same command resumes from the newest checkpoint."
             + (f"\nIt stands at:\n{stack}" if stack else "")
         )
 
@@ -238,8 +238,8 @@ class CoordinatorWatch:
             self.at(self.position.step, "ending")
 
     def at(self, step: int, doing: str) -> None:
-        place = self.position.place + 1 if step == self.position.step else 0
-        self.position, self.moved = Position(step, place, doing), time.monotonic()
+        event = self.position.event + 1 if step == self.position.step else 0
+        self.position, self.moved = Position(step, event, doing), time.monotonic()
 
     def leaves(self, done: int) -> bool:
         return self.departure.due(done)
@@ -264,7 +264,7 @@ class CoordinatorWatch:
 
 
 @contextmanager
-def carried(coordinator: Any, screen: Screen) -> Iterator[None]:
+def relayed(coordinator: Any, screen: Screen) -> Iterator[None]:
     """While open, show on `screen` what arrives on the coordinator."""
     import ray
 

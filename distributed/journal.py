@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import opened, parse_json
+from bonestrap.files import opened, parse_json, write_atomically
 from shards.errors import reason
 
 JOURNAL = "journal.jsonl"
@@ -31,14 +31,7 @@ class Journal:
         self.path, self.say = run / JOURNAL, say
         run.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read(run) if done and line.get("step", 0) <= done and "status" not in line]
-        aside = self.path.with_suffix(".writing")
-        try:
-            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        except OSError:
-            with suppress(OSError):
-                aside.unlink()
-            raise
-        aside.replace(self.path)
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.file = self.path.open("ab", buffering=0)
         self.waiting = b""  # what the disk has not taken yet
         self.unsaved = ""  # what to say of it
@@ -74,7 +67,8 @@ class Journal:
         except OSError as error:
             if not self.unsaved:
                 self.say(
-                    f"{self.path} cannot be written ({reason(error)}); the run goes on, and its lines wait in memory."
+                    f"{self.path} cannot be written ({reason(error)}); training continues, and its lines wait in "
+                    "memory."
                 )
             self.unsaved = f"{self.path} could not be written to its end ({reason(error)})"
         else:

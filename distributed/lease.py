@@ -1,7 +1,7 @@
 """One job a run: a lease beside the checkpoints, renewed while its job lives.
 
 Two jobs of one name would overwrite each other's checkpoints. So a job writes its name into `lease.json` and renews it
-every few seconds; with checkpoints elsewhere it holds both places. Another job that finds a lease watches it: if it is
+every few seconds; with checkpoints elsewhere it holds both. Another job that finds a lease watches it: if it is
 renewed, the run is in use and the newcomer is refused; if it stays as it is for as long as a lease lasts, its job is
 gone and the newcomer takes over. Nothing compares two machines' clocks. A job that was cut off and comes back finds the
 lease in another's name, or gone, and stops before it commits anything.
@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shards.storage.place import Place, place
+from shards.storage.storage import Storage, open_storage
 
 FILE = "lease.json"
 LASTS_SECONDS = 20.0  # without renewal, after which the lease has ended
@@ -43,7 +43,7 @@ class Lease:
     """Holds a run for a job from `take` to `release`. `say` is told when the start has to wait."""
 
     def __init__(self, folder: Path | str, job: Job, say: Callable[[str], None]) -> None:
-        self.place: Place = place(folder)
+        self.storage: Storage = open_storage(folder)
         self.job, self.say = job, say
         self.renewals = 0
         self.lost = ""  # whose it is now
@@ -56,7 +56,7 @@ class Lease:
         """Take the run, waiting until the lease of a job that is gone has ended. Raises RunInUse if one is alive."""
         found = self.read()
         if found is not None and not self.yields(found):
-            self.say(f"{self.place.path(FILE)} is held by {spoken(found)}: waiting to see whether that job is alive.")
+            self.say(f"{self.storage.path(FILE)} is held by {spoken(found)}: waiting to see whether that job is alive.")
             began = time.monotonic()
             while time.monotonic() - began < LASTS_SECONDS:
                 time.sleep(min(0.5, LASTS_SECONDS / 10))
@@ -65,7 +65,7 @@ class Lease:
                     break
                 if now != found:
                     raise RunInUse(
-                        f"{self.place.path('').rstrip('/')} is in use by {spoken(now)}: "
+                        f"{self.storage.path('').rstrip('/')} is in use by {spoken(now)}: "
                         "wait until that job has ended, or choose another --run"
                     )
         if found is not None:
@@ -100,7 +100,7 @@ class Lease:
         """Raises RunInUse if the lease has gone to another.
 
         A lease that is gone counts as lost: a job that was stopped for long may have been replaced by one that has
-        ended since, and must not go on from where it stands. A job that was stopped in the middle of a renewal finishes
+        ended since, and must not continue. A job that was stopped in the middle of a renewal finishes
         it when it comes back: the one that has replaced it writes its own name again, and the other waits for that.
         """
         self.raise_if_lost()
@@ -112,11 +112,11 @@ class Lease:
             return
         if found is None:
             self.lost = (
-                f"{self.place.path(FILE)} is gone: another job has taken the run over and ended, or the folder was "
-                "removed; this job stops, and the same command goes on from what is there"
+                f"{self.storage.path(FILE)} is gone: another job has taken the run over and ended, or the folder was "
+                "removed; this job stops, and the same command resumes from what is there"
             )
         elif (found.get("job"), found.get("attempt")) != self.me:
-            self.lost = f"{self.place.path('').rstrip('/')} has been taken over by {spoken(found)}: this job stops"
+            self.lost = f"{self.storage.path('').rstrip('/')} has been taken over by {spoken(found)}: this job stops"
         self.raise_if_lost()
 
     def release(self) -> None:
@@ -126,12 +126,12 @@ class Lease:
             self.thread.join()
         with suppress(RunInUse, OSError):
             self.check()
-            self.place.remove(FILE)
+            self.storage.remove(FILE)
 
     def read(self) -> dict[str, Any] | None:
         """What the lease says, or None where there is none. A torn one says nothing of anyone."""
         try:
-            with self.place.read(FILE) as file:
+            with self.storage.read(FILE) as file:
                 said = json.loads(file.read())
         except FileNotFoundError:
             return None
@@ -148,7 +148,7 @@ class Lease:
         self.renewals += 1
         me = {"job": self.job.name, "attempt": self.job.attempt, "renewals": self.renewals}
         where = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
-        self.place.write(FILE, lambda file: file.write(json.dumps({**me, **where}, indent=1).encode()))
+        self.storage.write(FILE, lambda file: file.write(json.dumps({**me, **where}, indent=1).encode()))
         self.renewed = began
 
 
@@ -158,7 +158,7 @@ class Leases:
     def __init__(self, run: Path, checkpoints: Path | str, job: Job, say: Callable[[str], None]) -> None:
         self.inside = run / "checkpoints"
         self.each = [Lease(folder, job, say) for folder in dict.fromkeys((str(self.inside), str(checkpoints)))]
-        self.made = not self.inside.exists()
+        self.created = not self.inside.exists()
 
     def take(self) -> None:
         """Take all or none. Raises RunInUse if another job that is alive holds one."""
@@ -184,7 +184,7 @@ class Leases:
         """Give back those that are still held."""
         for lease in self.each:
             lease.release()
-        if self.made:
+        if self.created:
             with suppress(OSError):  # it holds checkpoints, or is another's by now
                 self.inside.rmdir()
 

@@ -1,6 +1,6 @@
 """The training loop: one function for every method and any number of workers.
 
-`train` is long on purpose and reads from top to bottom: the share of this rank, resume, the step, what is written, the
+`train` is long on purpose and reads from top to bottom: this rank's groups, resume, the step, what is written, the
 end. The result is a function of what `Job` lists first: neither the number of workers, nor a kill and a resume, nor how
 often something is logged or probed changes it.
 """
@@ -78,7 +78,7 @@ class Summary(NamedTuple):
     metrics: dict[str, float]  # the newest value of every metric
     device_hours: float  # over all restarts; probes not counted
     clips_per_second: float  # of this process's life, over all ranks; 0 if there was nothing left to do
-    data_wait: float  # share of the training time spent waiting for the loader
+    data_wait: float  # fraction of the training time spent waiting for the loader
     unsaved: str = ""  # what the disk or the store has not taken at the end: the last checkpoint, lines of the journal
 
 
@@ -88,18 +88,19 @@ def train(job: Job, strategy: Strategy) -> Summary:
     Steps are counted by how many are done: a checkpoint, a journal line or a probe "at step 100" comes after 100
     optimizer steps, of which the last was given `step=99`.
 
-    Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays), GracefulStop
-    when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it, and ValueError
-    when the groups cannot be shared by the workers, or when the run directory or a checkpoint is another run's.
+    Raises TrainingStopped when a loss, a gradient or a parameter is not finite (the last good checkpoint stays),
+    GracefulStop when the run was asked to stop (a checkpoint has been written), RunInUse when another job trains it,
+    and ValueError when the groups cannot be divided among the workers, or when the run directory or a checkpoint is
+    another run's.
     Nothing is written before the lease is held and the checkpoints are known to be this run's, and nothing that was
     written is taken back. A disk or store that fails while training is warned of, and what it has not taken at the end
     stands in `Summary.unsaved`; OSError is raised where it fails at the start, and JournalGone where the run directory
     is removed.
     """
     with ExitStack() as closing:
-        # ---------------------------------------------------------------- this rank's share of every step
+        # ---------------------------------------------------------------- this rank's groups of every step
         method, optimizer, loader, watch = job.method, job.optimizer, job.loader, strategy.watch
-        groups = strategy.share(loader.groups)
+        groups = strategy.own_groups(loader.groups)
         scale = 1 / loader.groups  # gradients are summed over groups and ranks: the step follows the groups' mean
         closing.enter_context(watch.listening())
 
@@ -156,10 +157,10 @@ def train(job: Job, strategy: Strategy) -> Summary:
             return values
 
         def left() -> GracefulStop:
-            goes_on = ": the same command goes on."
+            resumes = ": the same command resumes."
             if writer.unsaved:
-                goes_on = f", but {writer.unsaved}: the same command goes on from the checkpoint before it."
-            return GracefulStop(f"{job.run} has stopped after {done} of {job.steps} steps{goes_on}")
+                resumes = f", but {writer.unsaved}: the same command resumes from the checkpoint before it."
+            return GracefulStop(f"{job.run} has stopped after {done} of {job.steps} steps{resumes}")
 
         if done < job.steps and watch.leaves(done):
             raise left()

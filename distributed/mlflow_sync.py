@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import read_object
+from bonestrap.files import read_object, write_atomically
 from distributed.journal import JOURNAL, metrics, parse
 from shards.errors import DataError
 from shards.storage.redaction import plain, redacted, shown
@@ -37,9 +37,7 @@ def about(run: Path) -> dict[str, Any]:
 
 def save_about(run: Path, told: Mapping[str, Any]) -> None:
     """Write `RUN/tracking.json`, without the secrets of any address."""
-    aside = run / f".{ABOUT}.writing"
-    aside.write_text(json.dumps(plain(told), indent=1))
-    aside.replace(run / ABOUT)
+    write_atomically(run / ABOUT, json.dumps(plain(told), indent=1))
 
 
 def database(uri: str) -> Path:
@@ -71,7 +69,7 @@ class MLflowSync:
         self.unsaved = False  # the run's id on the server
 
     def send(self) -> None:
-        """Deliver what the journal has gained. Raises what MLflow raises; the next call goes on where this one fell."""
+        """Deliver what the journal has gained. Raises what MLflow raises; the next call continues from there."""
         if self.client is None:
             self.connect()
         if self.unsaved:  # a full disk keeps no point from the server, and is tried again
@@ -178,7 +176,7 @@ class MLflowSync:
 
 
 class SyncThread(threading.Thread):
-    """Delivers while the run goes on, through outages, and tells the user once of each.
+    """Delivers while the run trains, through outages, and tells the user once of each.
 
     An outage passes and is waited for. A refusal (no permission, a name that is not allowed) does not, so the server is
     not asked again: the user is told why, and the journal waits for a `replay`.
@@ -209,12 +207,13 @@ class SyncThread(threading.Thread):
                 if refusal(error):
                     self.refused = True
                     self.say(
-                        f"{where} refuses the run ({reason}); the run goes on, and {self.later()} once that is mended."
+                        f"{where} refuses the run ({reason}); training continues, and {self.later()} once that is "
+                        "fixed."
                     )
                     return
                 journal = str(self.sync.run / JOURNAL)  # where that cannot be read, whoever writes it says so
                 if not self.away and getattr(error, "filename", None) != journal:
-                    self.say(f"{where} does not answer; the run goes on.")
+                    self.say(f"{where} does not answer; training continues.")
                 self.away = reason
                 pause, retry = retry, min(2 * retry, RETRY_SECONDS[1])
             if ending:

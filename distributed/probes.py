@@ -35,11 +35,11 @@ class Sample(NamedTuple):
     labels: Tensor
 
     @classmethod
-    def of(cls, data: Resident, *, most: int, chunk: int = 128) -> Sample:
-        """At most `most` labelled views of `data`, evenly spaced over its order, the same in every run."""
+    def of(cls, data: Resident, *, limit: int, chunk: int = 128) -> Sample:
+        """At most `limit` labelled views of `data`, evenly spaced over its order, the same in every run."""
         labels = torch.from_numpy(data.performance_label[data.view_performance])  # -1: unknown
         views = (labels >= 0).nonzero().squeeze(1)
-        views = views[torch.linspace(0, len(views) - 1, min(most, len(views))).round().long()]
+        views = views[torch.linspace(0, len(views) - 1, min(limit, len(views))).round().long()]
         return cls([data.recordings(part) for part in views.split(chunk)], labels[views])
 
 

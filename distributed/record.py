@@ -1,28 +1,30 @@
 """The run record: all that shapes a run's result, in `RUN/run.json` and in the manifest of every checkpoint.
 
 It tells whose a run directory or a checkpoint is. Where and how a run is done (workers, folders, intervals) is no part
-of it: the same run may go on elsewhere.
+of it: the same run may resume elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import read_object
+from bonestrap.augment import CONSERVATIVE
+from bonestrap.config import to_json
+from bonestrap.files import read_object, write_atomically
+from bonestrap.optim import SGD, Schedule
 from bonestrap.options import UserError
 from distributed.lease import FILE as LEASE
-from distributed.upgrade import FORMAT, upgraded
 from shards.storage.redaction import plain
 from shards.storage.remote import is_address
 
 FILE = "run.json"
+FORMAT = 2  # of run.json; without one, the first
 NAMED = 6  # settings that a message lists
 OF_NOBODY = (FILE, LEASE, "lost+found")  # what a start that was killed leaves, and what a new file system holds
 
@@ -71,20 +73,11 @@ class Record:
         if (run / FILE).exists():
             self.compare(run)
             return
-        aside = run / f".{FILE}.{uuid.uuid4().hex}"
+        text = json.dumps({"format": FORMAT, "result": self.result, "info": self.info}, indent=2) + "\n"
         try:
-            with aside.open("w") as file:
-                file.write(json.dumps({"format": FORMAT, "result": self.result, "info": self.info}, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(aside, run / FILE)  # fails where the name is taken, which a rename does not
-            except FileExistsError:
-                self.compare(run)
-            except OSError:  # a file system without hard links
-                os.replace(aside, run / FILE)
-        finally:
-            aside.unlink(missing_ok=True)
+            write_atomically(run / FILE, text, replace=False)
+        except FileExistsError:
+            self.compare(run)
 
 
 def differences(there: Any, here: Any) -> str:
@@ -144,3 +137,52 @@ def claim(run: Path, record: Record) -> None:
         record.write(run)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run record of any format. What is not of format 1 is returned as it is."""
+    out = dict(result)
+    if "protocol" not in out:
+        return out
+    out["split"] = out.pop("protocol")
+    if "recipe" in out:
+        return _pretraining(out)
+    view = to_json(CONSERVATIVE)
+    width = out["encoder"].get("width")
+    out["encoder"] = {} if width is None else {"width": width}
+    if "scratch" in out:
+        scratch = out["scratch"]
+        pace = {"encoder_rate": 1.0, "frozen": 0.0} if scratch else {k: out[k] for k in ("encoder_rate", "frozen")}
+        out["method"] = {"kind": "supervised", **out["method"], "pretrained": not scratch, **pace, "view": view}
+    else:
+        out["method"] = {"kind": "distill", **out["method"], "view": view}
+    return out
+
+
+def _pretraining(out: dict[str, Any]) -> dict[str, Any]:
+    """BYOL on ST-GCN with SGD, all that there was."""
+    schedule = dict(out["schedule"])
+    rate, decay = schedule.pop("learning_rate"), schedule.pop("weight_decay")
+    out["method"] = {
+        "kind": "byol",
+        **out["method"],
+        "predictor_rate": schedule.pop("predictor_rate"),
+        "multiview": out.pop("multiview"),
+        "view1": _view(out.pop("view1")),
+        "view2": _view(out.pop("view2")),
+    }
+    out["encoder"] = {"kind": "stgcn", **out["encoder"]}
+    out["optimizer"] = to_json(SGD(learning_rate=rate, weight_decay=decay))
+    out["schedule"] = {**schedule, "floor": Schedule().floor}
+    return out
+
+
+def _view(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"kind": "resample", "rate": list(told["resample"])},
+        {"kind": "shift", "limit": float(told["shift"])},
+        {"kind": "crop", "anywhere": told["crop"]},
+        {"kind": "smooth", "probability": told["smooth"]},
+        {"kind": "drop", "probability": told["drop"]},
+        {"kind": "shear", "limit": told["shear"]},
+    ]

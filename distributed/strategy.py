@@ -96,7 +96,7 @@ class Strategy:
         """Whether this rank writes files and speaks to the user."""
         return self.rank == 0
 
-    def share(self, groups: int) -> range:
+    def own_groups(self, groups: int) -> range:
         """The normalisation groups of every step that this rank runs: neighbours, the same number on every rank.
 
         Raises ValueError if the groups do not divide among the ranks: a group is never cut, as its clips share their
@@ -142,7 +142,7 @@ class Strategy:
             self.gradients.put_aside()
 
     def backward(self, loss: Tensor) -> None:
-        """The gradients of one group's loss, a share of the step's."""
+        """The gradients of one group's loss, a part of the step's."""
         loss.backward()
 
     def gradient_norm(self) -> Tensor:
@@ -217,7 +217,7 @@ class DDP(Strategy):
         return self.replica
 
     def sum_bucket(self, bucket: Any) -> Any:
-        """While the last group's backward pass goes on: this rank's sum of a few gradients, then that of all ranks."""
+        """While the last group's backward pass runs: this rank's sum of a few gradients, then that of all ranks."""
         import torch.distributed as dist
 
         self.gradients.add_to(bucket.parameters())  # not to `bucket.gradients()`: those ignore a weight's memory layout

@@ -14,11 +14,11 @@ from distributed.lease import Job
 
 
 class GracefulStop(RuntimeError):
-    """The run has written a checkpoint and stopped because it was asked to; the same command goes on."""
+    """The run has written a checkpoint and stopped because it was asked to; the same command resumes."""
 
 
 class TrainingStopped(RuntimeError):
-    """The run cannot go on; the message says at which step and on which rank, and what is left."""
+    """The run cannot continue; the message says at which step and on which rank, and what is left."""
 
 
 class Stop:
@@ -101,7 +101,7 @@ class Watch(Protocol):
         """
 
     def preempted(self) -> bool:
-        """Whether a machine will go away, told once: write a checkpoint, and go on while it lasts."""
+        """Whether a machine will go away, told once: write a checkpoint, and continue while it lasts."""
 
     def saved(self, step: int) -> None:
         """A checkpoint has been committed; called on the first rank, on any thread."""

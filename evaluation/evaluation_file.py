@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import read_object, write_text
+from bonestrap.files import read_object, write_atomically
 from bonestrap.options import UserError
 
 FILE = "evaluation.json"
@@ -43,7 +43,7 @@ def read(run: Path) -> Evaluations:
 def write(run: Path, found: Mapping[str, Any]) -> None:
     """Add evaluations to those of a run directory; one of the same name is replaced."""
     whole = {"format": FORMAT, **read(run), **found}
-    write_text(run / FILE, json.dumps(whole, indent=2) + "\n")
+    write_atomically(run / FILE, json.dumps(whole, indent=2) + "\n")
 
 
 def _renamed(candidates: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bonestrap.files import read_object
 from bonestrap.options import UserError
 from distributed import tracking
-from distributed.upgrade import upgraded
+from distributed.record import upgraded
 from evaluation import evaluation_file
 from evaluation import lineage as lineages
 from shards.storage.folder import resolved

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bonestrap.files import write_text
+from bonestrap.files import write_atomically
 from bonestrap.protocols.bootstrap import Bootstrap
 from bonestrap.protocols.scores import Spread, spread
 from evaluation import evaluation_file
@@ -151,11 +151,11 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
         }
         for line in filled
     ]
-    write_text(
+    write_atomically(
         folder / f"{name}.json",
         json.dumps({"format": FORMAT, "title": plan.title, **about, "rows": rows}, indent=2) + "\n",
     )
-    write_text(folder / f"{name}.md", text)
+    write_atomically(folder / f"{name}.md", text)
     here = about["data"] == plan.source
     panels = [
         intervals.Panel(column, [_drawn(line, here) for line in part], {k: 100 * v for k, v in _floors(part).items()})

@@ -30,13 +30,13 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 from bonestrap.bounds import Bounded, Bounds
 from bonestrap.options import UserError, argument, option, required
-from distributed.bar import Bar
+from distributed.progress import Bar
 from distributed.tasks import Tasks
 from launch.cli.parser import start, start_choice
 from shards import catalogue
 from shards.manifest import FILE, Manifest
 from shards.packing.draft import refuse_used
-from shards.packing.duplicates import protocols_of
+from shards.packing.duplicates import splits_of
 from shards.packing.losses import Loss, partial, whole
 from shards.packing.pack import DROPPED, pack
 from shards.packing.parallel import Processes, Spread, cores
@@ -120,7 +120,7 @@ def summarise(manifest: Manifest, output: Path) -> None:
     print(f"  bytes        {size} in {len(manifest.shards)} shards, {manifest.dtype}")
     print(f"  digest       {manifest.digest}")
     table = catalogue.read(open_folder(output), hashed=False)[1]
-    for split in protocols_of(manifest.name, table):
+    for split in splits_of(manifest.name, table):
         if absent := [manifest.classes[label] for label in untested(split, table.views)]:
             print(f"  {split.name}: {untested_said('test', absent, len(manifest.classes))}")
     print(f"  dropped      {len(files)}")

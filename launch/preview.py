@@ -12,7 +12,6 @@ Examples:
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import numpy as np
 
 from bonestrap.bounds import SEED, Bounded, Bounds
+from bonestrap.files import write_atomically
 from bonestrap.options import UserError, argument, option
-from distributed.bar import Bar
+from distributed.progress import Bar
 from launch.cli.parser import start
 from reports.data_page import page
 from reports.findings import Report
@@ -58,11 +58,9 @@ def main(options: Options) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the page beside its name and move it there: a half-written page is never seen."""
+    """Write the page, and the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, text)
 
 
 def summary(report: Report) -> list[str]:

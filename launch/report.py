@@ -55,7 +55,7 @@ class Options(Reading):
 def main(options: Options) -> None:
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give a file, such as {options.output / 'report.html'}")
-    options, _ = options.resolve_memory(workers=1, cuda=False)
+    options, _ = options.resolve_streaming(workers=1, cuda=False)
     records = make(options, options.model, options.split, options.output)
     if options.track:
         for one in records:

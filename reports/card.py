@@ -7,12 +7,12 @@ the SHA-256 of the weights that it describes, so that it is never taken for anot
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from bonestrap.config import to_json
+from bonestrap.files import write_atomically
 from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
 from reports.dataset_facts import DatasetFacts
@@ -142,7 +142,7 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
     lineage = record.lineage
     lines = [
         f"- **data set**: {lineage['data']}, digest `{lineage['digest']}`",
-        f"- **split**: {lineage['split']}" + (f": {dataset.sides.protocol.description}" if dataset else ""),
+        f"- **split**: {lineage['split']}" + (f": {dataset.sides.split.description}" if dataset else ""),
     ]
     if dataset:
         train = dataset.sides.train - (dataset.sides.held_out if record.result["hold_out"] else 0)
@@ -235,6 +235,4 @@ def _renamed(head: str) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{FILE}.partial")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, file)
+    write_atomically(file, text)

@@ -77,8 +77,8 @@ def _split(one: Contamination) -> Values:
         (one.copied, "test, also in training", "copied", ""),
     )
     return {
-        "name": one.protocol.name,
-        "description": one.protocol.description,
+        "name": one.split.name,
+        "description": one.split.description,
         "contaminated": bool(one.copied or one.held_out_copied),
         "segments": charts.stacked(parts, one.train + one.test),
         "counts": (one.train, one.held_out, one.test, one.copied, one.test_twice),

@@ -63,8 +63,8 @@ class DatasetFacts:
             )
         if sides.copied:
             out.append(
-                f"split {sides.protocol.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
-                f"({sides.share:.1%}) are duplicates of training recordings"
+                f"split {sides.split.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
+                f"({sides.fraction:.1%}) are duplicates of training recordings"
             )
         if dropped := whole(self.manifest.dropped):
             reasons = Counter(reason for _, reason in dropped).most_common(REASONS)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from shards.packing.duplicates import Contamination, Copies, contaminations, protocols_of
+from shards.packing.duplicates import Contamination, Copies, contaminations, splits_of
 from shards.packing.survey import Survey
 from shards.sources.units import LARGEST, SMALLEST
 from shards.splits import untested, untested_said
@@ -52,7 +52,7 @@ class Report:
         """Check a survey."""
         table, looks = survey.table, survey.looks
         copies = Copies.of(looks.content)
-        known = protocols_of(survey.manifest.name, table)
+        known = splits_of(survey.manifest.name, table)
         return cls(
             survey=survey,
             copies=copies,
@@ -91,16 +91,16 @@ class Report:
         out = []
         for c in self.protocols:
             if c.copied:
-                what = f"{c.copied:,} of {c.test:,} test recordings ({c.share:.1%}) are also in training"
-                text = f"{c.protocol.name}: {what}"
+                what = f"{c.copied:,} of {c.test:,} test recordings ({c.fraction:.1%}) are also in training"
+                text = f"{c.split.name}: {what}"
                 out.append(Finding(level="fault", title="contaminated", text=text))
             if c.held_out_copied:
                 text = (
-                    f"{c.protocol.name}: {c.held_out_copied:,} of {c.held_out:,} held-out recordings are also in "
+                    f"{c.split.name}: {c.held_out_copied:,} of {c.held_out:,} held-out recordings are also in "
                     "the rest of the training set"
                 )
                 out.append(Finding(level="fault", title="contaminated", text=text))
-        clean = [c.protocol.name for c in self.protocols if not c.copied and not c.held_out_copied]
+        clean = [c.split.name for c in self.protocols if not c.copied and not c.held_out_copied]
         if clean:
             text = f"{', '.join(clean)}: no recording is in both training and test"
             out.append(Finding(level="good", title="clean", text=text))
@@ -110,8 +110,8 @@ class Report:
         views, classes = self.survey.table.views, self.survey.manifest.classes
         out = []
         for one in self.protocols:
-            if absent := [classes[label] for label in untested(one.protocol, views)]:
-                text = f"{one.protocol.name}: {untested_said('test', absent, len(classes))}"
+            if absent := [classes[label] for label in untested(one.split, views)]:
+                text = f"{one.split.name}: {untested_said('test', absent, len(classes))}"
                 out.append(Finding(level="note", title="classes", text=text))
         return out
 

@@ -39,7 +39,7 @@ def page(reading: Reading, records: Sequence[RunRecord], predictions: Prediction
         styles=STYLES,
         title=f"{reading.manifest.name}: models",
         name=reading.manifest.name,
-        subtitle=f"Models trained on split {split}: {dataset.sides.protocol.description}",
+        subtitle=f"Models trained on split {split}: {dataset.sides.split.description}",
         tiles=_tiles(records, dataset),
         findings=[Finding(level="fault", title="known issue", text=fault) for fault in dataset.faults],
         digest=reading.manifest.digest,

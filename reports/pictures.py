@@ -8,13 +8,13 @@ Legend: T frames, M bodies, V joints, C coordinates.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bonestrap.files import write_atomically
 from bonestrap.layouts import Layout
 from reports.figures import Accuracies, Confusion, Group, spread
 from reports.palette import FAINT, GREY, INK, PARTS, part_colours
@@ -188,12 +188,10 @@ def blank(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write the PNG beside its place and move it there: a half-written picture is never seen."""
+    """Write the PNG, and the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontweight("bold")
-    figure.savefig(partial, format="png", dpi=150)
-    os.replace(partial, path)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
     return figure

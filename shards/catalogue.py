@@ -124,9 +124,12 @@ def agree(manifest: Manifest, table: Table, name: str) -> None:
     """DataError, naming the index, unless it tells the manifest's story: whoever wrote them, every number that is
     followed afterwards leads somewhere.
     """
-    counted = (len(table), len(table.camera))
-    if counted != (manifest.performances, manifest.views):
-        raise DataError(f"{name} lists {counted} performances and views, the manifest others; pack again")
+    found = (len(table), len(table.camera))
+    if found != (manifest.performances, manifest.views):
+        raise DataError(
+            f"{name} lists {found[0]} performances and {found[1]} views, the manifest {manifest.performances} and "
+            f"{manifest.views}; pack again"
+        )
     wrong = np.flatnonzero((table.label < -1) | (table.label >= len(manifest.classes)))
     if len(wrong):
         raise DataError(
@@ -150,7 +153,7 @@ def _check_places(manifest: Manifest, table: Table, name: str) -> None:
         nowhere = (table.frames < 1) | (table.bodies < 1) | (table.offset < BLOCK) | (table.bytes < 1)
         lost = table.owner(np.flatnonzero(nowhere | (table.offset > end - table.bytes)))
     if len(lost):
-        raise DataError(f"{name}: {table.key[lost[0]]} lies nowhere in these shards; pack again")
+        raise DataError(f"{name}: {table.key[lost[0]]} is outside these shards; pack again")
     begins, ends = Members(table, manifest).places(np.arange(len(table.camera)))
     if (ends - begins).sum() > PROMISED * sizes.sum():  # of another layout or type: a reader says which
         raise DataError(f"{name} promises more frames than its shards hold; do not use these shards, pack again")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import mmap
-import os
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonestrap.files import UNZIP, npy_header
+from bonestrap.files import UNZIP, npy_header, write_atomically
 from shards.errors import DataError
 
 ALIGNED = 64  # bytes; arrays begin at a multiple, so that they can be used where they lie
@@ -61,8 +60,11 @@ class Strings:
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Write the columns, in their order. A file that is mapped somewhere is replaced and never changed."""
-    aside = path.with_name(path.name + ".partial")
-    with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
+    write_atomically(path, lambda file: _archive(file, columns))
+
+
+def _archive(stream: BinaryIO, columns: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as file:
         for name, column in columns.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(column), version=(1, 0), allow_pickle=False)
@@ -71,7 +73,6 @@ def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
             used = file.fp.tell() + LOCAL.size + len(info.filename) + PADDING.size
             info.extra = PADDING.pack(NUMBER, -used % ALIGNED) + bytes(-used % ALIGNED)
             file.writestr(info, content.getbuffer())
-    os.replace(aside, path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

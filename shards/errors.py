@@ -19,6 +19,10 @@ class DataError(ValueError):
     """A recording or a shard folder cannot be used. The message is one sentence: the file, the fault, the remedy."""
 
 
+class StorageError(OSError):
+    """A folder elsewhere does not give what was asked for. The message is one sentence: file, fault and remedy."""
+
+
 def of_storage(error: OSError) -> bool:
     """Whether an error comes from the disks, servers and permissions that a program finds, not from the program."""
     kinds = (io.UnsupportedOperation, ChildProcessError, ProcessLookupError, BlockingIOError, InterruptedError)

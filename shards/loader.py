@@ -2,7 +2,7 @@
 
 Legend: B clips.
 
-Nothing is remembered between calls, so a run stops anywhere and goes on with more or fewer workers, and any rank can
+Nothing is remembered between calls, so a run stops anywhere and resumes with more or fewer workers, and any rank can
 build any group.
 """
 
@@ -29,8 +29,8 @@ class Loader:
     """Random access to batches of recordings, which are in memory or streamed.
 
     An item is a performance, of which a view is drawn each time, or one view. With `pairs` a batch carries two views of
-    each item: drawn with replacement from the performance's views (document 001, section 3.4), or the same view twice
-    where items are views. `labels` says whether batches carry labels at all. `subset` restricts the items.
+    each item: drawn with replacement from the performance's views (Moliner et al., 2023, section 3.4), or the same view
+    twice where items are views. `labels` says whether batches carry labels at all. `subset` restricts the items.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ def _seeds(seed: int, group: int, block: int) -> list[int]:
 
 
 def balanced_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Indices of a class-balanced share of labelled items (document 001, section 4.4), ascending.
+    """Indices of a class-balanced fraction of labelled items (Moliner et al., 2023, section 4.4), ascending.
 
     Every class gives the same number: `fraction` of the items over the number of classes, rounded, at least one, or all
     it has where that is less. A function of the labels and the seed, so the same on every rank; of one seed, the

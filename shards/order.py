@@ -2,7 +2,7 @@
 
 An item is a performance or a view. Positions count the clips of all steps: clip i of step s is position s * batch + i,
 and epochs follow one another without a break, so every item comes exactly once an epoch and no step is short. Any
-position is found without walking to it: a run stops anywhere and goes on there.
+position is found without walking to it: a run stops anywhere and resumes there.
 """
 
 from __future__ import annotations

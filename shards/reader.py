@@ -51,17 +51,15 @@ class Resident(Catalogue):
     ) -> Resident:
         """Read the views that `select` accepts; the frames of the others are never decoded nor kept.
 
-        `location` is a path or an address, see `shards.storage.folder`. `verify` hashes every shard that is read (about a
-        second a gigabyte); without it only sizes are checked. Raises DataError naming the file where the folder is
+        `location` is a path or an address, see `shards.storage.folder`. `verify` hashes every shard that is read (about
+        a second a gigabyte); without it only sizes are checked. Raises DataError naming the file where the folder is
         unfinished, damaged, altered, or holds what shards must not hold.
         """
         folder = open_folder(location, cache)
         manifest, table = catalogue.read(folder, hashed=verify)
         columns = selected(table, select)
         if not len(columns["view_row"]):
-            raise DataError(
-                f"{folder.name}: {said(select)} leaves no recording; choose another protocol or other shards"
-            )
+            raise DataError(f"{folder.name}: {said(select)} leaves no recording; choose another split or other shards")
         counts = columns["view_length"] * columns["view_bodies"]
         starts = np.cumsum(counts) - counts
         frames = _read(folder, Members(table, manifest), columns["view_row"], hashed=verify).to(device)

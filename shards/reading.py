@@ -30,7 +30,7 @@ Kind = TypeVar("Kind", bound="Reading")
 
 GIB = 2**30
 SIZE = Bounds(0, 1e6, above=True)  # GiB; at most a petabyte
-SHARE = 0.5  # of the free memory; the rest is for training
+FRACTION = 0.5  # of the free memory; the rest is for training
 MEMINFO = Path("/proc/meminfo")
 LIMITS = (  # of a container, and what it uses: control groups 2 and 1
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -68,7 +68,7 @@ class Reading(Bounded):
         return open_folder(self.data, self.store).manifest()
 
     def open(self, select: Select, device: torch.device | str) -> Recorded:
-        """The selected recordings, for training or evaluation. The reading must be resolve_memory."""
+        """The selected recordings, for training or evaluation. Call `resolve_streaming` first."""
         from shards.reader import Resident
         from shards.stream import Stream
 
@@ -85,8 +85,8 @@ class Reading(Bounded):
         views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
         return [int(part(views).sum()) for part in parts]
 
-    def sample(self, select: Select, most: int, device: torch.device | str) -> Resident:
-        """At most `most` of the selected views, evenly spaced over their order, for a probe."""
+    def sample(self, select: Select, limit: int, device: torch.device | str) -> Resident:
+        """At most `limit` of the selected views, evenly spaced over their order, for a probe."""
 
         import torch
 
@@ -94,7 +94,7 @@ class Reading(Bounded):
 
         def chosen(views: Views) -> np.ndarray:
             rows = np.flatnonzero(select(views))
-            places = torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long().numpy()
+            places = torch.linspace(0, len(rows) - 1, min(limit, len(rows))).round().long().numpy()
             return np.isin(np.arange(views.size), rows[places])
 
         return Resident.load(self.data, select=chosen, device=device, verify=False, cache=self.store)
@@ -108,7 +108,7 @@ class Reading(Bounded):
         """The window where there is a stream: a stream's order is another one, so this shapes results."""
         return self.window if self.stream == "yes" else None
 
-    def resolve_memory(self: Kind, *, workers: int, cuda: bool, run: Path | None = None) -> tuple[Kind, str]:
+    def resolve_streaming(self: Kind, *, workers: int, cuda: bool, run: Path | None = None) -> tuple[Kind, str]:
         """The same with `auto` decided, and a sentence that says how.
 
         Every worker reads for itself, so each needs room of its own. A run that was started is gone on with as it was
@@ -122,7 +122,7 @@ class Reading(Bounded):
         elif self.stream == "auto":
             free = min(_free(cuda))
             window, why = 0, ""
-            if manifest.total_bytes * workers > SHARE * free:
+            if manifest.total_bytes * workers > FRACTION * free:
                 window = self.window
                 why = f", because {workers} x that is more than half of the {free / GIB:.1f} GiB that are free"
         else:
@@ -148,8 +148,8 @@ def _free(cuda: bool) -> list[int]:
         fields = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
         free.append(int(fields["MemAvailable"].split()[0]) * 1024)
     for limit, used in LIMITS:
-        if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
-            free.append(max(0, int(most) - int(used.read_text())))
+        if limit.exists() and used.exists() and (said := limit.read_text().strip()).isdigit():
+            free.append(max(0, int(said) - int(used.read_text())))
     if cuda:
         import torch
 

@@ -4,7 +4,7 @@ Every split names the training subjects that are held out for choosing hyper-par
 recordings are read once, at the end. The held-out subjects were fixed before any training, without looking at results:
 the highest-numbered training subjects, as many as make about a tenth of the training recordings (a fifth in NW-UCLA),
 in whose recordings every class occurs. NTU-120 was recorded with some people for its first 60 actions and with others
-for the rest, so both give a share; NW-UCLA's subject 5 is passed over because a third of their recordings is missing.
+for the rest, so both give some; NW-UCLA's subject 5 is passed over because a third of their recordings is missing.
 
 Views that repeat another view of their performance bit for bit never train: a multi-view pair of the two would show a
 method the same recording twice as if it were two. As test recordings they stay, unless the split says otherwise,
@@ -16,12 +16,12 @@ is held out. Every data set has the split `all`, under which everything trains.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bonestrap.options import did_you_mean
 from shards.errors import DataError
 from shards.index import Views
 
@@ -268,7 +268,6 @@ def find(dataset: str, name: str) -> Split:
     if known is None:
         return declared(dataset, name)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(name, known)
         raise DataError(f"{dataset} has no split {name}{meant}; there is {', '.join(known)}, all")
     return known[name]

@@ -58,9 +58,7 @@ class Stream(Catalogue):
         manifest, table = catalogue.read(folder)
         columns = selected(table, select)
         if not len(columns["view_row"]):
-            raise DataError(
-                f"{folder.name}: {said(select)} leaves no recording; choose another protocol or other shards"
-            )
+            raise DataError(f"{folder.name}: {said(select)} leaves no recording; choose another split or other shards")
         members = Members(table, manifest)
         rows = columns["view_row"]
         begin, end = members.places(rows)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bonestrap.bounds import Bounds
 from bonestrap.config import find_kind, kind_of
 from bonestrap.options import UserError
-from launch.cli.parser.changes import Changes
+from launch.cli.changes import Changes
 
 
 class Leaf(NamedTuple):

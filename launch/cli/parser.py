@@ -45,9 +45,9 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from bonestrap.config import find_object, kind_of
 from bonestrap.options import UserError, did_you_mean
-from launch.cli.parser.changes import Changes
-from launch.cli.parser.errors import UserErrors
-from launch.cli.parser.fields import Leaf, choose_kinds, fields, leaves
+from launch.cli.changes import Changes
+from launch.cli.errors import UserErrors
+from launch.cli.fields import Leaf, choose_kinds, fields, leaves
 
 Options = TypeVar("Options")
 Chosen = TypeVar("Chosen")

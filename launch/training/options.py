@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from bonestrap.bounds import COUNT, SEED, THREADS, Bounds
 from bonestrap.config import to_json
 from bonestrap.options import option, required
-from distributed import cluster
+from distributed.workers import WorkerConfig, Workers
 from launch.cli.parser import Changes
 from shards.reading import Reading
 from shards.storage.folder import absolute, resolved
@@ -52,12 +52,12 @@ class Execution(Reading):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        cluster.Workers.parse(str(self.workers))
+        Workers.parse(str(self.workers))
 
-    def cluster_config(self, groups: int) -> cluster.WorkerConfig:
+    def cluster_config(self, groups: int) -> WorkerConfig:
         """How the workers of a run with so many normalisation groups a step are placed."""
-        return cluster.WorkerConfig(
-            workers=cluster.Workers.parse(str(self.workers)),
+        return WorkerConfig(
+            workers=Workers.parse(str(self.workers)),
             groups=groups,
             threads=self.threads,
             device=self.device,

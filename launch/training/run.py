@@ -46,8 +46,8 @@ def run(training: Training, options: Options, settings: dict[str, Any]) -> Summa
         config.workers.fitting(training.groups)
     except ValueError as error:
         raise UserError(str(error)) from None
-    most = max(1, config.workers.most)
-    options, said = options.resolve_memory(workers=most, cuda=options.device != "cpu", run=options.run)
+    most = max(1, config.workers.max)
+    options, said = options.resolve_streaming(workers=most, cuda=options.device != "cpu", run=options.run)
     print(said)
     result = {
         **settings,

@@ -205,7 +205,7 @@ def probe(
     from distributed.probes import Probe, Sample
 
     found = [options.sample(part, PROBED, strategy.device) for part in parts]
-    fit, held_out = (Sample.of(data, most=PROBED) for data in found)
+    fit, held_out = (Sample.of(data, limit=PROBED) for data in found)
     say = strategy.screen.message
     return Probe(encoder, plain, layout=found[0].layout, fit=fit, held_out=held_out, say=say)
 

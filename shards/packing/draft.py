@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bonestrap.files import parse_json, read_json
+from bonestrap.files import flush, parse_json, read_json, write_atomically
 from shards.errors import DataError
 from shards.index import Entry, StoredView
 from shards.manifest import Shard, verify
@@ -43,7 +43,7 @@ class Record:
 
 
 class Draft:
-    """The folder `.NAME.partial` beside `NAME`. Only the process inside `claimed` may use it."""
+    """The folder `.NAME.partial` beside `NAME`. Only the process inside `locked` may use it."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -52,7 +52,7 @@ class Draft:
         self.records = self.home / "records"
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the draft. Raises DataError if another process does, or if the disk is full.
 
         What was finished stays for the next attempt; a draft without anything finished is removed.
@@ -66,7 +66,7 @@ class Draft:
                 raise
             raise DataError(
                 f"{self.output}: the disk is full ({error.strerror}); make room and start the same command again, "
-                "which goes on from the last finished shard"
+                "which resumes after the last finished shard"
             ) from None
         finally:
             self._tidy()
@@ -86,7 +86,7 @@ class Draft:
         self.records.mkdir(exist_ok=True)
         self.forget(len(records))
         if changed:
-            write_whole(self.home / "plan.json", json.dumps(plan))
+            write_atomically(self.home / "plan.json", json.dumps(plan) + "\n")
         return records, why
 
     def forget(self, count: int) -> None:
@@ -100,7 +100,7 @@ class Draft:
     def finish(self, number: int, record: Record, entries: Iterable[Entry]) -> None:
         """Note that shard `number` of this draft is on the disk: from here on it survives."""
         lines = (json.dumps(line, default=vars, separators=(",", ":")) for line in (record, *entries))
-        write_whole(self._record(number), "\n".join(lines))
+        write_atomically(self._record(number), "\n".join(lines) + "\n")
 
     def entries(self, count: int) -> Iterator[Entry]:
         """The performances of the first `count` finished shards, one at a time."""
@@ -120,18 +120,18 @@ class Draft:
 
     def publish(self) -> None:
         """Give the whole folder its name: in one step."""
-        settle(self.shards)
+        flush_all(self.shards)
         refuse_used(self.output)
         self.shards.rename(self.output)  # replaces an empty folder, and no other
-        sync(self.output.parent)
+        flush(self.output.parent)
         shutil.rmtree(self.records)
 
     def publish_into(self, order: Iterable[str]) -> None:
         """Move files into the folder that is already there, in this order; the last one makes the others count."""
-        settle(self.shards)
+        flush_all(self.shards)
         for name in order:
             os.replace(self.shards / name, self.output / name)
-        sync(self.output)
+        flush(self.output)
         shutil.rmtree(self.records)
 
     def _lock(self) -> int:
@@ -205,28 +205,8 @@ def refuse_used(output: Path) -> None:
         raise DataError(f"{output} is already there and not empty; choose another --output or remove it first")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is found either whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync(path.parent)
-
-
-def settle(folder: Path) -> None:
+def flush_all(folder: Path) -> None:
     """Bring every file and the folder itself to the disk."""
     for path in folder.iterdir():
-        sync(path)
-    sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush(path)
+    flush(folder)

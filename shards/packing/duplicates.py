@@ -1,7 +1,7 @@
-"""Which recordings are the same, bit for bit, and which protocols that spoils.
+"""Which recordings are the same, bit for bit, and which splits that spoils.
 
 Found by the content of the stored joints across the whole folder, whatever files are called and whatever packing noted
-within a performance. A test recording whose copy trains is not a test: its protocol is contaminated.
+within a performance. A test recording whose copy trains is not a test: its split is contaminated.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Copies:
 
 @dataclass(frozen=True, kw_only=True)
 class Contamination:
-    """One protocol and how many recordings are on both of its sides."""
+    """One split and how many recordings are on both of its sides."""
 
-    protocol: Split
+    split: Split
     train: int
     held_out: int
     test: int
@@ -60,32 +60,32 @@ class Contamination:
     test_twice: int  # test recordings that repeat another test recording: they count more than once
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """The part of the test set that is known from training."""
         return self.copied / self.test if self.test else 0.0
 
 
-def contaminations(views: Views, copies: Copies, protocols: list[Split]) -> list[Contamination]:
-    """Every protocol in turn. Copies that a protocol leaves out itself contaminate nothing."""
+def contaminations(views: Views, copies: Copies, splits: list[Split]) -> list[Contamination]:
+    """Every split in turn. Copies that a split leaves out itself contaminate nothing."""
     out = []
-    for protocol in protocols:
-        train, test, held_out = protocol.train(views), protocol.test(views), protocol.held_out(views)
+    for split in splits:
+        train, test, held_out = split.train(views), split.test(views), split.held_out(views)
         out.append(
             Contamination(
-                protocol=protocol,
+                split=split,
                 train=int(train.sum()),
                 held_out=int(held_out.sum()),
                 test=int(test.sum()),
                 copied=int(_known(copies, train, test).sum()),
-                held_out_copied=int(_known(copies, protocol.fit(views), held_out).sum()),
+                held_out_copied=int(_known(copies, split.fit(views), held_out).sum()),
                 test_twice=int(test.sum()) - len(np.unique(copies.group[test])),
             )
         )
     return out
 
 
-def protocols_of(dataset: str, table: Table) -> list[Split]:
-    """The protocols of a known data set, or the splits that its recordings declare."""
+def splits_of(dataset: str, table: Table) -> list[Split]:
+    """The splits of a known data set, or the splits that its recordings declare."""
     if dataset in SPLITS:
         return list(SPLITS[dataset].values())
     return [declared(dataset, name) for name in sorted(table.views.splits.names)]

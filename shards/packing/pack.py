@@ -62,7 +62,7 @@ def pack(
     With `append` the folder holds shards of the same kind, which stay as they are, and the new ones are put beside
     them. A shard is closed once it holds `shard_bytes`. `broken`: whether a performance that cannot be read stops the
     work or is dropped; recordings without any body are always dropped; the manifest lists all of them. `spread` says
-    where performances are prepared (None: in this process). The same call goes on where an interrupted one was, with
+    where performances are prepared (None: in this process). The same call resumes an interrupted one, with
     what is still true of the recordings.
 
     Raises DataError for recordings that cannot be packed, for keys that come twice, for a full disk, and where another
@@ -71,7 +71,7 @@ def pack(
     output = Path(output)
     progress, notice = progress or _silent, notice or _silent
     draft = Draft(output)
-    with draft.claimed():
+    with draft.locked():
         old = _old(output, source, dtype) if append else None
         if old is None:
             refuse_used(output)
@@ -84,7 +84,7 @@ def pack(
         except BaseException:
             if writer.records:
                 notice(
-                    f"{len(writer.records)} finished shards are kept in {draft.home}: the same command goes on there"
+                    f"{len(writer.records)} finished shards are kept in {draft.home}: the same command resumes there"
                 )
             raise
         manifest = _finish(writer, old, source, dtype)
@@ -179,7 +179,7 @@ def _kept(draft: Draft, plan: dict[str, Any], source: Source, notice: Notice) ->
         notice(f"recordings changed since the interrupted attempt, at {name} or later: packing again from there")
         draft.forget(len(true))
     if true:
-        notice(f"going on after {true[-1].stop} of {len(source)} performances, in {len(true)} finished shards")
+        notice(f"resuming after {true[-1].stop} of {len(source)} performances, in {len(true)} finished shards")
     return true
 
 

@@ -1,7 +1,7 @@
 """One function over many items in many processes of this machine: results come back in the order of the items.
 
 What a worker is given depends on the items alone, so whatever is made of the results in order does not depend on how
-many workers there were. `distributed.cluster.spread` does the same on Ray.
+many workers there were. `distributed.tasks.Tasks` does the same on Ray.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Processes:
 
         try:
             started = [pool.submit(_nothing) for _ in range(self.workers)]
-            for item in () if self.eager else items:  # workers take seconds to start; meanwhile work goes on here
+            for item in () if self.eager else items:  # workers take seconds to start; meanwhile this process works
                 yield function(item)
                 if any(worker.done() for worker in started):
                     break

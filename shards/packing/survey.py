@@ -2,7 +2,8 @@
 
 Legend: C numbers a joint, M bodies, T frames, V joints.
 
-Nothing here judges: `shards.packing.duplicates` and `launch/preview.py` do. Shards are looked at one by one, in any process.
+Nothing here judges: `shards.packing.duplicates` and `launch/preview.py` do. Shards are looked at one by one,
+in any process.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ class Looks:
     """One element a view."""
 
     content: np.ndarray  # (n, 2) uint64: a hash of the stored joints; equal where recordings are, bit for bit
-    missing: np.ndarray  # share of joints that were not measured: on their parent, or without confidence
-    implausible: np.ndarray  # share of bones of an implausible length
+    missing: np.ndarray  # fraction of joints that were not measured: on their parent, or without confidence
+    implausible: np.ndarray  # fraction of bones of an implausible length
     bone: np.ndarray  # the bone that is implausible most often, as its place in the layout's list
     frame: np.ndarray  # the frame in which it errs most
     ratio: np.ndarray  # that bone's length there, as a multiple of the usual one
-    repeated: np.ndarray  # share of frames that repeat the one before bit for bit
+    repeated: np.ndarray  # fraction of frames that repeat the one before bit for bit
     size: np.ndarray  # metres or torsos: how large the bodies are, the median diagonal of the boxes around them
     extent: np.ndarray  # metres or torsos: how far the joint that moves most comes around
 
@@ -55,8 +56,8 @@ class Survey:
     table: Table
     looks: Looks
     usual: np.ndarray  # (bones,): usual lengths, metres or torsos
-    joint_missing: np.ndarray  # (V,): share of frames in which the joint was not measured
-    bone_implausible: np.ndarray  # (bones,): share of frames in which the bone's length is implausible
+    joint_missing: np.ndarray  # (V,): fraction of frames in which the joint was not measured
+    bone_implausible: np.ndarray  # (bones,): fraction of frames in which the bone's length is implausible
 
 
 def survey(folder: Path, *, spread: Spread | None = None, progress: Callable[[int, int], None] | None = None) -> Survey:
@@ -186,11 +187,11 @@ def usual_lengths(folder: Path, manifest: Manifest, table: Table) -> np.ndarray:
     """The median length (bones,) of every bone over views spread evenly over the data; in an image, of long poses."""
     total = len(table.camera)
     rows = np.unique(np.linspace(0, total - 1, min(total, SAMPLE)).astype(np.int64))
-    share = 0.5 if manifest.layout.coordinates == 3 else 0.9
+    quantile = 0.5 if manifest.layout.coordinates == 3 else 0.9
     each = []
     for stored in recordings(folder, manifest, table, rows):
         lengths = bone_lengths(stored.astype(np.float32), manifest.layout)
-        each.append(np.quantile(lengths.reshape(-1, lengths.shape[-1]), share, axis=0))
+        each.append(np.quantile(lengths.reshape(-1, lengths.shape[-1]), quantile, axis=0))
     usual = np.median(each, axis=0)
     if not (usual > TOGETHER).any():
         raise DataError(f"{folder}: the bones of these recordings have no length; correct the layout and pack again")

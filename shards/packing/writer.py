@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import tarfile
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from bonestrap.files import Unfinished
 from shards.index import Entry
 from shards.manifest import Shard
 from shards.packing.draft import Draft, Record
@@ -48,8 +47,7 @@ class Growing:
         self.path = path
         self.position = position  # in the manifest's list
         self.first = self.stop = first
-        self.partial = path.with_name(path.name + ".partial")
-        self.file = self.partial.open("wb")
+        self.file = Unfinished(path)
         self.size = 0
         self.hash = hashlib.sha256()
         self.inputs = Inputs()
@@ -70,10 +68,7 @@ class Growing:
         """End the archive as tarfile does, bring it to the disk and give it its name."""
         end = self.size + 2 * tarfile.BLOCKSIZE
         self._write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        os.replace(self.partial, self.path)
+        self.file.commit()
         views = [view for entry in self.entries for view in entry.views]
         return Record(
             first=self.first,
@@ -92,12 +87,10 @@ class Growing:
 
     def discard(self) -> None:
         """Leave nothing of an unfinished shard."""
-        with suppress(OSError):  # of a full disk, a second time
-            self.file.close()
-        self.partial.unlink(missing_ok=True)
+        self.file.discard()
 
     def _write(self, data: bytes) -> None:
-        self.file.write(data)
+        self.file.file.write(data)
         self.hash.update(data)
         self.size += len(data)
 

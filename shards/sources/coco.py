@@ -221,7 +221,7 @@ def _followed(frames: Iterable[list[np.ndarray]]) -> list[list[int]]:
 
 
 def _distance(joints: np.ndarray, known: np.ndarray) -> float:
-    """How far the joints that both have are apart on average, as a share of the body's size; confidence weighs."""
+    """How far the joints that both have are apart on average, as a fraction of the body's size; confidence weighs."""
     weight = np.nan_to_num(joints[:, 2] * known[:, 2])
     if weight.sum() <= 0:
         return np.inf

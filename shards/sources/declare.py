@@ -1,7 +1,7 @@
 """Splits that a source declares: the parts "SPLIT/train", "SPLIT/val" and "SPLIT/test" that its views are in.
 
 A recording of the part val trains as well, unless settings are being chosen: it is the held-out part of the training
-recordings, as in every protocol of `shards.splits`.
+recordings, as in every split of `shards.splits`.
 """
 
 from __future__ import annotations

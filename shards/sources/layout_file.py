@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 
 from bonestrap.files import read_json
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
+from bonestrap.options import did_you_mean
 from shards.errors import DataError
 
 
@@ -21,8 +21,7 @@ def read_layout(name: str) -> Layout:
         return LAYOUTS[name]
     path = Path(name)
     if not path.is_file():
-        close = difflib.get_close_matches(name, LAYOUTS, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(name, LAYOUTS)
         raise DataError(f"{name}: neither a layout file nor a known layout ({', '.join(LAYOUTS)}){meant}")
     try:
         return Layout.from_json(read_json(path))

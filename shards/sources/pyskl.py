@@ -35,7 +35,7 @@ BODIES = 2
 class Pyskl(Source):
     """The performances of one pickled file.
 
-    Names like NTU's become performances over cameras, with NTU's classes and protocols. Other files declare the splits
+    Names like NTU's become performances over cameras, with NTU's classes and splits. Other files declare the splits
     that they hold; `classes` names their labels, and texts without it are numbered by their alphabet. `confidence` says
     what becomes of `keypoint_score` or, in a file without, of the last number of each joint; None hides the former and
     takes the latter for a coordinate. `unit` is that of coordinates in space. Annotations without keypoints are left

@@ -3,7 +3,7 @@
 Legend: C coordinates, T frames, V joints, M bodies.
 
 A source is a sequence: it knows its performances by name once it is open and reads any one of them on its own. That is
-what lets many processes pack one source, and what lets an interrupted pack go on where it was.
+what lets many processes pack one source, and what lets an interrupted pack resume.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ other columns are passed over.
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bonestrap.files import content
+from bonestrap.options import did_you_mean
 from shards.errors import DataError
 from shards.sources import declare
 from shards.sources.labels import numbered as classes_of
@@ -62,13 +62,12 @@ def read_table(path: Path, classes: Path | None = None) -> Table:
         raise DataError(f"{path}: no such table; correct --table or leave it out")
     columns = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     if "file" not in columns:
-        close = difflib.get_close_matches("file", columns, n=1)
-        meant = f"; is {close[0]!r} meant?" if close else ""
+        meant = did_you_mean("file", columns)
         raise DataError(f"{path}: a table needs the column file, this one has {', '.join(columns) or 'none'}{meant}")
     for name in columns:
-        close = [] if name in COLUMNS else difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.75)
-        if close and close[0] not in columns:
-            raise DataError(f"{path}: unknown column {name}; did you mean {close[0]}?")
+        absent = [column for column in COLUMNS if column not in columns]
+        if name not in COLUMNS and (meant := did_you_mean(name, absent, cutoff=0.75)):
+            raise DataError(f"{path}: unknown column {name}{meant}")
     return _table(columns, str(path), read_classes(classes) if classes else None)
 
 

@@ -17,18 +17,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from shards.errors import DataError
+from shards.errors import DataError, StorageError
 from shards.manifest import Stored
 
 LIMIT = 50 * 2**30  # bytes
 WAIT = 60.0  # seconds that one waits for others to let go of what they read
 FETCHES = 3  # of a file that comes with another content than the manifest says
-GATE = ".lock"
+LOCK = ".lock"
 PARTIAL = ".partial"
 
 
 class Pieces(Protocol):
-    """Where files come from; see `shards.storage.remote.Remote`."""
+    """Where files come from; see `shards.storage.remote.RemoteStorage`."""
 
     def pieces(self, file: str) -> Iterator[bytes]:
         """A file from beginning to end."""
@@ -94,26 +94,29 @@ class Cache:
 
     def _fetched(self, stored: Stored, remote: Pieces) -> BinaryIO | None:
         """The file, newly fetched; None if another process has fetched it meanwhile."""
-        path, aside = self.folder / stored.sha256, self.folder / (stored.sha256 + PARTIAL)
-        file = os.fdopen(os.open(aside, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        path, partial = self.folder / stored.sha256, self.folder / (stored.sha256 + PARTIAL)
+        file = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # one process fetches, the others wait here
-            if not _names(aside, file) or path.exists():
-                if _names(aside, file):
-                    aside.unlink()
+            if not _names(partial, file) or path.exists():
+                if _names(partial, file):
+                    partial.unlink()
                 file.close()
                 return None
             file.truncate(0)  # what a killed process left in it is nobody's
             self._reserve(stored, file)
             for attempt in range(1, FETCHES + 1):
-                fault = _download(remote.pieces(stored.file), file, stored)
+                try:
+                    fault = _download(remote.pieces(stored.file), file, stored)
+                except StorageError as error:
+                    raise DataError(str(error)) from None
                 if not fault:
                     break
                 if attempt == FETCHES:
                     raise DataError(f"{remote.path(stored.file)} is {fault}; copy the file there again or repack it")
             os.fsync(file.fileno())
-            with self._gate():  # whoever counts files finds this one under one of its names
-                os.replace(aside, path)
+            with self._alone():  # whoever counts files finds this one under one of its names
+                os.replace(partial, path)
             state = os.fstat(file.fileno())
             self.hashed[stored.sha256] = (state.st_ino, state.st_size, state.st_mtime_ns)
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -121,8 +124,8 @@ class Cache:
             return file
         except BaseException:
             with suppress(FileNotFoundError):
-                if _names(aside, file):
-                    aside.unlink()
+                if _names(partial, file):
+                    partial.unlink()
             file.close()
             raise
 
@@ -130,7 +133,7 @@ class Cache:
         """Make room for the file and take it, by its length: what others count is what is promised."""
         began = time.monotonic()
         while True:
-            with self._gate():
+            with self._alone():
                 if self._make_room(stored.bytes):
                     file.truncate(stored.bytes)
                     return
@@ -145,7 +148,7 @@ class Cache:
         """Throw out files, the longest unused first, until `size` bytes fit."""
         files: dict[Path, os.stat_result] = {}
         for path in self.folder.iterdir():
-            if path.name != GATE:
+            if path.name != LOCK:
                 with suppress(FileNotFoundError):  # found damaged by another process, and gone
                     files[path] = path.stat()
         left = self.limit - size - sum(state.st_size for state in files.values())
@@ -159,10 +162,10 @@ class Cache:
         return left >= 0
 
     @contextmanager
-    def _gate(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[None]:
         """One process at a time."""
-        with (self.folder / GATE).open("wb") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
+        with (self.folder / LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 

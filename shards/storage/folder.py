@@ -1,6 +1,6 @@
-"""A folder of shards, wherever it lies: its manifest, and its files as open local files of the right content.
+"""A folder of shards, here or elsewhere: its manifest, and its files as open local files of the right content.
 
-A folder on this machine is read where it lies. One that is named by an address (`s3://bucket/shards`,
+A folder on this machine is read in place. One that is named by an address (`s3://bucket/shards`,
 `https://host/shards`, or any other that pyarrow opens) is read through the cache.
 """
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shards import manifest
-from shards.errors import DataError
+from shards.errors import DataError, StorageError
 from shards.manifest import Manifest, Stored
 from shards.storage.cache import Cache
 from shards.storage.redaction import shown
-from shards.storage.remote import Remote, is_address
+from shards.storage.remote import RemoteStorage, is_address
+from shards.storage.storage import LocalStorage
 
 Location = Path | str
 
@@ -42,51 +43,55 @@ class Folder(Protocol):
         ...
 
 
-class Local:
+class LocalFolder:
     """A folder on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.name = folder, str(folder)
+    def __init__(self, storage: LocalStorage) -> None:
+        self.storage, self.name = storage, storage.name
 
     def manifest(self) -> Manifest:
-        return Manifest.read(self.folder)
+        return Manifest.read(self.storage.root)
 
     def look(self, stored: Stored) -> None:
-        manifest.verify(self.folder, stored, hashed=False)
+        manifest.verify(self.storage.root, stored, hashed=False)
 
     def open(self, stored: Stored, *, hashed: bool) -> BinaryIO:
-        manifest.verify(self.folder, stored, hashed=hashed)
-        return (self.folder / stored.file).open("rb")
+        manifest.verify(self.storage.root, stored, hashed=hashed)
+        return self.storage.read(stored.file)
 
     def path(self, stored: Stored) -> str:
-        return str(self.folder / stored.file)
+        return self.storage.path(stored.file)
 
 
-class Cached:
+class CachedFolder:
     """A folder elsewhere, whose files are kept for a while on this machine."""
 
-    def __init__(self, remote: Remote, cache: Cache) -> None:
-        self.remote, self.cache, self.name = remote, cache, remote.name
+    def __init__(self, storage: RemoteStorage, cache: Cache) -> None:
+        self.storage, self.cache, self.name = storage, cache, storage.name
 
     def manifest(self) -> Manifest:
-        return Manifest.parse(self.remote.read(manifest.FILE), self.remote.path(manifest.FILE))
+        try:
+            content = b"".join(self.storage.pieces(manifest.FILE))
+        except StorageError as error:
+            raise DataError(str(error)) from None
+        return Manifest.parse(content, self.storage.path(manifest.FILE))
 
     def look(self, stored: Stored) -> None:
         """A glance would be a request a shard; what is missing shows when it is fetched."""
 
     def open(self, stored: Stored, *, hashed: bool) -> BinaryIO:
         """The hash is always checked on the way into the cache; `hashed` asks for it of what is already there."""
-        return self.cache.open(stored, self.remote, hashed=hashed)
+        return self.cache.open(stored, self.storage, hashed=hashed)
 
     def path(self, stored: Stored) -> str:
-        return self.remote.path(stored.file)
+        return self.storage.path(stored.file)
 
 
 def open_folder(location: Location, cache: Cache | None = None) -> Folder:
     """The folder at a path or an address; an address needs a cache, by default the user's own."""
     if not is_address(location):
-        return Local(Path(location))
-    return Cached(Remote(str(location)), cache or Cache.default())
+        return LocalFolder(LocalStorage(Path(location)))
+    return CachedFolder(RemoteStorage(str(location)), cache or Cache.default())
 
 
 def absolute(location: Location) -> str:

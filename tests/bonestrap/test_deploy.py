@@ -21,7 +21,7 @@ from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
 from bonestrap.model import Description, Model, ModelError, save
 from bonestrap.protocols.floor import calibrate
-from launch.cli.parser import parser as cli
+from launch.cli import parser as cli
 from launch.export import Options, main
 
 CLASSES = ("wave", "drop", "throw")

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 
 from bonestrap.clips import Batch
-from distributed.cluster import WorkerConfig, Workers, run
+from distributed.cluster import run
 from distributed.loop import train
 from distributed.strategy import Strategy
 from distributed.tracking import Tracking
+from distributed.workers import WorkerConfig, Workers
 from tests.distributed.toy import ToyLoader, toy_job
 
 

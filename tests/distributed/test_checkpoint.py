@@ -118,14 +118,14 @@ def test_where_nothing_can_be_renamed_the_mark_comes_last(tmp_path: Path, monkey
     checkpoints = Checkpoints(f"file://{tmp_path}", keep=2, warn=lambda text: None)
     checkpoints.save(state(10))
     written: list[str] = []
-    write = checkpoints.place.write
+    write = checkpoints.storage.write
 
     def watched(name: str, put: Callable[..., object]) -> None:
         assert checkpoints.newest() == 10
         written.append(name)
         write(name, put)
 
-    monkeypatch.setattr(checkpoints.place, "write", watched)
+    monkeypatch.setattr(checkpoints.storage, "write", watched)
     checkpoints.save(state(20))
     assert written == [f"step-00000020/{name}" for name in ("state.pt", "manifest.json", "committed")]
     assert checkpoints.newest() == 20

@@ -17,11 +17,11 @@ import torch
 
 from bonestrap.clips import Batch
 from distributed import cluster, connection
-from distributed.cluster import WorkerConfig, Workers
 from distributed.coordinator import asked, new_coordinator, pickled, unpickled
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import Tracking, read, run_id
+from distributed.workers import WorkerConfig, Workers
 from shards.packing.parallel import cores
 from tests.distributed.toy import ToyLoader, ToyMethod, toy_job
 
@@ -217,9 +217,9 @@ def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
     with pytest.raises(ValueError, match="4 workers need a GPU each and the cluster has 1"):
-        cluster.place(4, "auto")
-    assert cluster.place(1, "auto")
-    assert not cluster.place(4, "cpu")
+        cluster.uses_gpus(4, "auto")
+    assert cluster.uses_gpus(1, "auto")
+    assert not cluster.uses_gpus(4, "cpu")
 
 
 def test_workers_find_the_tree_unless_the_job_says_where(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import pytest
 
 from distributed import coordinator
-from distributed.cluster import Presence, Workers, WorkersLost, lost_workers
-from distributed.coordinator import Coordinator, Position, WorkerHung, unpickled
+from distributed.cluster import WorkersLost, lost_workers
+from distributed.coordinator import Coordinator, Position, Presence, WorkerHung, unpickled
 from distributed.watch import Departure
+from distributed.workers import Workers
 
 T = TypeVar("T")
 
@@ -177,9 +178,9 @@ def test_a_range_means_the_largest_number_that_divides_the_groups_and_has_room()
     assert [workers.choose(12, room) for room in (1, 2, 3, 5, 7, 100)] == [2, 2, 3, 4, 6, 6]
     assert Workers.parse("4") == (4, 4)
     assert not Workers.parse("4").elastic
-    with pytest.raises(ValueError, match="--workers 5:7 cannot share 4 normalisation groups a step evenly"):
+    with pytest.raises(ValueError, match="--workers 5:7 cannot divide 4 normalisation groups a step evenly"):
         Workers(5, 7).fitting(4)
-    with pytest.raises(ValueError, match="--workers 3 cannot share 4 normalisation groups a step evenly"):
+    with pytest.raises(ValueError, match="--workers 3 cannot divide 4 normalisation groups a step evenly"):
         Workers(3, 3).fitting(4)
 
 

@@ -158,7 +158,7 @@ def test_a_job_that_is_stopped_in_the_middle_of_a_renewal_does_not_take_the_run_
     monkeypatch.setattr(lease, "LASTS_SECONDS", 0.5)
     gate, writing = threading.Event(), threading.Event()
     first = hold("first")
-    write = first.place.write
+    write = first.storage.write
 
     def stands_still(name: str, put: Callable[[Any], object]) -> None:
         def late(file: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_job_that_is_stopped_in_the_middle_of_a_renewal_does_not_take_the_run_
 
         write(name, late)
 
-    monkeypatch.setattr(first.place, "write", stands_still)
+    monkeypatch.setattr(first.storage, "write", stands_still)
     writing.wait()
     second = hold("second")
     gate.set()  # the first puts its name into the lease

@@ -348,10 +348,10 @@ def test_groups_that_do_not_divide_among_the_ranks_are_refused() -> None:
     strategy = Single()
     strategy.world = 3
     with pytest.raises(ValueError, match="4 normalisation groups a step cannot be shared evenly by 3 workers"):
-        strategy.share(4)
+        strategy.own_groups(4)
     strategy.rank = 1
     strategy.world = 2
-    assert list(strategy.share(4)) == [2, 3]
+    assert list(strategy.own_groups(4)) == [2, 3]
 
 
 def frozen_encoder(strategy: Strategy, folder: Path) -> dict[str, torch.Tensor]:
@@ -454,7 +454,7 @@ def test_sigterm_is_answered_by_a_checkpoint(tmp_path: Path) -> None:
     whole = toy_job(tmp_path / "whole")
     expected = everything(whole, train(whole, Single()))
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(GracefulStop, match="stopped after 7 of 20 steps: the same command goes on"):
+    with pytest.raises(GracefulStop, match="stopped after 7 of 20 steps: the same command resumes"):
         train(toy_job(tmp_path / "run", loader=Terminated(), checkpoint_every=100), Single())
     assert signal.getsignal(signal.SIGTERM) is before
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000007"]

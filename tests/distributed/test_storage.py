@@ -18,6 +18,7 @@ import torch
 from bonestrap.clips import Batch
 from distributed.checkpoint import Checkpoints, State, Writer
 from distributed.journal import JournalGone
+from distributed.lease import RunInUse
 from distributed.loop import train
 from distributed.strategy import Single
 from distributed.tracking import Journal, read
@@ -167,7 +168,7 @@ def test_lines_that_a_full_disk_took_in_part_are_whole_afterwards(small_disk: Pa
 def test_a_run_directory_that_is_removed_ends_the_run_and_does_not_come_back(tmp_path: Path, inside: bool) -> None:
     run, elsewhere = tmp_path / "run", None if inside else tmp_path / "elsewhere"
     loader = Eventful({7: lambda: shutil.rmtree(run)})
-    with pytest.raises(JournalGone, match=r"journal.jsonl has been removed while its run was training: this job stops"):
+    with pytest.raises((JournalGone, RunInUse), match=r"removed.* this job stops"):  # the lease may notice it first
         train(toy_job(run, loader=loader, checkpoints=elsewhere), Single(screen=Listener()))
     assert not run.exists()
 
@@ -226,7 +227,7 @@ def test_a_stop_that_a_full_disk_lets_nobody_save_says_so(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(
-        GracefulStop, match=r"step-00000008 could not be written \(No space.*goes on from the checkpoint before"
+        GracefulStop, match=r"step-00000008 could not be written \(No space.*resumes from the checkpoint before"
     ):
         train(toy_job(run, loader=Eventful({7: stop})), Single(screen=Listener()))
     free(small_disk)

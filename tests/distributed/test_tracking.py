@@ -179,7 +179,7 @@ def test_an_outage_changes_nothing_and_its_points_arrive_when_it_is_over(tmp_pat
     job = toy_job(tmp_path / "run", tracking=tracked(client, uri=uri), loader=Repairing(repair))
     train(job, Single(screen=listener))
     assert losses(tmp_path / "run") == losses(tmp_path / "plain")
-    assert "does not answer; the run goes on" in listener.messages[0]
+    assert "does not answer; training continues" in listener.messages[0]
     assert "is back" in listener.messages[1]
     assert len(listener.messages) == 2
     mlflow = type(client)(uri)
@@ -309,7 +309,8 @@ import sys
 for name in ("ray", "mlflow", "webdataset", "tqdm", "scipy", "sklearn", "matplotlib", "pandas"):
     sys.modules[name] = None
 from pathlib import Path
-from distributed.cluster import WorkerConfig, run
+from distributed.cluster import run
+from distributed.workers import WorkerConfig
 from distributed.loop import train
 from tests.distributed.toy import toy_job
 print(run(lambda strategy: train(toy_job(Path(sys.argv[1]), steps=3), strategy).steps, WorkerConfig(threads=1)))

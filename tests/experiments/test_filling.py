@@ -29,8 +29,8 @@ from experiments.progress import TableProgress
 from experiments.steps import Plan, Setup
 from experiments.tables import ABLATION, TABLES, Table2, Table5, Table6
 from launch import reproduce
+from launch.cli import parser as cli
 from launch.cli.parser import parse_choice, renamed, start_choice
-from launch.cli.parser import parser as cli
 from launch.pretrain import Options as PretrainOptions
 from launch.recipes import RECIPES
 from shards.packing.pack import pack as pack_source

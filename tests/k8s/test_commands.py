@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launch.cli.parser import parser as cli
+from launch.cli import parser as cli
 from tests.k8s.manifests import OVERLAYS, ROOT, one, pods, resources
 
 IMAGE_ROOT = "/opt/bonestrap"
@@ -60,10 +60,10 @@ def test_the_code_knows_what_its_jobs_ask(overlay: str, monkeypatch: pytest.Monk
         if hasattr(options, "config"):
             # a node holds one worker: as many pods as the run may have workers
             (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
-            assert options.config.workers.most <= max(group["replicas"], group["maxReplicas"])
+            assert options.config.workers.max <= max(group["replicas"], group["maxReplicas"])
             assert options.storage is not None, f"{name}: several nodes need --storage"
             if not options.config.workers.elastic:
-                assert options.config.workers.most == group["replicas"]
+                assert options.config.workers.max == group["replicas"]
 
 
 def paths(options: Any) -> list[Path]:

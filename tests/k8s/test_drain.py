@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from distributed.board import new_board
+from distributed.coordinator import new_coordinator
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAIN = ROOT / "k8s" / "components" / "spot" / "drain.py"
@@ -56,9 +56,9 @@ def cluster() -> Iterator[Any]:
 
 
 def test_at_the_end_of_a_job_it_ends_at_once(cluster: Any) -> None:
-    board = new_board(1, 60)  # ours, which holds no core, may be on any node
+    coordinator = new_coordinator(1, 60)  # ours, which holds no core, may be on any node
     ends(hook(cluster.address))
-    del board
+    del coordinator
 
 
 def test_it_waits_for_the_worker_of_a_run(cluster: Any) -> None:

@@ -210,7 +210,7 @@ if __name__ == "__main__":
     from pathlib import Path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 import dataclasses
-from launch.cli.parser import parser as cli
+from launch.cli import parser as cli
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     pass

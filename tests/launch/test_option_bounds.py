@@ -80,8 +80,8 @@ def test_every_number_has_bounds_and_keeps_to_them(command: Command) -> None:
     for leaf in command.numbers:
         bounds = leaf.bounds
         assert bounds is not None
-        beyond = [bounds.least - 1, bounds.most * 2 + 1, bounds.most * 10 ** dice.uniform(0.1, 200)]
-        ends = [bounds.least] * bounds.above + [bounds.most] * bounds.below
+        beyond = [bounds.min - 1, bounds.max * 2 + 1, bounds.max * 10 ** dice.uniform(0.1, 200)]
+        ends = [bounds.min] * bounds.above + [bounds.max] * bounds.below
         drawn = dice.sample([*NEVER, *(f"{number:.0f}" for number in beyond), *map(str, ends)], 3)
         for value in ("nan", *drawn):
             with pytest.raises(UserError) as refused:

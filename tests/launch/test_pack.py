@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distributed.bar import Bar
-from distributed.progress import Terminal
 from launch.cli.parser import start, start_choice
 from launch.pack import FORMATS, Options, Verify, main, verify
 from shards.manifest import Manifest
@@ -154,20 +152,6 @@ def test_workers_on_ray_change_nothing(recordings: Path, tmp_path: Path) -> None
     assert [path.read_bytes() for path in sorted((tmp_path / "a").iterdir())] == [
         path.read_bytes() for path in sorted((tmp_path / "b").iterdir())
     ]
-
-
-def test_the_bar_fills_and_tells_rate_and_time_left() -> None:
-    class Screen(Terminal):
-        redraws = True
-
-        def __init__(self) -> None:
-            pass
-
-    bar = Bar("packing", "performances", Screen())
-    assert bar.line(50, 250, 100.0) == "packing ████▊···················  20%  50/250 performances"
-    assert bar.line(51, 250, 140.0).endswith("20%  51/250 performances"), "one says nothing"
-    assert bar.line(151, 250, 150.0).endswith("60%  151/250 performances  10/s  0:10 left"), "the start counts no more"
-    assert bar.line(250, 250, 200.0).endswith("█ 100%  250/250 performances  2.0/s  in 1:40")
 
 
 def test_synthetic_recordings_go_through_the_ntu_parser(tmp_path: Path) -> None:

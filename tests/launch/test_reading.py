@@ -45,13 +45,13 @@ def test_auto_streams_what_does_not_fit(
 ) -> None:
     options = Reading(data=str(shards))
     free(monkeypatch, int(options.manifest.total_bytes * share))
-    found, said = options.resolve_memory(workers=workers, cuda=False)
+    found, said = options.resolve_streaming(workers=workers, cuda=False)
     assert found.stream == stream and found.mixing == (4 if stream == "yes" else None)
     assert str(shards) in said and ("streamed, because" in said) == (stream == "yes")
     data = found.open(lambda views: views.camera == 1, "cpu")
     assert isinstance(data, Stream if stream == "yes" else Resident)
     for asked in ("yes", "no"):
-        assert Reading(data=str(shards), stream=asked).resolve_memory(workers=workers, cuda=False)[0].stream == asked
+        assert Reading(data=str(shards), stream=asked).resolve_streaming(workers=workers, cuda=False)[0].stream == asked
 
 
 def test_free_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,11 @@ from distributed.tracking import Tracking, describe
 from evaluation import run_record
 from evaluation.predictions import Prediction, Predictions
 from launch import compare, distill, evaluate, finetune, pretrain, report
-from launch.cli.parser import parser as cli
+from launch.cli import parser as cli
 from launch.cli.parser import start, start_choice
 from launch.recipes import RECIPES
 from reports import card
+from reports.model_sections import markdown
 from shards.manifest import Manifest, sha256
 from shards.packing.pack import pack
 from shards.sources.source import Performance, View

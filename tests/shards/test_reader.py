@@ -234,9 +234,9 @@ def test_an_index_beside_the_truth_is_named(folder: Path) -> None:
     fails(folder, r"index\.npz lists \(6, \d+\) performances and views")
     index.write(folder, entries)
     for name, change, message in (
-        ("offset", -1, "p00 lies nowhere in these shards"),
-        ("frames", 0, "p00 lies nowhere in these shards"),
-        ("shard", 99, "p00 lies nowhere in these shards"),
+        ("offset", -1, "p00 is outside these shards"),
+        ("frames", 0, "p00 is outside these shards"),
+        ("shard", 99, "p00 is outside these shards"),
         ("label", -2, "label -2 of p00 is out of range"),
         ("first_view", 1, "views and performances do not belong together"),
         ("member", 5, "views and performances do not belong together"),

@@ -44,8 +44,8 @@ def person(rng: np.random.Generator) -> Person:
     limbs = np.exp(rng.normal(0.0, 0.05))  # long-limbed or long-trunked
     breadth = np.exp(rng.normal(0.0, 0.07))
 
-    def length(share: float, *factors: float) -> float:
-        return float(share * height * np.prod(factors) * np.exp(rng.normal(0.0, 0.03)))
+    def length(fraction: float, *factors: float) -> float:
+        return float(fraction * height * np.prod(factors) * np.exp(rng.normal(0.0, 0.03)))
 
     build = Build(
         abdomen=length(0.170, 1 / limbs), thorax=length(0.128, 1 / limbs), neck=length(0.042),
@@ -87,8 +87,8 @@ def standing(who: Person, phase: np.ndarray, rng: np.random.Generator) -> Motion
     wander = drift(rng, frames, (13,), slowest=0.05, fastest=0.5) * who.sway
     breath = np.sin(2 * np.pi * rng.uniform(0.2, 0.35) * np.arange(frames) / FRAME_RATE + rng.uniform(0, 6.3))
     waiting, leaving = 1 - ease(phase / 0.25)[:, None], ease((phase - 0.8) / 0.2)[:, None]
-    places, shares = zip(*RESTS.values(), strict=True)
-    rest = rng.choice(places, 2, p=shares) + who.carriage + rng.normal(0.0, 0.04, (2, 3))
+    places, fractions = zip(*RESTS.values(), strict=True)
+    rest = rng.choice(places, 2, p=fractions) + who.carriage + rng.normal(0.0, 0.04, (2, 3))
     hands = rest + 0.025 * wander[:, :6].reshape(frames, 2, 3)
     feet = np.zeros((frames, 2, 3))
     feet[..., 0] = who.stance + rng.normal(0.0, 0.02, 2)

@@ -26,7 +26,7 @@ CAPSULES = (
 CHAINS = (  # each limb from the trunk outward: an error of one joint is passed down to the next
     (4, 5, 6, 7, 21), (7, 22), (8, 9, 10, 11, 23), (11, 24), (12, 13, 14, 15), (16, 17, 18, 19), (20, 2, 3),
 )  # fmt: skip
-FIRMNESS = (  # share of the guessing error: the tracker knows where a trunk must be, not where a hand is
+FIRMNESS = (  # fraction of the guessing error: the tracker knows where a trunk must be, not where a hand is
     ((0, 1, 2, 20), 0.4), ((3, 4, 8, 12, 16), 0.6), ((5, 9, 13, 17), 0.9),
 )  # fmt: skip
 TRACKED, INFERRED = 2, 1  # the sensor's tracking states; 0 is not tracked at all
@@ -51,7 +51,7 @@ class Quality:
     jitter: float = 0.004
     wander: float = 0.018  # slow error of a visible joint
     guess: float = 0.10  # slow error of a hidden joint
-    stick: float = 0.7  # share of a hidden joint's movement that is missed
+    stick: float = 0.7  # fraction of a hidden joint's movement that is missed
 
 
 def rig(distance: float, height: float, rng: np.random.Generator) -> tuple[Camera, Camera, Camera]:
@@ -134,16 +134,16 @@ def measure(joints: np.ndarray, quality: Quality, rng: np.random.Generator) -> t
 def _looseness() -> np.ndarray:
     """(V, 1): how far from the truth a hidden joint may be guessed, 1 for the ends of the limbs."""
     out = np.ones((len(NTU25.joints), 1))
-    for members, share in FIRMNESS:
-        out[list(members)] = share
+    for members, fraction in FIRMNESS:
+        out[list(members)] = fraction
     return out
 
 
-def _passing(share: float = 0.5) -> np.ndarray:
-    """(V, V): how much of joint v's error joint u takes over, falling by `share` with each joint down the limb."""
+def _passing(fraction: float = 0.5) -> np.ndarray:
+    """(V, V): how much of joint v's error joint u takes over, falling by `fraction` with each joint down the limb."""
     matrix = np.eye(len(NTU25.joints))
     for chain in CHAINS:
         for below, joint in enumerate(chain):
             for above, source in enumerate(chain[:below]):
-                matrix[joint, source] = share ** (below - above)
+                matrix[joint, source] = fraction ** (below - above)
     return matrix

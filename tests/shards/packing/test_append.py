@@ -195,7 +195,7 @@ def test_an_interrupted_append_goes_on(shards: Path, more: NWUCLA, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         append(more, shards, progress=stop)
     append(more, shards, notice=said.append)
-    assert said == ["going on after 9 of 12 performances, in 3 finished shards"]
+    assert said == ["resuming after 9 of 12 performances, in 3 finished shards"]
     assert verify_folder(shards).faults == ()
 
 
@@ -220,7 +220,7 @@ def test_a_full_disk_while_publishing_is_said(shards: Path, more: NWUCLA, monkey
     def full(path: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(drafts, "settle", full)
+    monkeypatch.setattr(drafts, "flush_all", full)
     with pytest.raises(DataError, match=r"the disk is full \(No space left on device\); make room"):
         append(more, shards)
     assert Resident.load(shards).manifest == old.manifest and verify_folder(shards).faults == ()

@@ -114,7 +114,7 @@ def test_a_killed_pack_leaves_no_folder_and_is_gone_on_with(
     finished = {path.name: path.stat().st_ino for path in Draft(output).shards.glob("*.tar")}
     assert len(finished) >= 9
     (said,) = notices(recordings, output)
-    assert said.startswith("going on after ") and f"in {len(finished)} finished shards" in said
+    assert said.startswith("resuming after ") and f"in {len(finished)} finished shards" in said
     assert {name: (output / name).stat().st_ino for name in finished} == finished, "kept, not made again"
     assert files(output) == expected
     assert not Draft(output).home.exists()
@@ -219,7 +219,7 @@ def test_broken_files_behind_the_finished_shards_are_reported(recordings: Path, 
     with pytest.raises(KeyboardInterrupt):
         pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, broken="drop", progress=stop)
     (said,) = notices(recordings, tmp_path / "out", broken="drop")
-    assert said.startswith("going on after 2")
+    assert said.startswith("resuming after 2")
     assert files(tmp_path / "out") == whole
     assert len(Manifest.read(tmp_path / "out").dropped) == 10
 
@@ -327,7 +327,7 @@ def test_a_full_disk_is_said_and_gone_on_from(recordings: Path, expected: dict[s
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "out").exists() and not list(Draft(tmp_path / "out").shards.glob("*.partial"))
     (said,) = notices(recordings, tmp_path / "out")
-    assert said.startswith("going on after 3")
+    assert said.startswith("resuming after 3")
     assert files(tmp_path / "out") == whole
 
 
@@ -338,7 +338,7 @@ def test_a_broken_file_costs_only_its_own_shard(recordings: Path, tmp_path: Path
         pack(NWUCLA(recordings), tmp_path / "out", shard_bytes=SHARD, spread=Processes(2, eager=True))
     (recordings / "a01_s01_e30_v01.json").write_text(good)
     (said,) = notices(recordings, tmp_path / "out")
-    assert said.startswith("going on after ")
+    assert said.startswith("resuming after ")
     assert files(tmp_path / "out") == fresh(recordings, tmp_path / "fresh")
 
 

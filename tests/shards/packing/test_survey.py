@@ -13,7 +13,7 @@ from bonestrap.layouts import KINECT20
 from shards.columns import Strings
 from shards.errors import DataError
 from shards.index import Splits, Views
-from shards.packing.duplicates import Copies, contaminations, protocols_of
+from shards.packing.duplicates import Copies, contaminations, splits_of
 from shards.packing.pack import pack
 from shards.packing.parallel import Processes
 from shards.packing.survey import Survey, survey
@@ -166,11 +166,10 @@ def test_contamination_is_counted_on_the_right_side() -> None:
     content = np.array([[0, 0], [1, 1], [1, 1], [2, 2], [2, 2], [3, 3], [3, 3]], dtype=np.uint64)
     seen = views(camera=[1, 2, 3, 1, 2, 3, 3], subject=[1, 1, 1, 9, 1, 2, 3])
     by_name = {
-        found.protocol.name: found
-        for found in contaminations(seen, Copies.of(content), list(SPLITS["nw-ucla"].values()))
+        found.split.name: found for found in contaminations(seen, Copies.of(content), list(SPLITS["nw-ucla"].values()))
     }
     published = by_name["cross-view-published"]
-    assert (published.train, published.test, published.copied, published.share) == (4, 3, 1, 1 / 3)
+    assert (published.train, published.test, published.copied, published.fraction) == (4, 3, 1, 1 / 3)
     assert (published.held_out, published.held_out_copied) == (1, 1), "camera 1 of subject 9 is camera 2 of subject 1"
     assert published.test_twice == 1
     assert (by_name["cross-view"].copied, by_name["cross-view"].test_twice) == (1, 0)
@@ -179,8 +178,8 @@ def test_contamination_is_counted_on_the_right_side() -> None:
 
 def test_every_data_set_has_its_protocols(people: Callable, tmp_path: Path) -> None:
     table = packed(people, tmp_path).table
-    assert [protocol.name for protocol in protocols_of("nw-ucla", table)] == list(SPLITS["nw-ucla"])
-    assert [protocol.name for protocol in protocols_of("people", table)] == ["other", "split"], "those declared"
+    assert [protocol.name for protocol in splits_of("nw-ucla", table)] == list(SPLITS["nw-ucla"])
+    assert [protocol.name for protocol in splits_of("people", table)] == ["other", "split"], "those declared"
 
 
 def test_nw_uclas_copies_are_found(ucla: Path) -> None:
@@ -192,8 +191,8 @@ def test_nw_uclas_copies_are_found(ucla: Path) -> None:
     pairs = np.array(list(copies.groups()))
     assert {tuple(seen.camera[pair]) for pair in pairs} == {(2, 3)}
     assert np.bincount(seen.label[pairs[:, 1]]).tolist() == [0, 50, 45]
-    protocols = protocols_of(found.manifest.name, found.table)
-    assert {c.protocol.name: c.copied for c in contaminations(seen, copies, protocols)} == {
+    protocols = splits_of(found.manifest.name, found.table)
+    assert {c.split.name: c.copied for c in contaminations(seen, copies, protocols)} == {
         "cross-view": 0,
         "cross-subject": 0,
         "cross-view-published": 95,

@@ -183,7 +183,7 @@ def work(seed):
         with cache.open(Stored(file=name, bytes=1000, sha256=hashlib.sha256(content).hexdigest()), Source()) as file:
             assert file.read() == content
         sizes = {}  # by inode: a file may be renamed while one looks
-        with cache._gate():
+        with cache._alone():
             for path in folder.iterdir():
                 try:
                     sizes[path.stat().st_ino] = path.stat().st_size
