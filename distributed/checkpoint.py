@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from distributed.lease import RunInUse
-from distributed.record import differences
+from distributed.record import differences, upgraded
 from shards.errors import reason
 from shards.storage.storage import Hashed, digest, open_storage, staged
 
@@ -152,6 +152,7 @@ class Checkpoints:
         """
         for step in reversed(self.steps()):
             whose = self.manifest(step).get("result")
+            whose = None if whose is None else upgraded(whose)
             if None not in (whose, self.result) and whose != self.result:
                 raise ValueError(
                     f"{self.path(step)} is of a run with other settings ({differences(whose, self.result)}); "

@@ -42,11 +42,12 @@ class Changes:
         out: dict[str, Any] = {} if self.kind is None else {"kind": self.kind}
         prefix, name = f"--{'.'.join(self.path)}.", ""
         for word in self.words:
-            if word.startswith(prefix):
-                name, _, word = word.removeprefix(prefix).partition("=")
-                if not word:
-                    continue
-            out[name] = _literal(word)
+            if not word.startswith(prefix):
+                out[name] = _literal(word)
+                continue
+            name, equals, value = word.removeprefix(prefix).partition("=")
+            if equals:
+                out[name] = _literal(value)
         return out
 
     def taken(self, argv: list[str], path: tuple[str, ...]) -> tuple[Changes, list[str]]:
