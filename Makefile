@@ -30,7 +30,7 @@ cluster: $(VENV)/.for-test ## submit jobs to two Ray nodes with MLflow and S3, a
 
 lint: $(VENV)/.for-test ## style, types, and which package may import which
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check --quiet || { echo "make format mends it"; exit 1; }
+	$(BIN)/ruff format --check --quiet || { echo "make format fixes it"; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import made
+from benchmarks import made_shards
 from benchmarks.rates import resident_bytes, table
 from shards.loader import Loader, Plan
 from shards.order import Windowed
@@ -50,7 +50,7 @@ def main() -> None:
     for count in options.performances:
         with tempfile.TemporaryDirectory(dir=options.folder) as work:
             shards = Path(work) / "shards"
-            manifest = made.make(shards, count, frames=FRAMES)
+            manifest = made_shards.make(shards, count, frames=FRAMES)
             words = [sys.executable, "-m", "benchmarks.growth", "--measure", str(shards)]
             cells = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
             rows.append((f"{count:,}", f"{manifest.index.bytes / 1e6:.1f}", *cells))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The share of a training step that is spent waiting for its recordings, which are resident.
+"""The fraction of a training step that is spent waiting for its recordings, which are resident.
 
 Shards of random recordings are made, loaded whole, and trained on by the training loop's own parts: the loader gives a
 batch, then one BYOL step of augmentation, forward, backward, optimizer and target. Waiting is what the loader takes
-until the batch lies on the device. "Of the limit" is the share of the measured matrix rate at which the counted
+until the batch lies on the device. "Of the limit" is the fraction of the measured matrix rate at which the counted
 operations would take the step's time (see benchmarks.step). On a GPU a last step of loader, augmentation and all else
 runs under torch's sync debug mode, in which anything that makes the host wait for the device is an error.
 
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.made import make
+from benchmarks.made_shards import make
 from benchmarks.rates import Printed
 from benchmarks.step import FORWARDS, matrix_rate, multiply_adds, never_waits
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig

@@ -114,7 +114,7 @@ class Run:
 
 
 @contextmanager
-def counted() -> Iterator[list[int]]:
+def count_collectives() -> Iterator[list[int]]:
     """How many collectives there are inside."""
     count, true = [0], torch.distributed.all_reduce
 
@@ -137,7 +137,7 @@ def measure(width: float, group: int, steps: int) -> dict[str, tuple[float, floa
     collectives = dict.fromkeys(runs, 0)
     for step in range(steps + 2):
         for name, run in runs.items():
-            with counted() as count:
+            with count_collectives() as count:
                 spent = run.step(step)
             collectives[name] = count[0]
             if step >= 2:  # the first steps choose kernels and build buckets

@@ -18,7 +18,7 @@ Walk = Callable[[], int]
 SHARD = 64 * 2**20  # bytes, as ours
 
 
-def counted(batches: Iterable[Tensor], shape: tuple[int, ...]) -> int:
+def count_samples(batches: Iterable[Tensor], shape: tuple[int, ...]) -> int:
     """Walk through the batches; the clips in them. `shape` is a clip's."""
     count = 0
     for batch in batches:
@@ -34,7 +34,7 @@ def memory_map(joints: np.ndarray, batch: int) -> Walk:
     def walk() -> int:
         order = rng.permutation(len(joints))
         rows = (order[i : i + batch] for i in range(0, len(order) - batch + 1, batch))
-        return counted((torch.from_numpy(joints[chosen]) for chosen in rows), joints.shape[1:])
+        return count_samples((torch.from_numpy(joints[chosen]) for chosen in rows), joints.shape[1:])
 
     return walk
 
@@ -46,7 +46,7 @@ def webdataset(folder: Path, batch: int, shape: tuple[int, ...]) -> Walk:
     urls = [str(path) for path in sorted(folder.glob("*.tar"))]
     data = wds.WebDataset(urls, shardshuffle=len(urls), seed=0).shuffle(1000).decode().to_tuple("c1.npy")
     batches = data.batched(batch, partial=False)
-    return lambda: counted((torch.as_tensor(joints) for (joints,) in batches), shape)
+    return lambda: count_samples((torch.as_tensor(joints) for (joints,) in batches), shape)
 
 
 def mosaicml(folder: Path, joints: np.ndarray, batch: int) -> Walk:
@@ -60,7 +60,7 @@ def mosaicml(folder: Path, joints: np.ndarray, batch: int) -> Walk:
             writer.write({"joints": np.array(recording)})
     data = StreamingDataset(local=str(folder), shuffle=True, batch_size=batch)
     batches = DataLoader(data, batch_size=batch, drop_last=True)
-    return lambda: counted((sample["joints"] for sample in batches), shape)
+    return lambda: count_samples((sample["joints"] for sample in batches), shape)
 
 
 def litdata(folder: Path, joints: np.ndarray, batch: int) -> Walk:
@@ -76,4 +76,4 @@ def litdata(folder: Path, joints: np.ndarray, batch: int) -> Walk:
     chunks.merge()
     data = StreamingDataset(str(folder), shuffle=True, drop_last=True)
     batches = StreamingDataLoader(data, batch_size=batch, drop_last=True, num_workers=0)
-    return lambda: counted(batches, joints.shape[1:])
+    return lambda: count_samples(batches, joints.shape[1:])

@@ -12,7 +12,7 @@ Round = Callable[[], int]  # does some work and says how many samples it was
 def by_turns(variants: Mapping[str, Round], seconds: float) -> dict[str, float]:
     """Samples a CPU-second of each: the best of the rounds that fit `seconds`, three at least, after a first one.
 
-    CPU-seconds are those of the whole process, its threads included: the share of one core that a sample costs. The
+    CPU-seconds are those of the whole process, its threads included: the part of one core that a sample costs. The
     best round is the one that other programs disturbed least.
     """
     for work in variants.values():

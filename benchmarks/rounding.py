@@ -85,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = RECIPES[options.recipe]()
-    loader, method = made(recipe, options.data, options.seed, options.steps, device)
+    loader, method = build(recipe, options.data, options.seed, options.steps, device)
     rate = cosine(recipe.schedule.learning_rate, options.steps, round(options.steps * warm(recipe)))
     optimizer = torch.optim.SGD(
         [
@@ -110,11 +110,11 @@ def main() -> None:
 
 
 def warm(recipe: Recipe) -> float:
-    """The share of the schedule that is its warm-up."""
+    """The fraction of the schedule that is its warm-up."""
     return recipe.schedule.warmup / recipe.schedule.epochs
 
 
-def made(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, BYOL]:
+def build(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, BYOL]:
     """What launch/pretrain.py trains: recordings of the protocol's training part, and a new network."""
     split = splits.find(Reading(data=data).manifest.name, recipe.split)
     resident = Resident.load(data, select=split.train, device=device)

@@ -2,7 +2,7 @@
 """One BYOL step: ours beside a plain eager float32 one as published, and beside what the machine can do.
 
 All variants see the same clips with the body mix of NTU-60 (11 of 60 classes have two persons) and run by turns, so
-that a noisy machine is noisy for all. "Of the limit" is the share of the measured matrix rate at which the counted
+that a noisy machine is noisy for all. "Of the limit" is the fraction of the measured matrix rate at which the counted
 operations of the bodies that are there would take the measured time. Peak memory is that of the step with its
 parameters: of the allocator on a GPU, of a process of its own on a CPU. The second table changes one thing at a time.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import made, peers
+from benchmarks import made_shards, peers
 from benchmarks.peers import Walk
 from benchmarks.rates import by_turns, table
 from shards.loader import Loader, Plan
@@ -57,7 +57,7 @@ def main() -> None:
 def readers(work: Path, count: int, batch: int) -> tuple[dict[str, Walk], list[str]]:
     """A walk through an epoch for each reader, and the names of those that are not installed."""
     shards = work / "shards"
-    made.make(shards, count)
+    made_shards.make(shards, count)
     resident = Resident.load(shards)
     shape = (made.FRAMES, 1, *resident.frames.shape[1:])  # one body
     np.save(work / "joints.npy", resident.frames.numpy().reshape(-1, *shape))

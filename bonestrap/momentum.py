@@ -1,4 +1,4 @@
-"""Batch normalisation without synchronisation, and the moving averages that make it work (document 001, Eq. 3 and 4).
+"""Batch normalisation without synchronisation, and the moving averages that make it work (Moliner et al., Eq. 3 and 4).
 
 The online network normalises every normalisation group with the group's own statistics. Each layer notes the moments of
 what it saw; once a step the notes of all layers become one flat float64 vector, which the strategy sums over the

@@ -6,7 +6,7 @@ Legend: C numbers a joint (coordinates, then confidence where the layout keeps i
 The canonical frame belongs to the main body (body 0) in one reference frame: the first frame in which that body is
 present and its orientation is defined. There, the root is the origin, the layout's spine bone points along +z and the
 line from the left to the right shoulder, freed of its part along the spine, points along +x: the person faces +y
-(document 001, section 4.2: "centered, and rotated so that the body has a canonical orientation in the first frame").
+(Moliner et al., section 4.2: "centered, and rotated so that the body has a canonical orientation in the first frame").
 One rotation and one translation serve a whole recording: what the person does afterwards, and where the second person
 stands, is kept. A rigid motion of the camera therefore changes nothing.
 

@@ -54,7 +54,7 @@ def copied(value: Any) -> Any:
 class Checkpoints:
     """The checkpoints of one run, at a path or an address. One process writes; any may read.
 
-    The newest `keep` stay, and the one that the held-out probe judged best. `warn` is told of each damaged one by
+    The newest `keep` stay, and the one with the best held-out probe. `warn` is told of each damaged one by
     file. `held` is called before anything is committed or removed, and raises where the run belongs to another job.
     `result`, where it is given, is all that shapes the run's result: it is written into every checkpoint's manifest.
     """

@@ -50,6 +50,9 @@ WORKERS = Bounds(1, 4096)
 EXAMPLES = 3  # dropped files named for each reason
 
 
+ALIASES = {"--least": ("--min-confidence",)}  # options by their names of the version before
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(Bounded):
     """What every format takes."""
@@ -179,4 +182,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["verify"]:
         start(verify, Verify, sys.argv[2:])
     else:
-        start_choice(main, "format", FORMATS, Options)
+        start_choice(main, "format", FORMATS, Options, aliases=ALIASES)

@@ -98,7 +98,7 @@ class Confusion:
     classes: tuple[str, ...]
 
     @classmethod
-    def counted(cls, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Confusion:
+    def of(cls, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Confusion:
         """From the labels of recordings, (R,) each."""
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(counts, (truth, predicted), 1)

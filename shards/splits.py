@@ -260,7 +260,7 @@ def declared(dataset: str, name: str) -> Split:
 def find(dataset: str, name: str) -> Split:
     """The split of this name for this data set; DataError listing the known ones otherwise.
 
-    A data set that is not built in may declare any: what it does not declare is refused when its views are judged.
+    A data set that is not built in may declare any: what it does not declare is refused when its views are selected.
     """
     if name == ALL.name:
         return ALL

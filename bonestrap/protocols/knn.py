@@ -43,5 +43,5 @@ def knn_predict(train_x: Tensor, train_y: Tensor, test_x: Tensor, k: int = 1, bl
 
 
 def knn_accuracy(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, k: int = 1) -> float:
-    """The share of test features whose nearest neighbours' majority label is right."""
+    """The fraction of test features whose nearest neighbours' majority label is right."""
     return (knn_predict(train_x, train_y, test_x, k) == test_y).float().mean().item()

@@ -1,6 +1,6 @@
 """Linear classifiers on frozen features: ridge regression in closed form, logistic regression, and SGD as published.
 
-The first two standardise the features with the training rows' mean and deviation, have one strength of regularisation
+The first two standardise the features with the training rows' mean and std, have one strength of regularisation
 to choose, and choose it on held-out rows that the caller names: never on the test set. The published SGD has nothing to
 choose.
 """
@@ -59,23 +59,23 @@ class Linear:
 
 def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = x.double()
-    mean, deviation = x.mean(0), x.std(0, unbiased=False).clamp(min=1e-6)
-    return (x - mean) / deviation, mean, deviation
+    mean, std = x.mean(0), x.std(0, unbiased=False).clamp(min=1e-6)
+    return (x - mean) / std, mean, std
 
 
-def _raw(weight: Tensor, bias: Tensor, mean: Tensor, deviation: Tensor) -> Linear:
+def _raw(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> Linear:
     """The same classifier for features that are not standardised."""
-    weight = weight / deviation
+    weight = weight / std
     return Linear(weight, bias - weight @ mean)
 
 
 def ridge(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
     """Least squares to +-1 targets with an L2 penalty of `strength` on the weights, in float64."""
-    z, mean, deviation = _standardise(x)
+    z, mean, std = _standardise(x)
     target = F.one_hot(y, classes).double() * 2 - 1
     centre = target.mean(0)
     gram = z.T @ z + strength * torch.eye(z.shape[1], dtype=z.dtype)
-    return _raw(torch.linalg.solve(gram, z.T @ (target - centre)).T, centre, mean, deviation)
+    return _raw(torch.linalg.solve(gram, z.T @ (target - centre)).T, centre, mean, std)
 
 
 def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
@@ -84,7 +84,7 @@ def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
     Converged where no component of the gradient is above `GRADIENT`, on standardised features. Raises NotConverged
     where that is not reached, which features that are not finite never do.
     """
-    z, mean, deviation = _standardise(x)
+    z, mean, std = _standardise(x)
     weight = torch.zeros(classes, z.shape[1], dtype=z.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=z.dtype, requires_grad=True)
     # Nothing but the gradient and the limit ends the search: torch's other two would, early and in silence.
@@ -113,11 +113,11 @@ def logistic(x: Tensor, y: Tensor, classes: int, strength: float) -> Linear:
             f"logistic regression with a penalty of {strength:g} stopped at a gradient of {largest:.1e}, above "
             f"{GRADIENT:g}: choose ridge regression"
         )
-    return _raw(weight.detach(), bias.detach(), mean, deviation)
+    return _raw(weight.detach(), bias.detach(), mean, std)
 
 
 def sgd(x: Tensor, y: Tensor, classes: int, seed: int) -> Linear:
-    """Multinomial logistic regression as document 001 trains it (section 4.3), on features as they are, in float32.
+    """Multinomial logistic regression as Moliner et al. trains it (section 4.3), on features as they are, in float32.
 
     100 epochs of batches of 256 in an order of the seed, momentum 0.9, no weight decay, learning rate 30, a tenth of it
     from epoch 60 and a hundredth from epoch 80.
@@ -138,7 +138,7 @@ def sgd(x: Tensor, y: Tensor, classes: int, seed: int) -> Linear:
 
 
 def accuracy(classifier: Fitted, x: Tensor, y: Tensor) -> float:
-    """What `select` judges by unless it is told otherwise."""
+    """What `select` chooses by unless it is told otherwise."""
     return classifier.accuracy(x, y)
 
 
@@ -160,7 +160,7 @@ def select(
 ) -> tuple[Classifier, float, float]:
     """Fit on the rows outside `held_out` (bool mask), choose the strength on the rows inside, refit on all rows.
 
-    Returns the classifier, the chosen strength and what it was judged at on the held-out rows. Of equals, the stronger
+    Returns the classifier, the chosen strength and its score on the held-out rows. Of equals, the stronger
     wins.
     """
     scored = [

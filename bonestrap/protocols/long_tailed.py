@@ -1,4 +1,4 @@
-"""Few classes that are common and many that are rare: what document 001 leaves open (section 5.1).
+"""Few classes that are common and many that are rare: what Moliner et al. leaves open (section 5.1).
 
 Of C classes in a drawn order, class c = 0..C-1 keeps n_c = n_max * F^(-c / (C - 1)) items, F the imbalance factor
 (Cui et al. 2019): the first has F times as many as the last. n_max is the most for which every class has its n_c, so

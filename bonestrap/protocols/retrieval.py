@@ -1,4 +1,4 @@
-"""Search by example: a query's gallery in the order of cosine similarity, judged by where its class stands."""
+"""Search by example: a query's gallery in the order of cosine similarity, scored by the ranks of its class."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Ties(NamedTuple):
         """The expected average precision of each query, (Q,): McSherry and Najork 2008, section 3.
 
         At a place within a group a recording is right with the group's share; where it is, each of those before it in
-        the group is right with the share of the others.
+        the group is right with the fraction of the others.
         """
         rank = torch.arange(1, self.right.shape[1] + 1, dtype=self.right.dtype)
         others = (self.good - 1) / (self.size - 1).clamp(min=1)

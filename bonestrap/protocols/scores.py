@@ -18,8 +18,8 @@ class ClassScore(NamedTuple):
     """One class."""
 
     recordings: int
-    recall: float | None  # share of its recordings that are recognised; None where there are none
-    precision: float | None  # share of what is taken for it that is right; None where nothing is
+    recall: float | None  # fraction of its recordings that are recognised; None where there are none
+    precision: float | None  # fraction of its predictions that are right; None where nothing is
 
 
 class Scores(NamedTuple):
@@ -71,7 +71,7 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval for a share of `count` independent predictions (1927)."""
+    """Wilson's score interval for a fraction of `count` independent predictions (1927)."""
     middle = share + Z95**2 / (2 * count)
     half = Z95 * ((share * (1 - share) + Z95**2 / (4 * count)) / count) ** 0.5
     scale = 1 + Z95**2 / count

@@ -3,7 +3,7 @@
 The stages are RayJobs that are there from the beginning, suspended, so that every overlay's patches reach them and all
 of them can be checked before anything runs. This takes the first that is not complete, lets it go with the merge patch
 in `RELEASE`, waits for its end, and goes on. Its state is the cluster's own: it can be killed and started anywhere and
-goes on where the chain stands. Exit code 2, with a sentence, means that a stage has failed and somebody has to look.
+resumes the chain. Exit code 2, with a sentence, means that a stage has failed and somebody has to look.
 
 It runs in the cluster with the standard library alone. The names of the stages come in `STAGES`.
 """
@@ -69,7 +69,7 @@ def chain(jobs: Jobs, stages: list[str], patch: str) -> None:
                 break
             if state in ("Complete", "Failed", "ValidationFailed"):
                 refuse(
-                    f"{stage}: {status.get('jobStatus') or state} ({status.get('message') or 'no message'}); mend it, "
+                    f"{stage}: {status.get('jobStatus') or state} ({status.get('message') or 'no message'}); fix it, "
                     f"delete rayjob {stage} and job workflow, and apply the overlay again"
                 )
             if not released and waits(job):

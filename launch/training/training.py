@@ -138,7 +138,7 @@ def train_worker(
             run=options.run,
             record=record,
             title=training.title,
-            tracking=counted(tracking, method.encoder, method.shipped_head()),
+            tracking=with_parameter_count(tracking, method.encoder, method.shipped_head()),
             probe=probe(training, method.encoder, plain, options, split, strategy),
             probe_every=training.probe_every or steps,
             checkpoint_every=options.checkpoint_every,
@@ -210,7 +210,7 @@ def probe(
     return Probe(encoder, plain, layout=found[0].layout, fit=fit, held_out=held_out, say=say)
 
 
-def counted(tracking: Tracking | None, *modules: nn.Module | None) -> Tracking | None:
+def with_parameter_count(tracking: Tracking | None, *modules: nn.Module | None) -> Tracking | None:
     """Tracking that knows how many parameters the shipped modules have."""
     if tracking is None:
         return None

@@ -2,7 +2,7 @@
 
 Legend: C numbers a joint, M bodies, T frames, V joints.
 
-Nothing here judges: `shards.packing.duplicates` and `launch/preview.py` do. Shards are looked at one by one,
+Counts alone: `reports.findings` says what they mean. Shards are looked at one by one,
 in any process.
 """
 

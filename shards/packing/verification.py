@@ -28,7 +28,7 @@ LARGEST = 2**31  # bytes of a member; nothing that is packed comes near
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verification:
     """What was looked at and what is wrong with it, one sentence a fault."""
 
     manifest: Manifest | None  # None where there is none that can be read
@@ -38,16 +38,16 @@ class Verdict:
 
 def verify_folder(
     folder: Path, *, spread: Spread | None = None, progress: Callable[[int, int], None] | None = None
-) -> Verdict:
+) -> Verification:
     """Hash every file and read every member of a folder of shards. `spread` says where (None: in this process).
 
-    `progress` is told the shards done and in all. Never raises DataError: what is wrong is in the verdict.
+    `progress` is told the shards done and in all. Never raises DataError: what is wrong is in the result.
     """
     folder = Path(folder)
     try:
         manifest = Manifest.read(folder)
     except DataError as error:
-        return Verdict(manifest=None, members=0, faults=(str(error),))
+        return Verification(manifest=None, members=0, faults=(str(error),))
     try:
         verify(folder, manifest.index)
         table = index.read(folder, manifest.index.file)
@@ -66,7 +66,7 @@ def verify_folder(
         if progress:
             progress(done, total)
     faults += _strangers(folder, manifest)
-    return Verdict(manifest=manifest, members=members, faults=tuple(faults))
+    return Verification(manifest=manifest, members=members, faults=tuple(faults))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,15 +134,15 @@ def arrays(
     axes: str | None = None,
     unit: Unit = "metre",
     confidence: Confidence = "none",
-    least: float = 0.1,
+    min_confidence: float = 0.1,
 ) -> Recorded:
     """The source of a folder of arrays. Single missing joints, NaN or exactly zero, are interpolated.
 
     `confidence` says whether the last number of each joint is its detector's confidence: "hide" interpolates joints
-    below `least`, "keep" hands the confidence on to the encoder as well. `unit` is that of coordinates in space.
+    below `min_confidence`, "keep" hands the confidence on to the encoder as well. `unit` is that of coordinates in space.
     """
     layout = dataclasses.replace(layout, confidence=confidence == "keep")
-    cleaning = detected(layout, least=None if confidence == "none" else least)
+    cleaning = detected(layout, least=None if confidence == "none" else min_confidence)
     clips = Arrays(root, layout, axes=axes, unit=unit, scored=confidence != "none")
     return Recorded(clips, name=name, layout=layout, table=table, cleaning=cleaning)
 

@@ -87,17 +87,17 @@ def keypoints(
     layout: Layout,
     table: Table | None = None,
     confidence: Literal["hide", "keep"] = "hide",
-    least: float = 0.1,
+    min_confidence: float = 0.1,
     bodies: int = 2,
 ) -> Recorded:
     """The source of a folder, or a file, of 2D keypoints.
 
-    Joints of confidence below `least`, and those at exactly zero, are interpolated; "keep" hands the confidence on to
+    Joints of confidence below `min_confidence`, and those at exactly zero, are interpolated; "keep" hands the confidence on to
     the encoder as well. Tracks that are never seen together are joined; of the persons of a clip the `bodies` that are
     seen longest are kept.
     """
     layout = dataclasses.replace(layout, coordinates=2, confidence=confidence == "keep")
-    cleaning: tuple[Step, ...] = (*detected(layout, least=least), *tracked(layout, most=bodies))
+    cleaning: tuple[Step, ...] = (*detected(layout, least=min_confidence), *tracked(layout, most=bodies))
     return Recorded(Keypoints(root, layout), name=name, layout=layout, table=table, cleaning=cleaning)
 
 

@@ -110,7 +110,7 @@ class Own(Described):
     confidence: Literal["hide", "keep"] | None = option(
         None, "where the last number of a joint is one: hide interpolates uncertain joints, keep stores it as well"
     )
-    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+    min_confidence: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,7 +128,7 @@ class Own(Described):
             axes=self.axes,
             unit=self.unit,
             confidence=self.confidence or ("keep" if layout.confidence else "none"),
-            least=self.least,
+            min_confidence=self.min_confidence,
         )
 
 
@@ -138,7 +138,7 @@ class Coco(Described):
 
     layout: str = option("coco17", "layout file (JSON) of other keypoints than COCO's")
     confidence: Literal["hide", "keep"] = option("hide", "hide interpolates uncertain joints, keep stores it as well")
-    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+    min_confidence: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
     bodies: int = option(2, "persons kept of a clip, those seen longest", Bounds(1, 1000))
 
     def open(self, folder: Path) -> Source:
@@ -148,7 +148,7 @@ class Coco(Described):
             layout=read_layout(self.layout),
             table=self.read(),
             confidence=self.confidence,
-            least=self.least,
+            min_confidence=self.min_confidence,
             bodies=self.bodies,
         )
 
@@ -165,7 +165,7 @@ class Pickled(Bounded):
         "hide interpolates uncertain joints, keep stores it as well; given for a file without scores: the last "
         "number of a joint is one; none: hide scores",
     )
-    least: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
+    min_confidence: float = option(0.1, "confidence below which a joint is interpolated", CONFIDENCE)
 
     def open(self, folder: Path) -> Source:
         return Pyskl(
@@ -173,7 +173,7 @@ class Pickled(Bounded):
             layout=read_layout(self.layout) if self.layout else None,
             classes=read_classes(self.classes) if self.classes else None,
             confidence=self.confidence,
-            least=self.least,
+            min_confidence=self.min_confidence,
             unit=self.unit,
         )
 

@@ -49,7 +49,7 @@ class Pyskl(Source):
         layout: Layout | None = None,
         classes: tuple[str, ...] | None = None,
         confidence: Literal["hide", "keep"] | None = None,
-        least: float = 0.1,
+        min_confidence: float = 0.1,
         unit: Unit = "metre",
     ) -> None:
         self.path = Path(path)
@@ -67,7 +67,7 @@ class Pyskl(Source):
             confidence=confidence == "keep",
         )
         self.cleaning: tuple[Step, ...] = (
-            *detected(self.layout, least=least if scored or last else None),
+            *detected(self.layout, least=min_confidence if scored or last else None),
             *tracked(self.layout, most=BODIES),
         )
         names = [names[row] for row in rows]

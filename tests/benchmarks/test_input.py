@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import made
+from benchmarks import made_shards
 from shards.packing import samples
 
 OPTIONAL = ("webdataset", "ray", "mlflow", "pyarrow", "fsspec", "numba", "scipy", "sklearn", "onnx")
@@ -50,7 +50,7 @@ def test_rows_are_printed_as_they_are_known(name: str, words: tuple[str, ...]) -
 def test_a_sample_is_made_as_packing_writes_it() -> None:
     pytest.importorskip("webdataset")
     members = {"json": b"{}", "c1.npy": bytes(700), "c2.npy": bytes(512)}
-    assert made.archive("p0000001", members) == samples.tar("p0000001", members)
+    assert made_shards.archive("p0000001", members) == samples.tar("p0000001", members)
 
 
 def test_readers_are_compared(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def error(layer: BatchNorm, parts: list[Tensor]) -> float:
 
 
 def relative(layer: BatchNorm, mean: np.ndarray, var: np.ndarray) -> float:
-    """The largest error: of means, relative to the larger of mean and deviation; of variances, to themselves.
+    """The largest error: of means, relative to the larger of mean and standard deviation; of variances, to themselves.
 
     A channel that is always zero, such as the bone of the root, must have statistics of exactly zero.
     """

@@ -26,7 +26,7 @@ from launch.export import Options, main
 
 CLASSES = ("wave", "drop", "throw")
 SCORED = dataclasses.replace(COCO17, name="scored", confidence=True)
-PARTIAL = 0.2  # share of joints that a detector loses
+PARTIAL = 0.2  # fraction of joints that a detector loses
 
 
 def model(layout: Layout, clip: ClipConfig, classes: tuple[str, ...] = CLASSES) -> Model:
@@ -166,17 +166,17 @@ def without_the_packages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("prepare", "said"),
     [
         (without_classes, "has features but no classes; fine-tune it first"),
         (without_the_packages, r"exporting needs onnx, which is not installed: pip install -e '\.\[onnx\]'"),
     ],
 )
 def test_what_cannot_be_exported(
-    made: Callable[[Path, pytest.MonkeyPatch], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepare: Callable[[Path, pytest.MonkeyPatch], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if made is without_classes and importlib.util.find_spec("onnxscript") is None:
+    if prepare is without_classes and importlib.util.find_spec("onnxscript") is None:
         pytest.skip("install the extra onnx")
-    made(tmp_path / "model", monkeypatch)
+    prepare(tmp_path / "model", monkeypatch)
     with pytest.raises(cli.UserError, match=said):
         main(Options(model=tmp_path / "model"))

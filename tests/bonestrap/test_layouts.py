@@ -152,7 +152,7 @@ def test_no_joint_is_in_two_pairs() -> None:
 
 
 def test_a_joint_without_its_counterpart_belongs_to_the_trunk() -> None:
-    """As the marker right_back of Plug-in Gait, which has no left twin."""
+    """As the marker right_back of Plug-in Gait, which has no left counterpart."""
     fields = json.loads(json.dumps(stick()).replace("right_toe", "toe"))
     layout = Layout.from_json(fields)
     assert layout.parts["trunk"] == (0, 1, 2, 7, 8) and layout.left == (3, 5)

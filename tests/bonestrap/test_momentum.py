@@ -1,4 +1,4 @@
-"""Moving statistics and averages against numpy in float64 and against closed forms (document 001, Eq. 3 and 4)."""
+"""Moving statistics and averages against numpy in float64 and against closed forms (Moliner et al., Eq. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.bonestrap.references import error, pooled
 
 
 def inputs(*shape: int, offset: float = 0.0, seed: int = 0) -> Tensor:
-    """Channel c lies around offset * (1 + c / 10) with a deviation between .5 and 1.5."""
+    """Channel c lies around offset * (1 + c / 10) with a standard deviation between .5 and 1.5."""
     generator = torch.Generator().manual_seed(seed)
     column = (1, -1) if len(shape) == 2 else (1, -1, 1, 1)
     x = torch.randn(shape, generator=generator) * torch.linspace(0.5, 1.5, shape[1]).view(column)

@@ -1,6 +1,6 @@
 """The host never waits for the device inside a step: on a pretended GPU always, on a real one where there is one.
 
-On a real one `torch.cuda.set_sync_debug_mode("error")` is the judge; nobody has run that part yet.
+On a real one `torch.cuda.set_sync_debug_mode("error")` decides; nobody has run that part yet.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def test_a_failed_stage_ends_it_with_a_sentence(api: Api, tmp_path: Path) -> Non
     api.fails["pretrain"] = "yes"
     done = workflow(api, tmp_path)
     assert done.returncode == 2
-    assert "pretrain: FAILED (disk full); mend it" in done.stderr
+    assert "pretrain: FAILED (disk full); fix it" in done.stderr
     assert api.order == ["pack", "pretrain"]
 
 

@@ -1,4 +1,4 @@
-"""Every mistake ends in one sentence that names the file and the remedy, exit code 2, and nothing half-written."""
+"""Every user error is one line that names the file and the remedy, exit code 2, and nothing half-written."""
 
 from __future__ import annotations
 

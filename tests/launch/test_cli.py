@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Encoder:
     """How wide."""
 
-    width: float = field(default=1.0, metadata={"help": "channels, as a share of the published ones"})
+    width: float = field(default=1.0, metadata={"help": "channels, as a fraction of the published ones"})
     blocks: tuple[int, ...] = (64, 128)
 
     def __post_init__(self) -> None:

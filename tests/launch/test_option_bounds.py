@@ -124,7 +124,7 @@ evaluate knn --data {} --model {} --temperature nan
 evaluate long-tailed --data {} --model {} --imbalance inf
 evaluate semi-supervised --data {} --model {} --fractions nan
 pack synthetic --output {}/new --seed -1
-pack coco --input {} --output {}/new --least nan
+pack coco --input {} --output {}/new --min-confidence nan
 pack synthetic --output {}/new --workers 100000
 verify {} --workers -3
 """.strip().splitlines()

@@ -1,4 +1,4 @@
-"""The packing command: what it prints, and that every mistake is one sentence, exit code 2 and no folder."""
+"""The packing command: what it prints, and that every user error is one line, exit code 2 and no folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a run, its record, journal, checkpoints and model stay, and the same command goes on."""
+"""Whatever happens to a run, its record, journal, checkpoints and model stay, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty performances, each in a shard of its own. Tests that harm them mend them."""
+    """Twenty performances, each in a shard of its own. Tests that harm them repair them."""
     pytest.importorskip("webdataset")
     folder = tmp_path_factory.mktemp("waving") / "shards"
     pack(Waving(), folder, shard_bytes=1)

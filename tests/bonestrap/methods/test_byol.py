@@ -155,7 +155,7 @@ def test_the_target_moves_after_the_optimizer_and_only_then() -> None:
 
 
 def far_from_zero(method: BYOL) -> tuple[BatchNorm, BatchNorm]:
-    """Shift what two batch-norm layers see by a hundred of its own deviations."""
+    """Shift what two batch-norm layers see by a hundred of its own stds."""
     encoder, projector = method.online.encoder, method.online.projector
     assert isinstance(encoder, STGCN)
     block = encoder.blocks[3]
@@ -199,9 +199,9 @@ def test_statistics_are_the_moments_of_all_groups_and_views_in_every_layer() -> 
             if layer in far:
                 assert (np.abs(mean) / np.sqrt(var)).max() > 50  # float32 sums of squares would lose three digits
             if name != "predictor":
-                twin = target[name]
-                assert isinstance(twin, BatchNorm)
-                assert torch.equal(twin.mean, layer.mean) and torch.equal(twin.var, layer.var)
+                counterpart = target[name]
+                assert isinstance(counterpart, BatchNorm)
+                assert torch.equal(counterpart.mean, layer.mean) and torch.equal(counterpart.var, layer.var)
             seen[name].clear()
         assert not method.moments.any()
         assert not any(layer.seen for layer in method.modules() if isinstance(layer, BatchNorm))

@@ -1,4 +1,4 @@
-"""Distillation against Equation 6 by hand, and what it must leave alone (document 001, section 3.5)."""
+"""Distillation against Equation 6 by hand, and what it must leave alone (Moliner et al., section 3.5)."""
 
 from __future__ import annotations
 

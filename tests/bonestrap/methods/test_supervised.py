@@ -1,4 +1,4 @@
-"""Learning from labels: what moves when, at which rate, with which statistics (document 001, sections 4.2 and 4.4)."""
+"""Learning from labels: what moves when, how fast, with which statistics (Moliner et al., sections 4.2 and 4.4)."""
 
 from __future__ import annotations
 

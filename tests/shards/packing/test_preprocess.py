@@ -219,7 +219,7 @@ def test_the_longest_seen_bodies_are_kept(rng: np.random.Generator) -> None:
 
 
 def test_tracks_never_seen_together_are_joined_where_they_left_off(rng: np.random.Generator) -> None:
-    """Two persons whose numbers change together, at another place in the order: each goes on where they were."""
+    """Two persons whose numbers change together, at another place in the order: each stays where they were."""
     a, b = (keypoints(rng, frames=60, bodies=1)[:, 0, :, :2] for _ in range(2))
     a, b = a / 100, b / 100 + 500
     raw = np.full((60, 6, 17, 2), np.nan, dtype=np.float32)

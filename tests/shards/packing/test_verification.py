@@ -60,12 +60,12 @@ def rewrite(folder: Path, change: Callable[[str, bytes], tuple[str, bytes] | Non
 @pytest.mark.parametrize("workers", [1, 2])
 def test_whole_shards_pass(folder: Path, workers: int) -> None:
     seen: list[tuple[int, int]] = []
-    verdict = verify_folder(
+    result = verify_folder(
         folder, spread=Processes(workers, eager=True), progress=lambda done, total: seen.append((done, total))
     )
     manifest = Manifest.read(folder)
-    assert (verdict.manifest, verdict.faults) == (manifest, ())
-    assert verdict.members == manifest.performances + manifest.views
+    assert (result.manifest, result.faults) == (manifest, ())
+    assert result.members == manifest.performances + manifest.views
     assert seen == [(n + 1, len(manifest.shards)) for n in range(len(manifest.shards))]
 
 

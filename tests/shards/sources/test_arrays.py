@@ -1,4 +1,4 @@
-"""A folder of arrays and a table: what is read is what was written, and every mistake is one sentence that names it."""
+"""A folder of arrays and a table: what is read is what was written, and every user error is one line that names it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_last_number_may_be_confidence(tmp_path: Path, keep: bool) -> None:
     joints = np.concatenate([200 * person(0, layout=COCO17), np.full((6, 1, 17, 1), 0.9, np.float32)], axis=-1)
     joints[2, 0, 9] = (0, 0, 0.05)
     np.save(tmp_path / "a.npy", joints)
-    source = arrays(tmp_path, name="lab", layout=COCO17, confidence="keep" if keep else "hide", least=0.3)
+    source = arrays(tmp_path, name="lab", layout=COCO17, confidence="keep" if keep else "hide", min_confidence=0.3)
     pack(source, tmp_path / "shards", dtype="float32")
     data = Resident.load(tmp_path / "shards")
     assert (data.layout.coordinates, data.layout.confidence, data.manifest.unit) == (2, keep, "torso")

@@ -187,7 +187,7 @@ def test_hidden_joints_are_measured_badly_and_marked() -> None:
 
 
 def test_tracking_loses_and_invents_bodies() -> None:
-    """Over many recordings all faults appear, and none leaves a recording that the NTU cleaning cannot mend."""
+    """Over many recordings all faults appear, and none leaves a recording that the NTU cleaning cannot repair."""
     rng = np.random.default_rng(9)
     who = person(rng)
     seen: set[tuple[str, bool]] = set()
