@@ -29,7 +29,7 @@ from shards.reader import Resident
 from shards.stream import Stream
 
 WINDOW = 4  # shards that mix
-CLIP = made.FRAMES * 25 * 3 * 2  # bytes
+CLIP = made_shards.FRAMES * 25 * 3 * 2  # bytes
 MAP, OURS, PEER = "memory map of one array", "ours, streaming", "webdataset"
 
 
@@ -59,7 +59,7 @@ def readers(work: Path, count: int, batch: int) -> tuple[dict[str, Walk], list[s
     shards = work / "shards"
     made_shards.make(shards, count)
     resident = Resident.load(shards)
-    shape = (made.FRAMES, 1, *resident.frames.shape[1:])  # one body
+    shape = (made_shards.FRAMES, 1, *resident.frames.shape[1:])  # one body
     np.save(work / "joints.npy", resident.frames.numpy().reshape(-1, *shape))
     joints = np.load(work / "joints.npy", mmap_mode="r")
     plan = Plan(batch=batch, group=batch, seed=0, window=WINDOW)

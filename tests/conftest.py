@@ -125,4 +125,4 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     made = Store()
     yield made
-    made_shards.stop()
+    made.stop()

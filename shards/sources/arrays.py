@@ -139,7 +139,7 @@ def arrays(
     """The source of a folder of arrays. Single missing joints, NaN or exactly zero, are interpolated.
 
     `confidence` says whether the last number of each joint is its detector's confidence: "hide" interpolates joints
-    below `min_confidence`, "keep" hands the confidence on to the encoder as well. `unit` is that of coordinates in space.
+    below `min_confidence`, "keep" hands it on to the encoder as well. `unit` is that of coordinates in space.
     """
     layout = dataclasses.replace(layout, confidence=confidence == "keep")
     cleaning = detected(layout, least=None if confidence == "none" else min_confidence)

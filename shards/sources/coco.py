@@ -92,7 +92,7 @@ def keypoints(
 ) -> Recorded:
     """The source of a folder, or a file, of 2D keypoints.
 
-    Joints of confidence below `min_confidence`, and those at exactly zero, are interpolated; "keep" hands the confidence on to
+    Joints below `min_confidence`, and those at exactly zero, are interpolated; "keep" hands the confidence on to
     the encoder as well. Tracks that are never seen together are joined; of the persons of a clip the `bodies` that are
     seen longest are kept.
     """

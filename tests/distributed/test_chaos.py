@@ -240,7 +240,7 @@ def cluster() -> Iterator[Any]:
     os.environ.update({name: ENVIRONMENT[name] for name in ENVIRONMENT if name not in os.environ})
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
-    made_shards.shutdown()
+    made.shutdown()
 
 
 def test_a_node_is_lost_and_another_comes(tmp_path: Path, cluster: Any, whole: Any) -> None:

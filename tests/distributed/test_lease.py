@@ -39,7 +39,7 @@ def hold(tmp_path: Path) -> Iterator[Callable[..., Lease]]:
     made: list[Lease] = []
 
     def new(name: str, attempt: int = 0, said: list[str] | None = None) -> Lease:
-        made_shards.append(Lease(tmp_path, Job(name, attempt), (said if said is not None else []).append))
+        made.append(Lease(tmp_path, Job(name, attempt), (said if said is not None else []).append))
         made[-1].take()
         return made[-1]
 

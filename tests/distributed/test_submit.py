@@ -163,7 +163,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Iterator[La
     waits_for(lambda: "Ray runtime started" in (folder / "second.log").read_text())
     waits_for(lambda: answers(f"{uri}/health"))
     made = Lab(folder, f"http://127.0.0.1:{dashboard}", uri, guarded)
-    made_shards.command(
+    made.command(
         "launch/pack.py", "synthetic", "--output", str(folder / "shards"), "--subjects", "8", "--setups", "1",
         "--repetitions", "1", "--workers", "1",
     )  # fmt: skip

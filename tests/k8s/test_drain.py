@@ -52,7 +52,7 @@ def cluster() -> Iterator[Any]:
     ray.init(made.address, log_to_driver=False, logging_level="ERROR")
     yield made
     ray.shutdown()
-    made_shards.shutdown()
+    made.shutdown()
 
 
 def test_at_the_end_of_a_job_it_ends_at_once(cluster: Any) -> None:

@@ -19,7 +19,7 @@ from tests.bonestrap.tiny import CLIP, LAYOUT, byol
 def method(seed: int = 0) -> BYOL:
     made = byol()
     with torch.no_grad():
-        for p in made_shards.parameters():
+        for p in made.parameters():
             p.add_(seed)
     return made
 

@@ -59,7 +59,7 @@ class Studio(Source):
             one = Performance(
                 key=f"p{number:02}", label=number % 3, subject=1 + number // 3, setup=None, replication=0, views=views
             )
-            self.made_shards.append(one)
+            self.made.append(one)
         change(self.made)
 
     def __len__(self) -> int:
