@@ -7,6 +7,8 @@ the key stands: what packing would write, without packing.
 from __future__ import annotations
 
 import dataclasses
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from shards import index
 from shards.columns import Strings
 from shards.index import Entry, StoredView, Table
 from shards.manifest import Manifest, Shard, Stored, sha256
-from shards.packing.samples import description, located, npy, tar
+from shards.packing.samples import description, located, npy
 
 DIGITS = 7
 KEY = "p" + "0" * DIGITS
@@ -33,7 +35,7 @@ def make(folder: Path, count: int, *, frames: int = FRAMES, shard_bytes: int = 6
     joints = np.random.default_rng(0).normal(0, 0.4, (BANK, frames, 1, 25, 3)).astype(np.float16)
     view = StoredView(member="c1.npy", camera=1, frames=frames, bodies=1, copy_of=None, origin="made")
     entry = Entry(key=KEY, label=0, subject=1, setup=None, replication=None, views=(view,))
-    sample = tar(KEY, {"json": description(entry), "c1.npy": npy(joints[0])})
+    sample = archived(KEY, {"json": description(entry), "c1.npy": npy(joints[0])})
     placed = located(entry, sample).views[0]
     template = np.tile(np.frombuffer(sample, np.uint8), (BANK, 1))
     end = placed.offset + placed.bytes
@@ -69,6 +71,18 @@ def make(folder: Path, count: int, *, frames: int = FRAMES, shard_bytes: int = 6
     )
     manifest.write(folder)
     return manifest
+
+
+def archived(key: str, members: dict[str, bytes]) -> bytes:
+    """The members of one sample without the blocks that end an archive, as packing writes it with webdataset."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(members.items()):
+            member = tarfile.TarInfo(f"{key}.{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        end = archive.offset
+    return buffer.getvalue()[:end]
 
 
 def _named(samples: np.ndarray, sample: bytes, numbers: np.ndarray) -> np.ndarray:

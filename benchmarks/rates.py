@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+CELL = 8  # characters of a column whose rows are not known yet
 Round = Callable[[], int]  # does some work and says how many samples it was
 
 
@@ -34,7 +35,20 @@ def resident_bytes(field: str = "VmRSS") -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+class Table:
+    """A table whose rows are printed as they are known: what was measured before a run ended is there to read."""
+
+    def __init__(self, header: tuple[str, ...]) -> None:
+        self.widths = [max(len(cell), CELL) for cell in header]
+        self.row(*header)
+
+    def row(self, *cells: str) -> None:
+        first, *rest = (cell.strip() for cell in cells)
+        numbers = [cell.rjust(width) for cell, width in zip(rest, self.widths[1:], strict=True)]
+        print("  ".join([first.ljust(self.widths[0]), *numbers]).rstrip(), flush=True)
+
+
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Columns: the first to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []

@@ -144,7 +144,7 @@ class Pipeline:
                 f"got {tuple(frames.shape[1:])}"
             )
         expected = ((bodies,),) * 4 + ((bodies, axes, axes), (bodies, joints))
-        for name, field, wanted in zip(Draw._fields, draw, expected, strict=False):
+        for name, field, wanted in zip(Draw._fields, draw[:6], expected, strict=False):
             if field.shape != wanted:
                 raise ValueError(f"an operation drew {name} of shape {tuple(field.shape)} for {wanted}")
         if not (draw.rate.isfinite() & (draw.rate > 0)).all() or not ((draw.begin >= 0) & (draw.begin <= 1)).all():
