@@ -23,11 +23,10 @@ import torch
 from torch import nn
 
 from benchmarks.published import PublishedSTGCN
-from benchmarks.rates import Printed, Round, by_turns
+from benchmarks.rates import Round, Table, by_turns
 from bonestrap.augment import ClipConfig
 from bonestrap.clips import Clips
 from bonestrap.encoders import STGCNConfig
-from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layouts import NTU25
 from bonestrap.model import Description, Model
 
@@ -45,11 +44,11 @@ def main() -> None:
     torch.set_num_threads(1)
     exports = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
     print(f"milliseconds of one CPU thread, float32, torch {torch.__version__}\n", flush=True)
-    printed = Printed(HEADER, ("0.125", "1000", *(4 * ["1000.00"]), *(2 * ["100.0"])))
+    table = Table(HEADER)
     for width in options.width:
         for frames in options.frames:
             rates = by_turns(variants(width, frames, exports=exports), options.seconds)
-            printed.row((str(width), str(frames), *cells({name: 1000 / rate for name, rate in rates.items()})))
+            table.row(str(width), str(frames), *cells({name: 1000 / rate for name, rate in rates.items()}))
 
 
 def cells(times: dict[str, float]) -> tuple[str, ...]:
@@ -88,16 +87,15 @@ def repeated(call: Any, given: torch.Tensor | np.ndarray | Clips) -> Round:
 
 
 def student(width: float, frames: int) -> Model:
-    encoder = STGCN(STGCNConfig(width=width), NTU25, NTU25.channels)
     description = Description(
         stage="student",
-        encoder="stgcn",
-        config={"width": width},
+        encoder=STGCNConfig(width=width),
         layout=NTU25,
         clip=ClipConfig(frames=frames),
         classes=tuple(str(number) for number in range(CLASSES)),
         lineage={},
     )
+    encoder = description.build_encoder()
     return Model(description, encoder, nn.Linear(encoder.features, CLASSES)).eval()
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.made_shards import make
-from benchmarks.rates import Printed
+from benchmarks.rates import Table
 from benchmarks.step import FORWARDS, matrix_rate, multiply_adds, never_waits
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.augment.pipeline import Pipeline
@@ -68,17 +68,15 @@ def main() -> None:
     half = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
     rate = matrix_rate(torch.bfloat16 if half else torch.float32, device)
     print(
-        f"{options.recordings} resident recordings, batches of {options.batch}, torch {torch.__version__}, {device}\n"
+        f"{options.recordings} resident recordings, batches of {options.batch}, torch {torch.__version__}, {device}\n",
+        flush=True,
     )
-    printed = Printed(
-        ("width", "ms waiting", "ms a step", "share", "of the limit"),
-        ("0.125", "1000.00", "10000.00", "100.00%", "100.0%"),
-    )
+    rows = Table(("width", "ms waiting", "ms a step", "share", "of the limit"))
     for width in options.width:
         spent = measure(loader, width, options.frames, options.steps, device, half=half)
         each = [f"{seconds / options.steps * 1e3:.2f}" for seconds in spent]
         limit = options.steps * options.batch * FORWARDS * multiply_adds(width, options.frames) / rate
-        printed.row((str(width), *each, f"{spent.waiting / spent.step:.2%}", f"{limit / spent.step:.1%}"))
+        rows.row(str(width), *each, f"{spent.waiting / spent.step:.2%}", f"{limit / spent.step:.1%}")
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**20
         print(f"\nthe host waited for the device in no step; at most {peak:.0f} MiB of its memory were in use")

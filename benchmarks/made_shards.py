@@ -35,7 +35,7 @@ def make(folder: Path, count: int, *, frames: int = FRAMES, shard_bytes: int = 6
     joints = np.random.default_rng(0).normal(0, 0.4, (BANK, frames, 1, 25, 3)).astype(np.float16)
     view = StoredView(member="c1.npy", camera=1, frames=frames, bodies=1, copy_of=None, origin="made")
     entry = Entry(key=KEY, label=0, subject=1, setup=None, replication=None, views=(view,))
-    sample = archive(KEY, {"json": description(entry), "c1.npy": npy(joints[0])})
+    sample = archived(KEY, {"json": description(entry), "c1.npy": npy(joints[0])})
     placed = located(entry, sample).views[0]
     template = np.tile(np.frombuffer(sample, np.uint8), (BANK, 1))
     end = placed.offset + placed.bytes
@@ -73,15 +73,15 @@ def make(folder: Path, count: int, *, frames: int = FRAMES, shard_bytes: int = 6
     return manifest
 
 
-def archive(key: str, members: dict[str, bytes]) -> bytes:
-    """What `shards.packing.samples.tar` writes, without webdataset: reading shards needs it as little."""
+def archived(key: str, members: dict[str, bytes]) -> bytes:
+    """The members of one sample without the blocks that end an archive, as packing writes it with webdataset."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in sorted(members):
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(members.items()):
             member = tarfile.TarInfo(f"{key}.{name}")
-            member.size, member.mode, member.uname, member.gname = len(members[name]), 0o444, "bigdata", "bigdata"
-            tar.addfile(member, io.BytesIO(members[name]))
-        end = tar.offset
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        end = archive.offset
     return buffer.getvalue()[:end]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+CELL = 8  # characters of a column whose rows are not known yet
 Round = Callable[[], int]  # does some work and says how many samples it was
 
 
 def by_turns(variants: Mapping[str, Round], seconds: float) -> dict[str, float]:
     """Samples a CPU-second of each: the best of the rounds that fit `seconds`, three at least, after a first one.
 
-    CPU-seconds are those of the whole process, its threads included: the part of one core that a sample costs. The
+    CPU-seconds are those of the whole process, its threads included: the fraction of one core that a sample costs. The
     best round is the one that other programs disturbed least.
     """
     for work in variants.values():
@@ -34,18 +35,20 @@ def resident_bytes(field: str = "VmRSS") -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 
 
-class Printed:
-    """The same as `table`, each row printed as soon as it is known; `example` is a row as wide as they come."""
+class Table:
+    """A table whose rows are printed as they are known: what was measured before a run ended is there to read."""
 
-    def __init__(self, header: tuple[str, ...], example: tuple[str, ...]) -> None:
-        self.example = tuple(max(pair, key=len) for pair in zip(header, example, strict=True))
-        self.row(header)
+    def __init__(self, header: tuple[str, ...]) -> None:
+        self.widths = [max(len(cell), CELL) for cell in header]
+        self.row(*header)
 
-    def row(self, cells: tuple[str, ...]) -> None:
-        print(table(self.example, [cells]).splitlines()[1], flush=True)
+    def row(self, *cells: str) -> None:
+        first, *rest = (cell.strip() for cell in cells)
+        numbers = [cell.rjust(width) for cell, width in zip(rest, self.widths[1:], strict=True)]
+        print("  ".join([first.ljust(self.widths[0]), *numbers]).rstrip(), flush=True)
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Columns: the first to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.rates import table
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.encoders.stgcn.network import STGCN
-from bonestrap.methods.byol.method import BYOL
+from bonestrap.methods.config import Task
+from bonestrap.methods.method import Method
 from bonestrap.optim import cosine
 from bonestrap.protocols.floor import calibrate
 from evaluation.models import chunks
@@ -86,15 +86,9 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = RECIPES[options.recipe]()
     loader, method = build(recipe, options.data, options.seed, options.steps, device)
-    rate = cosine(recipe.schedule.learning_rate, options.steps, round(options.steps * warm(recipe)))
-    optimizer = torch.optim.SGD(
-        [
-            {"params": list(method.online.parameters()), "scale": 1.0},
-            {"params": list(method.predictor.parameters()), "scale": recipe.schedule.predictor_rate},
-        ],
-        momentum=0.9,
-        weight_decay=recipe.schedule.weight_decay,
-    )
+    warmup = round(options.steps * warm(recipe))
+    rate = cosine(recipe.optimizer.learning_rate, options.steps, warmup, recipe.schedule.floor)
+    optimizer = recipe.optimizer.build(method)
     began, rows = time.perf_counter(), []
     for step in range(max(options.at) + 1):
         if step in options.at:
@@ -114,21 +108,22 @@ def warm(recipe: Recipe) -> float:
     return recipe.schedule.warmup / recipe.schedule.epochs
 
 
-def build(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, BYOL]:
-    """What launch/pretrain.py trains: recordings of the protocol's training part, and a new network."""
+def build(recipe: Recipe, data: str, seed: int, steps: int, device: torch.device) -> tuple[Loader, Method]:
+    """What launch/pretrain.py trains: recordings of the split's training part, and a new network."""
     split = splits.find(Reading(data=data).manifest.name, recipe.split)
     resident = Resident.load(data, select=split.train, device=device)
     plan = Plan(batch=recipe.schedule.batch, group=recipe.schedule.group, seed=seed)
-    loader = Loader(resident, plan, unit="performance" if recipe.multiview else "view", pairs=True, labels=False)
+    unit, pairs, labels = recipe.method.input
+    loader = Loader(resident, plan, unit=unit, pairs=pairs, labels=labels)
     torch.manual_seed(seed)
-    encoder = STGCN(recipe.encoder, resident.layout, resident.layout.channels).to(device)
+    encoder = recipe.encoder.build(resident.layout, recipe.clip).to(device)
     plain = Pipeline(resident.layout, recipe.clip)
     calibrate(encoder, plain, (resident.recordings(chunk) for chunk in chunks(min(len(resident), 1024))))
-    views = [Pipeline(resident.layout, recipe.clip, augment) for augment in (recipe.view1, recipe.view2)]
-    return loader, BYOL(encoder, recipe.method, view1=views[0], view2=views[1], steps=steps).to(device)
+    task = Task(resident.layout, recipe.clip, steps, len(resident.manifest.classes) if labels else 0)
+    return loader, recipe.method.build(encoder, task).to(device)
 
 
-def compared(method: BYOL, loader: Loader, batches: int) -> Pairs:
+def compared(method: Method, loader: Loader, batches: int) -> Pairs:
     """Gradients of batches that training does not draw, at the weights as they are."""
     pairs = Pairs()
     for number in range(OTHERS, OTHERS + batches):
@@ -137,7 +132,7 @@ def compared(method: BYOL, loader: Loader, batches: int) -> Pairs:
     return pairs
 
 
-def gradient(method: BYOL, loader: Loader, number: int, *, half: bool) -> Tensor:
+def gradient(method: Method, loader: Loader, number: int, *, half: bool) -> Tensor:
     """Of one batch, left in the parameters, and as one vector of float64."""
     method.zero_grad()
     for group in range(loader.groups):

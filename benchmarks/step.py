@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.published import PublishedBYOL, PublishedSTGCN
-from benchmarks.rates import Printed, resident_bytes, table
+from benchmarks.rates import Table, resident_bytes, table
 from bonestrap.augment import ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Clips
@@ -40,6 +40,7 @@ CHANNELS = 6  # joints and bones
 TWO_PERSONS = 11 / 60  # of NTU-60's classes
 FORWARDS = 8  # of a step: two views through two networks, and twice the online ones on the way back
 PUBLISHED = "published fp32"
+COMPILED = "ours bf16 compiled"
 
 Step = Callable[[], None]
 
@@ -72,8 +73,7 @@ def main() -> None:
     rates = {dtype: matrix_rate(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
     shown = [f"{rate / 1e9:,.0f} G multiply-adds/s in {str(dtype)[6:]}" for dtype, rate in rates.items()]
     print(f"{name}, torch {torch.__version__}; matrix products at {', '.join(shown)}\n", flush=True)
-    header = ("width", "variant", "ms a step", "clips/s", "ratio", "of the limit", "peak MiB")
-    printed = Printed(header, ("0.125", "ours bf16 compiled", "10000.00", "10000.00", "10.00", "100.0%", "100000"))
+    rows = Table(("width", "variant".ljust(len(COMPILED)), "ms a step", "clips/s", "ratio", "of the limit", "peak MiB"))
     for width in options.width:
         torch.manual_seed(0)
         views = [clips(options.batch, options.frames, device) for _ in range(2)]
@@ -86,7 +86,7 @@ def main() -> None:
             figures = (seconds * 1e3, options.batch / seconds, times[PUBLISHED] / seconds)
             peak = memory(who, width, options.batch, options.frames, options.threads)
             cells = (*(f"{figure:.2f}" for figure in figures), f"{limit / seconds:.1%}", f"{peak:.0f}")
-            printed.row((str(width), who, *cells))
+            rows.row(str(width), who, *cells)
     if options.growth:
         print()
         print(growth(options.width[0], options.frames, options.batch, options.seconds, device))
@@ -141,7 +141,7 @@ def steps(width: float, views: list[Clips], device: torch.device, *, compiled: b
         "ours bf16": ours(width, views, device, half=True),
     }
     if compiled:
-        variants["ours bf16 compiled"] = ours(width, views, device, half=True, compiled=True)
+        variants[COMPILED] = ours(width, views, device, half=True, compiled=True)
     return variants
 
 
