@@ -28,12 +28,15 @@ RUN --mount=type=bind,from=wheels,source=/home/ray/build/wheels,target=/wheels \
 COPY --chown=root:root bonestrap /opt/bonestrap/bonestrap
 COPY --chown=root:root shards /opt/bonestrap/shards
 COPY --chown=root:root distributed /opt/bonestrap/distributed
+COPY --chown=root:root evaluation /opt/bonestrap/evaluation
+COPY --chown=root:root reports /opt/bonestrap/reports
+COPY --chown=root:root experiments /opt/bonestrap/experiments
 COPY --chown=root:root launch /opt/bonestrap/launch
 COPY --chown=root:root LICENSE /opt/bonestrap/
 ENV PYTHONPATH=/opt/bonestrap PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/bonestrap
 # Fails the build where another package of the name `distributed` would be found first, or where a pin is not what runs.
-RUN python -c 'import launch.training.stage, distributed.cluster, shards.packing.pack, bonestrap, ray, torch, mlflow' \
+RUN python -c 'import launch.training.training, distributed.cluster, shards.packing.pack, bonestrap, ray, torch, mlflow' \
     && python -m pip check
 # Ray's user by number: `runAsNonRoot` looks for one.
 USER 1000:100

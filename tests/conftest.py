@@ -47,14 +47,16 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packed recordings that many tests read and none changes: sixteen actions by eight generated people, once each."""
+    """Packed recordings that many tests read and none changes: sixteen actions by eight generated people, once each,
+    in several shards."""
 
     def make(folder: Path) -> None:
         from launch import pack
         from launch.cli.parser import start_choice
 
         words = ["synthetic", "--output", str(folder / "shards"), "--subjects", "8", "--setups", "1"]
-        start_choice(pack.main, "format", pack.FORMATS, pack.Options, [*words, "--repetitions", "1"])
+        words += ["--repetitions", "1", "--shard-mib", "1"]
+        start_choice(pack.main, "format", pack.FORMATS, pack.Options, words)
 
     return once(tmp_path_factory, "people", make) / "shards"
 

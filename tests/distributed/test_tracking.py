@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -38,10 +39,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An MLflow client of one SQLite database for all tests here: making its tables takes seconds."""
+def client(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An MLflow client of one SQLite database for all tests here."""
     mlflow = pytest.importorskip("mlflow")
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+    file = shutil.copy(mlflow_template, tmp_path_factory.mktemp("mlflow"))
+    client = mlflow.MlflowClient(f"sqlite:///{file}")
     client.search_experiments()
     return client
 

@@ -52,9 +52,8 @@ def first_format(run: Path, name: str) -> dict[str, Any]:
     return {key: result[key] if value is ... else value for key, value in (FIRST[name] | EVERY).items()}
 
 
-def write(run: Path, result: dict[str, Any]) -> None:
-    run.mkdir(exist_ok=True)
-    (run / FILE).write_text(json.dumps({"result": result, "info": {"command": "python launch/pretrain.py"}}))
+def write(run: Path, result: dict[str, Any], info: dict[str, Any] | None = None) -> None:
+    (run / FILE).write_text(json.dumps({"result": result, "info": info or {}}))
 
 
 @pytest.mark.parametrize("name", list(FIRST))
@@ -105,7 +104,7 @@ def test_the_same_command_goes_on_with_a_run_of_the_first_format(
 ) -> None:
     run = tmp_path / "student"
     shutil.copytree(chain / "student", run)
-    write(run, first_format(run, "student"))
+    write(run, first_format(run, "student"), read_object(run / FILE)["info"])
     before = (run / FILE).read_bytes()
     words = f"distill --teacher {chain / 'teacher'} --data {shards} --run {run} --no-track --device cpu --batch 4"
     command(f"{words} --precision fp32 --learning-rate 0.01 --epochs 0.5")

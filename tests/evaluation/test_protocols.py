@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from shards.manifest import Manifest
 from shards.packing.pack import pack as pack_source
 from shards.reader import Resident
 from shards.sources.source import Performance
-from tests.launch.test_workers_0 import Waving
+from tests.launch.waving import Waving
 
 SMALL = "--encoder.width 0.05 --clip.frames 8 --schedule.batch 8 --schedule.group 8 --schedule.epochs 0.5"
 FLOORS = ["random encoder", "raw joints"]
@@ -37,8 +38,9 @@ def pretrained(shards: Path, run: Path, *words: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained(shards, tmp_path_factory.mktemp("model") / "pretrained")
+def model(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, because evaluations are written beside the model."""
+    return Path(shutil.copytree(chain / "pretrained", tmp_path_factory.mktemp("model") / "pretrained"))
 
 
 def evaluated(capsys: pytest.CaptureFixture[str], model: Path, data: Path, *words: str) -> str:

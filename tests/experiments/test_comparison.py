@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -124,10 +125,11 @@ def test_nothing_to_compare_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A real MLflow store: a teacher and its student, tracked as training tracks them, and somebody else's run."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(mlflow_template, folder / "mlflow.db")
     uri = f"sqlite:///{folder}/mlflow.db"
     ids: dict[str, str] = {}
     for made in (TEACHER, STUDENT):

@@ -35,7 +35,7 @@ from launch.pretrain import Options as PretrainOptions
 from launch.recipes import RECIPES
 from shards.packing.pack import pack as pack_source
 from shards.reading import Reading
-from tests.launch.test_workers_0 import Waving
+from tests.launch.waving import Waving
 
 ROOT = Path(__file__).resolve().parents[2]
 

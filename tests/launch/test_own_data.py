@@ -93,12 +93,12 @@ def test_a_drawn_split_says_which_classes_it_does_not_test(lab: Path, capsys: py
 
 
 @pytest.mark.timeout(900)  # forty seconds of work, and some do it on busy machines
-def test_a_strangers_folder_trains_in_three_commands(lab: Path) -> None:
+def test_a_strangers_folder_trains_in_three_commands(lab: Path, mlflow_uri: str) -> None:
     """The commands as they stand on the page, one after the other, in a folder that holds nothing but recordings."""
     said = []
     for command in COMMANDS:
         words = [sys.executable, *shlex.split(command)[1:]]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": mlflow_uri}
         done = subprocess.run(words, check=False, cwd=lab, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch import evaluate, pack, pretrain
+from launch import evaluate, pretrain
 from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
 from shards import reading
@@ -18,14 +18,6 @@ from shards.stream import Stream
 
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "4"]
 SHORT = ["--schedule.epochs", "0.5", "--schedule.warmup", "0", "--no-track", "--device", "cpu", "--precision", "fp32"]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reading") / "shards"
-    words = ["synthetic", "--output", str(folder), "--subjects", "8", "--setups", "1", "--repetitions", "1"]
-    start_choice(pack.main, "format", pack.FORMATS, pack.Options, [*words, "--shard-mib", "1"])
-    return folder
 
 
 def train(shards: Path | str, run: Path, *words: str) -> None:

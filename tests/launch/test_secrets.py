@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,12 +40,12 @@ class Services(NamedTuple):
 
 @pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.chaos)])
 def services(
-    request: pytest.FixtureRequest, shards: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, shards: Path, mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
     pytest.importorskip("flask")
-    pytest.importorskip("mlflow")
     moto, fs = pytest.importorskip("moto.server"), pytest.importorskip("pyarrow.fs")
     folder = tmp_path_factory.mktemp("services")
+    shutil.copy(mlflow_template, folder / "mlflow.db")
     s3 = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     s3.start()
     host, port = s3.get_host_and_port()

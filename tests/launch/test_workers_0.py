@@ -36,6 +36,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(600)  # four commands; some run it on busy machines
 def test_the_whole_chain_needs_no_platform(packed: Path, tmp_path: Path) -> None:
     pretrained, teacher, student = (tmp_path / name for name in ("pretrained", "teacher", "student"))
     common = f"--data {packed} --workers 0 --device cpu --no-track"

@@ -409,10 +409,9 @@ def test_other_shards_never_replace_the_headline(copy: Path, capsys: pytest.Capt
     assert "20 of them were in the training set" in lines[1] and "WARNING" not in said["new"]
 
 
-def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path) -> None:
+def test_the_total_cost_is_that_of_the_report(copy: Path, tmp_path: Path, mlflow_uri: str) -> None:
     """Three runs of one lineage, of which MLflow has the last alone: it has noted what came before."""
-    pytest.importorskip("mlflow")
-    uri, run = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "student"
+    uri, run = mlflow_uri, tmp_path / "student"
     words = ["--teacher", str(copy / "teacher"), "--data", str(copy / "shards"), "--run", str(run), "--device", "cpu"]
     start(distill.main, distill.Options, [*words, "--epochs", "0.1", "--batch", "4", "--tracking-uri", uri])
     (row,) = compare.compare(compare.read(uri, None))
@@ -495,9 +494,10 @@ def test_mistakes_are_one_sentence(copy: Path, capsys: pytest.CaptureFixture[str
     assert not (copy / "report.html").exists()
 
 
-def test_the_page_is_kept_with_its_run(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("mlflow")
-    run, uri = copy / "student", f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_the_page_is_kept_with_its_run(
+    copy: Path, tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, uri = copy / "student", mlflow_uri
     describe(run, Tracking(experiment="e", name="student", tags={"bonestrap.stage": "student"}, uri=uri))
     evaluated("test", run, copy / "shards", "--report", str(tmp_path / "page.html"))
     capsys.readouterr()
