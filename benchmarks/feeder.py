@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bonestrap.augment import AugmentConfig, ClipConfig
+from bonestrap.augment import ClipConfig, View
 from bonestrap.augment.operations import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.augment.rows import savgol_kernel
@@ -30,8 +30,8 @@ class Parameters(NamedTuple):
     offset: np.float32
     begin: np.float32
     smooth: bool
-    shear: np.ndarray  # (C, C)
-    side: int
+    matrix: np.ndarray  # (C, C)
+    keep: np.ndarray  # (V,) bool
 
 
 class Feeder:
@@ -40,12 +40,11 @@ class Feeder:
     def __init__(self, recordings: list[np.ndarray], layout: Layout, clip: ClipConfig) -> None:
         self.recordings, self.frames = recordings, clip.frames
         self.parents = np.array(layout.parents)
-        self.dropped = (np.array([], int), np.array(layout.left), np.array(layout.right))
         self.kernel = savgol_kernel(WINDOW, ORDER).numpy()
 
     def batch(self, chosen: list[int], draw: Draw) -> list[np.ndarray]:
         """The clips of these recordings."""
-        columns = [column.numpy() for column in draw]
+        columns = [column.numpy() for column in draw[:-1]]
         return [self.clip(self.recordings[i], Parameters(*row)) for i, *row in zip(chosen, *columns, strict=True)]
 
     def clip(self, recording: np.ndarray, draw: Parameters) -> np.ndarray:
@@ -59,10 +58,9 @@ class Feeder:
         high = np.minimum(low + 1, last)
         fraction = np.clip(position - low, 0, 1).astype(np.float32)[:, None, None]
         x = x[:, low] + fraction * (x[:, high] - x[:, low])
-        x = x @ draw.shear.T
+        x = x @ draw.matrix.T
         x = np.concatenate((x, x - x[:, :, self.parents]), axis=3)
-        if draw.side:
-            x[:, :, self.dropped[draw.side]] = 0
+        x[:, :, ~draw.keep] = 0
         return x
 
     def smooth(self, x: np.ndarray) -> np.ndarray:
@@ -83,6 +81,6 @@ class Feeder:
         return (begin + time % played).astype(np.float32) * draw.rate
 
 
-def draws(layout: Layout, clip: ClipConfig, augment: AugmentConfig, size: int, seed: int) -> Draw:
+def draws(layout: Layout, clip: ClipConfig, augment: View, size: int, seed: int) -> Draw:
     """What the batched pipeline draws for a batch of this seed."""
     return Pipeline(layout, clip, augment).sample(size, torch.Generator().manual_seed(seed))

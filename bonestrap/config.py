@@ -7,6 +7,7 @@ the kind: a key of a plain dictionary of ours such as `ENCODERS`, or `package.mo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import types
 import typing
@@ -19,8 +20,10 @@ C = TypeVar("C")
 
 def kind_of(config: object) -> str:
     """The name under which files and command lines know the class of a configuration."""
-    cls = config if isinstance(config, type) else type(config)
-    return vars(cls).get("kind") or f"{cls.__module__}:{cls.__qualname__}"
+    cls: Any = config if isinstance(config, type) else type(config)
+    kind = vars(cls).get("kind", "")
+    # A kind that a class of one's own gives itself is not looked up anywhere: its import path is.
+    return kind if kind and cls.kinds().get(kind) is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def find_kind(base: type[C], kinds: Mapping[str, type[C]], name: str) -> type[C]:
@@ -39,8 +42,8 @@ def find_object(name: str) -> Any:
     """What `package.module:Name` names. Raises ValueError where it cannot be imported."""
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be imported ({error}); put its folder on PYTHONPATH") from None
 
 
@@ -67,7 +70,13 @@ def _built(cls: type[C], values: Mapping[str, Any]) -> C:
     unknown = set(values) - set(hints)
     if unknown:
         raise ValueError(f"{cls.__name__} has no setting {min(unknown)}")
-    return cls(**{name: _value(hints[name], value) for name, value in values.items()})
+    fields = {}
+    for name, value in values.items():
+        try:
+            fields[name] = _value(hints[name], value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from None
+    return cls(**fields)
 
 
 def _value(hint: Any, value: Any) -> Any:
@@ -80,6 +89,12 @@ def _value(hint: Any, value: Any) -> Any:
         if arguments[-1] is Ellipsis:
             return tuple(_value(arguments[0], item) for item in value)
         return tuple(_value(inner, item) for inner, item in zip(arguments, value, strict=True))
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ValueError(f"{value!r:.40} is none of {', '.join(map(str, arguments))}")
+        return value
+    if hint in (bool, str) and not isinstance(value, hint):
+        raise ValueError(f"{value!r:.40} must be {'true or false' if hint is bool else 'a text'}")
     if not dataclasses.is_dataclass(hint):
         return Path(value) if hint is Path else value
     base = typing.cast(Any, hint)

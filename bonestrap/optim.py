@@ -41,8 +41,8 @@ class OptimizerConfig(Bounded):
         out: list[dict[str, Any]] = []
         for group in method.parameter_groups():
             parts: dict[tuple[int, bool], list[nn.Parameter]] = {}
-            for _, parameter in group.parameters:
-                decays = self.decay_all or parameter.ndim > 1
+            for name, parameter in group.parameters:
+                decays = self.decay_all or (parameter.ndim > 1 and name.rpartition(".")[2] != "bias")
                 parts.setdefault((depth.get(parameter, 0), decays), []).append(parameter)
             for (above, decays), parameters in parts.items():
                 decay = {} if decays else {"weight_decay": 0.0}
@@ -125,6 +125,10 @@ def cosine(peak: float, steps: int, warmup: int = 0, floor: float = 0.0) -> Call
 
 
 def _depths(method: Method) -> dict[nn.Parameter, int]:
-    """How many encoder layers lie between each parameter of the encoder and the head; at least one."""
+    """How many encoder layers lie between each parameter of the encoder and the head; at least one.
+
+    What is in no layer, such as the embedding of positions, counts as the first one.
+    """
     layers = list(method.encoder.layers())
-    return {p: len(layers) - index for index, layer in enumerate(layers) for p in layer.parameters()}
+    depths = dict.fromkeys(method.encoder.parameters(), len(layers))
+    return depths | {p: len(layers) - index for index, layer in enumerate(layers) for p in layer.parameters()}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bonestrap.files import read_object
 from bonestrap.options import UserError
 from distributed.lease import FILE as LEASE
 from distributed.upgrade import FORMAT, upgraded
@@ -52,7 +53,7 @@ class Record:
         """Raises ValueError unless `RUN/run.json` has these settings."""
         file = run / FILE
         try:
-            there = upgraded(json.loads(file.read_text())["result"])
+            there = upgraded(read_object(file)["result"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged ({error}); put a copy of it back, or choose another --run") from None
         if there != self.result:

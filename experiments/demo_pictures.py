@@ -48,20 +48,7 @@ def bodies(clips: Clips, clip: int) -> np.ndarray:
 
 def draw_accuracy(runs: Path, names: Sequence[str], folder: Path, *, title: str) -> None:
     """Test accuracy against the number of parameters."""
-    from reports import pictures
+    from reports import figures, pictures
 
-    records = [run_record.read(runs / name) for name in names]
-    rows = [
-        pictures.Result(
-            label=one.name,
-            parameters=one.parameters,
-            accuracy=one.shown.model.accuracy,
-            stage=one.description.stage,
-        )
-        for one in records
-    ]
-    rows += [
-        pictures.Result(label=who, parameters=None, accuracy=floor.accuracy, stage=who)
-        for who, floor in records[0].shown.floors.items()
-    ]
-    pictures.accuracy_against_parameters(folder / "accuracy.png", rows, title=title)
+    shown = figures.accuracies([run_record.read(runs / name) for name in names])
+    pictures.accuracy_against_parameters(folder / "accuracy.png", shown, title=title)

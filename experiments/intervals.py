@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures import FAINT, INK, OKABE_ITO, blank, save
+from reports.palette import FAINT, INK, OKABE_ITO
+from reports.pictures import blank, save
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -154,7 +154,7 @@ def show(name: str, options: Options, folder: Path, model: Model, found: Evaluat
 
 def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
     """The confusion matrix of a classifier, and a map of the features, into the folder of pictures."""
-    from reports import pictures
+    from reports import figures, pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
@@ -163,10 +163,12 @@ def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
         accuracy = (found.predicted == found.truth).float().mean().item()
         title = f"{who}: {options.on} recordings, accuracy {accuracy:.1%} ({name})"
         file = options.pictures / f"{who}-{name}.png"
-        pictures.confusion_matrix(file, truth, found.predicted.numpy(), classes, title=title)
+        matrix = figures.Confusion.counted(truth, found.predicted.numpy(), classes)
+        pictures.confusion_matrix(file, matrix, title=title)
     if name != "test":  # whose rows are logits
         file = options.pictures / f"{who}-embedding.png"
-        pictures.embedding_map(file, found.features.numpy(), truth, classes, title=f"{who}: features (t-SNE)")
+        groups = figures.embedding(found.features.numpy(), truth, classes)
+        pictures.embedding_map(file, groups, title=f"{who}: feature space (t-SNE)")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Look at recordings before training on them: what is there, what is wrong, and which protocols cannot be trusted.
+"""Check recordings before training on them: statistics, train/test overlap, missing joints, implausible bones.
 
 Reads every recording of a folder of shards. Prints a summary, and writes a page that opens in any browser without a
-network: counts, lengths, duplicates across split borders, missing joints, implausible bones, and the recordings
-themselves, moving, beside what the augmentations of training make of them.
+network: counts, lengths, duplicates across splits, missing joints, implausible bone lengths, and the recordings
+themselves, animated, next to their augmentations.
 
 Examples:
   python launch/preview.py packed/nw-ucla
@@ -26,8 +26,8 @@ from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.options import UserError, argument, option
 from distributed.bar import Bar
 from launch.cli.parser import start
+from reports.data_page import page
 from reports.findings import Report
-from reports.page import page
 from shards.packing.parallel import Processes, cores
 from shards.packing.survey import survey
 from shards.storage.folder import resolved
@@ -40,10 +40,10 @@ ROWS = 16  # of a table on the terminal
 @dataclass(frozen=True, kw_only=True)
 class Options(Bounded):
     shards: Path = argument("folder of shards")
-    output: Path | None = option(None, "the page; none: SHARDS.html, beside the folder")
-    recordings: int = option(24, "recordings to draw, shared evenly among the classes", Bounds(1, 10_000))
-    seed: int = option(0, "what the augmentations that are shown are drawn from", Bounds(0, SEED))
-    workers: int | None = option(None, "processes that read; none: one a core", Bounds(1, 4096))
+    output: Path | None = option(None, "HTML file to write; none: SHARDS.html next to the folder")
+    recordings: int = option(24, "recordings to show, balanced over the classes", Bounds(1, 10_000))
+    seed: int = option(0, "random seed of the augmentations", Bounds(0, SEED))
+    workers: int | None = option(None, "reader processes; none: one per core", Bounds(1, 4096))
 
 
 def main(options: Options) -> None:
@@ -51,7 +51,7 @@ def main(options: Options) -> None:
     if output.is_dir():
         raise UserError(f"{output} is a folder; give a file, such as {output / 'preview.html'}, as --output")
     spread = Processes(options.workers or cores())
-    report = Report.of(survey(options.shards, spread=spread, progress=Bar("looking at", "shards")))
+    report = Report.of(survey(options.shards, spread=spread, progress=Bar("reading", "shards")))
     print("\n".join(summary(report)))
     write(output, page(report, count=options.recordings, seed=options.seed))
     print(f"\npage: {output}")
@@ -80,7 +80,7 @@ def summary(report: Report) -> list[str]:
         lines.append(f"{mark} {finding.title:13} {finding.text}")
     label = views.label
     classes = [(name, int((label == c).sum())) for c, name in enumerate(manifest.classes)]
-    lines += _bars("classes", [*classes, *_counted("without a label", label < 0)])
+    lines += _bars("classes", [*classes, *_counted("unlabelled", label < 0)])
     for name, column in (("subjects", views.subject), ("cameras", views.camera), ("setups", views.setup)):
         known = np.unique(column[column >= 0])
         lines += _bars(name, [*((str(n), int((column == n).sum())) for n in known), *_counted("unknown", column < 0)])
@@ -90,7 +90,7 @@ def summary(report: Report) -> list[str]:
 
 
 def _bars(title: str, rows: list[tuple[str, int]]) -> list[str]:
-    """A bar a row; the smallest of too many are left out, and those that do not occur."""
+    """A bar a row; of too many rows the smallest are left out, and so are empty ones."""
     rows = [row for row in rows if row[1]]
     if not rows or (len(rows) == 1 and rows[0][0] == "unknown"):
         return []

@@ -20,7 +20,9 @@ from shards.packing.survey import Survey, recordings
 MOST_FRAMES = 90  # of a recording; longer ones are thinned out evenly
 UNIT = 1000  # numbers are stored as whole thousandths
 CLIP_FRAMES = 72
-DRAWS = (("conservative", CONSERVATIVE), ("aggressive", AGGRESSIVE), ("aggressive, again", AGGRESSIVE))
+PACE = 30  # frames a second of playback, which is what sensors record at; shards do not say
+KINDS = ("trunk", "left-arm", "left-leg", "right-arm", "right-leg")  # of limbs, and their colours in the style sheet
+DRAWS = (("conservative", CONSERVATIVE), ("aggressive", AGGRESSIVE), ("aggressive, second sample", AGGRESSIVE))
 
 
 def chosen(report: Report, count: int) -> list[int]:
@@ -105,3 +107,25 @@ def upright(joints: np.ndarray, layout: Layout) -> np.ndarray:
     if layout.coordinates == 3:
         return points
     return np.stack((-points[..., 0], np.zeros_like(points[..., 0]), -points[..., 1]), axis=-1)
+
+
+def drawing(layout: Layout) -> dict[str, Any]:
+    """Bones with their colours, the head, and the joints that leave a trail: the ends of limbs."""
+    part = {joint: name for name, members in layout.parts.items() for joint in members}
+    kinds = [KINDS.index(_kind(part[joint])) for joint in range(len(layout.joints))]
+    parents = {parent for _, parent in layout.bones}
+    ends = [child for child, _ in layout.bones if child not in parents and kinds[child]]
+    heads = [joint for joint, name in enumerate(layout.joints) if name in ("head", "nose")]
+    return {
+        "bones": [[child, parent, kinds[child]] for child, parent in layout.bones],
+        "head": heads[0] if heads else -1,
+        "ends": [[joint, kinds[joint]] for joint in ends],
+        "colours": KINDS,
+        "pace": PACE,
+        "planar": layout.coordinates == 2,
+    }
+
+
+def _kind(part: str) -> str:
+    side = next((side for side in ("left", "right") if part.startswith(side)), "")
+    return f"{side}-{'leg' if 'leg' in part else 'arm'}" if side else "trunk"

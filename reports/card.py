@@ -1,11 +1,12 @@
-"""The model card: `README.md` beside a shipped model, with what its run's files say and nothing more.
+"""The model card: `README.md` beside a shipped model, from the files of its run.
 
-A training command writes it with the weights; `launch/evaluate.py` fills in what was measured and where it fails. A
-card names the SHA-256 of the weights that it speaks of, so that it is never taken for another model's.
+A training command writes it with the weights; `launch/evaluate.py` adds the results and the worst classes. A card names
+the SHA-256 of the weights that it describes, so that it is never taken for another model's.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -19,15 +20,20 @@ from shards.manifest import sha256
 
 FILE = "README.md"
 RESULTS = "Results"
-FAILS = "Where it fails"
-UNTESTED = "Not evaluated yet: `python launch/evaluate.py --help`."
+FAILS = "Worst classes"
+BEFORE = {  # headings of earlier cards
+    "Where it fails": FAILS, "What it is": "Model", "What it was trained on": "Training data",
+    "Where it comes from": "Lineage", "How to get it again": "Reproducing it",
+    "Intended use and limits": "Intended use and limitations",
+}  # fmt: skip
+UNTESTED = "Not evaluated yet; see `python launch/evaluate.py --help`."
 WORST = 5  # classes that are named
 
 Section = tuple[str, list[str]]  # a heading, and its lines in Markdown
 
 
 def ship(record: RunRecord, dataset: DatasetFacts | None) -> None:
-    """Write the card beside the run's model. What an earlier card of the same weights says of results is kept."""
+    """Write the card beside the run's model. The worst classes in an earlier card of the same weights are kept."""
     file = record.folder / "model" / FILE
     digest = _weights(record)
     before = _sections(file.read_text(encoding="utf-8")) if file.exists() else []
@@ -38,7 +44,7 @@ def ship(record: RunRecord, dataset: DatasetFacts | None) -> None:
 
 
 def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, failures: list[str]) -> None:
-    """Put the results of now into the card, and where the model fails under one evaluation."""
+    """Put the current results into the card, and the worst classes under one evaluation."""
     file = record.folder / "model" / FILE
     if not file.exists() or _weights(record) not in file.read_text(encoding="utf-8"):
         ship(record, dataset)
@@ -49,7 +55,7 @@ def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, fai
 
 
 def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
-    """The card as it stands beside the model; of a model without one, what it would say."""
+    """The card beside the model, or what it would say where there is none."""
     file = record.folder / "model" / FILE
     if file.exists():
         return file.read_text(encoding="utf-8")
@@ -57,30 +63,30 @@ def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
 
 
 def facts(record: RunRecord, dataset: DatasetFacts | None, weights: str) -> list[Section]:
-    """What is known before anything is measured; without `dataset`, nothing is said of the recordings."""
+    """All but the results; without `dataset`, the recordings are not described."""
     return [
-        ("What it is", _kind(record, weights)),
-        ("What it was trained on", _trained(record, dataset)),
-        ("Where it comes from", _lineage(record)),
-        ("How to get it again", _again(record)),
-        ("Intended use and limits", _limits(record, dataset)),
+        ("Model", _kind(record, weights)),
+        ("Training data", _trained(record, dataset)),
+        ("Lineage", _lineage(record)),
+        ("Reproducing it", _reproduction(record)),
+        ("Intended use and limitations", _limits(record, dataset)),
         ("Licence", _licence(record)),
     ]
 
 
 def results(record: RunRecord) -> list[str]:
-    """Every evaluation of the test recordings beside its floors, a line each."""
+    """Every evaluation on test recordings with its floors, a line each."""
     lines = []
     for found in record.evaluations:
         floors = "; ".join(f"{who} {floor.accuracy:.1%}" for who, floor in found.floors.items())
         below = f". **Not above {' and '.join(found.missed)}**" if found.missed else ""
-        below += f". **{found.seen:,} of them were trained on**" if found.seen else ""
+        below += f". **{found.seen:,} of them were in the training set**" if found.seen else ""
         lines.append(
-            f"- **{found.name}**: {percent(found.model)}, balanced {found.model.balanced:.1%}, of "
+            f"- **{found.name}**: accuracy {percent(found.model)}, balanced accuracy {found.model.balanced:.1%}, on "
             f"{found.model.recordings:,} test recordings; floors: {floors}{below}"
         )
     if record.latency_ms is not None:
-        lines.append(f"- **latency**: {record.latency_ms:.2f} ms for one clip on one CPU thread, {where(record)}")
+        lines.append(f"- **latency**: {record.latency_ms:.2f} ms per clip on one CPU thread, {where(record)}")
     return lines or [UNTESTED]
 
 
@@ -91,40 +97,45 @@ def percent(measured: Measured) -> str:
 
 def where(record: RunRecord) -> str:
     """The machine of the latency."""
-    return record.machine or "on a machine that was not recorded"
+    return record.machine or "unrecorded machine"
 
 
 def failures(table: Iterable[Iterable[int]], classes: tuple[str, ...], evaluation: str) -> list[str]:
-    """The worst classes from counts, rows being true classes: each with what it is taken for."""
+    """The worst classes from a confusion matrix of counts, each with its most frequent error."""
     rows = [(name, list(row)) for name, row in zip(classes, table, strict=True)]
     rated = sorted((row[at] / sum(row), at, name, row) for at, (name, row) in enumerate(rows) if sum(row))
     out = []
-    for share, at, name, row in rated[:WORST]:
+    for recall, at, name, row in rated[:WORST]:
         wrong, most = max((count, -other) for other, count in enumerate(row) if other != at) if len(row) > 1 else (0, 0)
-        taken = f", {wrong:,} of them taken for {classes[-most]}" if wrong else ""
-        out.append(f"- {name}: {share:.1%} of {sum(row):,} recordings right{taken}")
-    half = sum(share < 0.5 for share, *_ in rated)
-    return [f"Worst classes of the test recordings ({evaluation}); {half} of {len(rated)} classes below 50 %:", *out]
+        confused = f", {wrong:,} predicted as {classes[-most]}" if wrong else ""
+        out.append(f"- {name}: recall {recall:.1%} of {sum(row):,} recordings{confused}")
+    half = sum(recall < 0.5 for recall, *_ in rated)
+    return [f"Lowest per-class recall on {evaluation} test recordings; {half} of {len(rated)} classes below 50%:", *out]
 
 
 def _kind(record: RunRecord, weights: str) -> list[str]:
     description = record.description
     settings = to_json(description.encoder)
     kind = settings.pop("kind")
-    config = ", ".join(
-        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in settings.items()
-    )
-    classes = ", ".join(description.classes) or "none: it gives features, and a classifier has yet to be taught"
+    config = ", ".join([kind, *(f"{key} {_setting(value)}" for key, value in settings.items())])
+    classes = ", ".join(description.classes) or "none; this is an encoder without a classifier"
     clip = description.clip
-    length = f"every recording stretched to {clip.frames} frames" if clip.fit else f"{clip.frames} frames"
+    length = f"{clip.frames} frames" + (", whole recordings resampled" if clip.fit else "")
     return [
         f"- **stage**: {description.stage}",
-        f"- **encoder**: {kind}, {config}; {record.parameters:,} parameters",
-        f"- **input**: layout {description.layout.name}, {len(description.layout.joints)} joints of "
-        f"{description.layout.axes} numbers; clips of {length}",
+        f"- **encoder**: {description.encoder.label} ({config}); {record.parameters:,} parameters",
+        f"- **input**: layout {description.layout.name}, {len(description.layout.joints)} joints with "
+        f"{description.layout.axes} values each; clips of {length}",
         f"- **classes**: {classes}",
         f"- **weights**: model.safetensors, SHA-256 `{weights}`",
     ]
+
+
+def _setting(value: object) -> str:
+    """A setting of whatever type, in few characters."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
 def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
@@ -137,24 +148,24 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
         train = dataset.sides.train - (dataset.sides.held_out if record.result["hold_out"] else 0)
         people = f", {dataset.subjects} subjects" if dataset.subjects else ""
         seen = f", {dataset.cameras} cameras" if dataset.cameras else ""
-        lines.append(f"- **training recordings**: {train:,}, of {dataset.manifest.views:,} in all{people}{seen}")
+        lines.append(f"- **training recordings**: {train:,} of {dataset.manifest.views:,}{people}{seen}")
         steps = " → ".join(str(step.get("step", "")).replace("_", " ") for step in dataset.manifest.preprocessing)
-        lines.append(f"- **prepared by**: {steps or 'nothing'}")
+        lines.append(f"- **preprocessing**: {steps or 'none'}")
     lines.append(f"- **labels**: {_labels(record)}")
     if dataset:
-        lines += [f"- **known fault**: {fault}" for fault in dataset.faults] or [
-            "- **known faults**: none in the manifest and the index; `python launch/preview.py SHARDS` looks at frames"
+        lines += [f"- **known issue**: {fault}" for fault in dataset.faults] or [
+            "- **known issues**: none in manifest and index; `python launch/preview.py SHARDS` checks every frame"
         ]
     return lines
 
 
 def _labels(record: RunRecord) -> str:
-    share, labelled = record.lineage.get("labels"), record.lineage.get("labelled")
-    if share is None:
+    fraction, labelled = record.lineage.get("labels"), record.lineage.get("labelled")
+    if fraction is None:
         return "none"
     if labelled is not None:
-        return f"{100 * share:.4g}% of the training recordings, class-balanced: {labelled:,}"
-    return f"none of its own; its teacher had {100 * share:.4g}% of the training recordings'"
+        return f"{100 * fraction:.4g}% of the training recordings, class-balanced: {labelled:,}"
+    return f"none; the teacher used the labels of {100 * fraction:.4g}% of the training recordings"
 
 
 def _lineage(record: RunRecord) -> list[str]:
@@ -162,10 +173,10 @@ def _lineage(record: RunRecord) -> list[str]:
         f"- **{cost.run}** ({cost.stage}): {cost.steps:,} steps, seed {cost.seed}, {cost.hours:.4f} device-hours"
         for cost in record.costs
     ]
-    return [*lines, f"- **cost in all**: {record.hours:.4f} device-hours"]
+    return [*lines, f"- **total cost**: {record.hours:.4f} device-hours"]
 
 
-def _again(record: RunRecord) -> list[str]:
+def _reproduction(record: RunRecord) -> list[str]:
     info, result = record.info, record.result
     return [
         f"- **command**: `{info['command']}`",
@@ -179,22 +190,25 @@ def _again(record: RunRecord) -> list[str]:
 def _limits(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
     description = record.description
     lines = [
-        f"- It tells the {len(description.classes)} classes above apart and has no answer for anything else."
+        f"- It assigns every input to one of the {len(description.classes)} classes above, whatever the input is."
         if description.classes
-        else "- It turns a recording into features; a classifier has to be taught on them.",
-        f"- It reads joints of layout {description.layout.name} as they were prepared above, not video.",
+        else "- It turns recordings into features; a classifier has to be trained on them.",
+        f"- The input is joints of layout {description.layout.name} with the preprocessing above, not video.",
     ]
     if dataset and dataset.subjects:
-        seen = f"{dataset.subjects} subjects before {dataset.cameras} cameras" if dataset.cameras else "its subjects"
-        lines.append(f"- It learnt from {seen} of one data set, and its test recordings come from the same one.")
-    lines.append("- Its probabilities were not calibrated, and nothing here is a test of fairness or of safety.")
+        seen = f" and {dataset.cameras} cameras" if dataset.cameras else ""
+        lines.append(
+            f"- The training data are {dataset.subjects} subjects{seen} of one data set, and the test recordings come "
+            "from the same data set."
+        )
+    lines.append("- Its probabilities are not calibrated. Fairness and safety have not been evaluated.")
     return lines
 
 
 def _licence(record: RunRecord) -> list[str]:
     return [
-        f"The code is Apache-2.0. Weights learnt from recordings are bound by the recordings' own terms: read those of "
-        f"{record.lineage['data']} before they are passed on or used."
+        "The code is licensed under Apache-2.0. The weights are subject to the terms of the training data: read those "
+        f"of {record.lineage['data']} before using or distributing them."
     ]
 
 
@@ -210,7 +224,14 @@ def _text(record: RunRecord, sections: list[Section]) -> str:
 def _sections(text: str) -> list[Section]:
     """The sections of a card."""
     parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)[1:]
+    parts[::2] = [_renamed(head) for head in parts[::2]]
     return [(head, lines.strip().splitlines()) for head, lines in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def _renamed(head: str) -> str:
+    """The heading of today of a section of an earlier card."""
+    title, colon, evaluation = head.partition(":")
+    return BEFORE.get(title, title) + colon + evaluation
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The recordings that a model was trained on, and the faults that are known of them.
+"""The recordings that a model was trained on, and their known faults.
 
 Everything comes from the manifest and the index: no frame is read. `launch/preview.py` looks at the frames as well.
 """
@@ -23,10 +23,10 @@ REASONS = 3  # for dropping files that are named
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """A folder of shards under one protocol."""
+    """A folder of shards under one split."""
 
     manifest: Manifest
-    sides: Contamination  # how many train, are held out and are tested, and on how many sides copies are
+    sides: Contamination  # sizes of training, held-out and test set, and how much they overlap
     performances: int  # that train
     subjects: int  # whose recordings train; 0 where nobody is known
     cameras: int
@@ -35,7 +35,7 @@ class DatasetFacts:
 
     @classmethod
     def of(cls, reading: Reading, name: str) -> DatasetFacts:
-        """Count. Raises DataError where the data set has no such protocol."""
+        """Count. Raises DataError where the data set has no such split."""
         from shards import catalogue
 
         manifest, table = catalogue.read(open_folder(reading.data, reading.store), hashed=False)
@@ -54,29 +54,29 @@ class DatasetFacts:
 
     @property
     def faults(self) -> list[str]:
-        """What is known to be wrong, a sentence each; empty where the manifest and the index know of nothing."""
+        """What is known to be wrong, a sentence each, from the manifest and the index."""
         out, sides = [], self.sides
         if self.copies:
             out.append(
-                f"{self.copies:,} of {self.manifest.views:,} recordings repeat another camera's recording of the same "
-                "performance bit for bit; they never train"
+                f"{self.copies:,} of {self.manifest.views:,} recordings are exact duplicates of another camera's "
+                "recording of the same performance; they are excluded from training"
             )
         if sides.copied:
             out.append(
-                f"protocol {sides.protocol.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
-                f"({sides.share:.1%}) are copies of training recordings"
+                f"split {sides.protocol.name} is contaminated: {sides.copied:,} of {sides.test:,} test recordings "
+                f"({sides.share:.1%}) are duplicates of training recordings"
             )
         if dropped := whole(self.manifest.dropped):
             reasons = Counter(reason for _, reason in dropped).most_common(REASONS)
             why = "; ".join(f"{count:,} x {reason}" for reason, count in reasons)
-            out.append(f"{len(dropped):,} files of the source were left out at packing: {why}")
+            out.append(f"{len(dropped):,} source files were dropped while packing: {why}")
         if self.unlabelled:
-            out.append(f"{self.unlabelled:,} training recordings have no label")
+            out.append(f"{self.unlabelled:,} training recordings are unlabelled")
         return out
 
 
 def _noted(table: Table) -> Copies:
-    """The copies that packing noted in the index."""
+    """The duplicates that packing noted in the index."""
     rows = np.arange(len(table.copy_of), dtype=np.int64)
     original = np.where(table.copy_of >= 0, table.first_view[table.performance] + table.copy_of, rows)
     return Copies.of(original[:, None])

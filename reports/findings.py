@@ -1,7 +1,6 @@
-"""What somebody should know about a folder of shards before training on it, in sentences.
+"""What is wrong with a folder of shards, in sentences that the terminal and the page of `launch/preview.py` share.
 
-The figures come from `shards.packing.survey` and `shards.packing.duplicates`; here they are judged. The terminal and the page of
-`launch/preview.py` say the same sentences.
+The figures come from `shards.packing.survey` and `shards.packing.duplicates`; the thresholds are here.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ REPEATED = 0.5  # of the frames: more repeat the one before than not
 OUTLIER = 0.02  # of a recording's bones: more of an implausible length make it an outlier
 INCOMPLETE = 0.05  # of a recording's joints: more that were not measured make it incomplete
 RARE = 5.0  # a class this many times smaller than the largest is rare
-NAMED = 5  # recordings that a sentence names
+NAMED = 5  # recordings that a sentence lists
 
 Level = Literal["fault", "note", "good"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing to know."""
+    """One result of the checks."""
 
     level: Level
     title: str  # one or two words
@@ -39,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A survey, judged. Arrays of rows index the views."""
+    """A survey and the results of its checks. Arrays of rows index the views."""
 
     survey: Survey
     copies: Copies
@@ -50,7 +49,7 @@ class Report:
 
     @classmethod
     def of(cls, survey: Survey) -> Report:
-        """Scorer the figures."""
+        """Check a survey."""
         table, looks = survey.table, survey.looks
         copies = Copies.of(looks.content)
         known = protocols_of(survey.manifest.name, table)
@@ -64,16 +63,16 @@ class Report:
         )
 
     def name(self, row: int) -> str:
-        """A view as its owner knows it: the file it came from."""
+        """A view by the file it came from."""
         return self.survey.table.origin[row]
 
     def title(self, row: int) -> str:
-        """What is done in a view: its class, or its name where that is unknown."""
+        """The class of a view, or its file where that is unknown."""
         label = int(self.survey.table.views.label[row])
         return self.survey.manifest.classes[label] if label >= 0 else self.name(row)
 
     def findings(self) -> list[Finding]:
-        """All there is to say, faults first."""
+        """The results of all checks, faults first."""
         found = [
             *self._contamination(),
             *self._untested(),
@@ -92,17 +91,18 @@ class Report:
         out = []
         for c in self.protocols:
             if c.copied:
-                text = f"{c.protocol.name}: {c.copied:,} of {c.test:,} test recordings ({c.share:.1%}) also train"
+                what = f"{c.copied:,} of {c.test:,} test recordings ({c.share:.1%}) are also in training"
+                text = f"{c.protocol.name}: {what}"
                 out.append(Finding(level="fault", title="contaminated", text=text))
             if c.held_out_copied:
                 text = (
-                    f"{c.protocol.name}: {c.held_out_copied:,} of {c.held_out:,} recordings held out of training are "
-                    "also in what is left of it"
+                    f"{c.protocol.name}: {c.held_out_copied:,} of {c.held_out:,} held-out recordings are also in "
+                    "the rest of the training set"
                 )
                 out.append(Finding(level="fault", title="contaminated", text=text))
         clean = [c.protocol.name for c in self.protocols if not c.copied and not c.held_out_copied]
         if clean:
-            text = f"{', '.join(clean)}: no recording is on both sides"
+            text = f"{', '.join(clean)}: no recording is in both training and test"
             out.append(Finding(level="good", title="clean", text=text))
         return out
 
@@ -119,40 +119,41 @@ class Report:
         copies, views = self.copies, self.survey.table.views
         count = int(copies.repeats.sum())
         if not count:
-            return Finding(level="good", title="copies", text="no recording repeats another one")
+            return Finding(level="good", title="duplicates", text="no exact duplicates")
         across = copies.differing(self.survey.table.performance)
         kinds = (
-            (across, "in another performance"),
-            (copies.differing(views.camera), "by another camera"),
-            (copies.differing(views.subject), "of another subject"),
-            (copies.differing(views.label), "of another class"),
+            (across, "in different performances"),
+            (copies.differing(views.camera), "from different cameras"),
+            (copies.differing(views.subject), "of different subjects"),
+            (copies.differing(views.label), "of different classes"),
         )
-        text = f"{_recordings(count)} {'repeats' if count == 1 else 'repeat'} another one bit for bit: "
+        what = "is an exact duplicate of another" if count == 1 else "are exact duplicates of others"
+        text = f"{_recordings(count)} {what}: "
         text += ", ".join(f"{number:,} {kind}" for number, kind in kinds if number)
-        return Finding(level="fault" if across else "note", title="copies", text=text.removesuffix(": "))
+        return Finding(level="fault" if across else "note", title="duplicates", text=text.removesuffix(": "))
 
     def _empty_views(self) -> Finding:
         if not self.empty:
-            return Finding(level="good", title="near-empty", text="no recording is near-empty")
+            return Finding(level="good", title="near-empty", text="no near-empty recordings")
         text = f"{_recordings(len(self.empty))}: {self._some([f'{self.name(row)} ({why})' for row, why in self.empty])}"
         return Finding(level="note", title="near-empty", text=text)
 
     def _bones(self) -> Finding:
-        share = float(self.survey.bone_implausible.mean())
-        text = f"{share:.2%} of bones have implausible lengths"
+        fraction = float(self.survey.bone_implausible.mean())
+        text = f"{fraction:.2%} of bone lengths are implausible"
         if not len(self.outliers):
             return Finding(level="good", title="bones", text=text)
         names = [f"{self.name(row)} ({self.survey.looks.implausible[row]:.0%})" for row in self.outliers]
-        text += f"; above {OUTLIER:.0%} in {_recordings(len(names))}: {self._some(names)}"
+        text += f"; more than {OUTLIER:.0%} in {_recordings(len(names))}: {self._some(names)}"
         return Finding(level="note", title="bones", text=text)
 
     def _joints(self) -> Finding:
-        share = float(self.survey.joint_missing.mean())
-        text = f"{share:.2%} of joints were not measured"
+        fraction = float(self.survey.joint_missing.mean())
+        text = f"{fraction:.2%} of joints are missing"
         if not len(self.incomplete):
             return Finding(level="good", title="joints", text=text)
         names = [f"{self.name(row)} ({self.survey.looks.missing[row]:.0%})" for row in self.incomplete]
-        text += f"; above {INCOMPLETE:.0%} in {_recordings(len(names))}: {self._some(names)}"
+        text += f"; more than {INCOMPLETE:.0%} in {_recordings(len(names))}: {self._some(names)}"
         return Finding(level="note", title="joints", text=text)
 
     def _rare(self) -> list[Finding]:
@@ -161,7 +162,7 @@ class Report:
         unknown = int((label < 0).sum())
         out = []
         if unknown:
-            text = f"{unknown:,} of {len(label):,} performances without a label"
+            text = f"{unknown:,} of {len(label):,} performances are unlabelled"
             out.append(Finding(level="note", title="labels", text=text))
         if unknown == len(label) or not classes:
             return out
@@ -169,8 +170,8 @@ class Report:
         absent = [classes[c] for c in np.flatnonzero(counts == 0)]
         rare = [classes[c] for c in np.flatnonzero((counts > 0) & (counts * RARE < counts.max()))]
         for names, what in (
-            (absent, "without any performance"),
-            (rare, f"over {RARE:.0f} times rarer than the largest"),
+            (absent, "have no recordings"),
+            (rare, f"have less than 1/{RARE:.0f} of the recordings of the largest class"),
         ):
             if names:
                 text = f"{len(names)} of {len(classes)} classes {what}: {self._some(names)}"
@@ -185,8 +186,8 @@ class Report:
         if not len(rows):
             return []
         names = [f"{self.name(int(row))} ({size[row]:.3g} metres)" for row in rows]
-        text = f"bodies as small or large as none are in {_recordings(len(rows))}: {self._some(names)}"
-        return [Finding(level="fault", title="size", text=f"{text}; pack them again with the --unit that is meant")]
+        text = f"implausible body size in {_recordings(len(rows))}: {self._some(names)}"
+        return [Finding(level="fault", title="size", text=f"{text}; pack again with the right --unit")]
 
     def _some(self, names: list[str]) -> str:
         rest = len(names) - NAMED
@@ -194,7 +195,7 @@ class Report:
 
 
 def copied_classes(report: Report) -> Counter[str]:
-    """How many copies each class has, the most first."""
+    """How many duplicates each class has, the most first."""
     rows = np.flatnonzero(report.copies.repeats)
     labels = report.survey.table.views.label[rows]
     names = [report.survey.manifest.classes[label] if label >= 0 else "unlabelled" for label in labels]
@@ -208,15 +209,15 @@ def _empty(survey: Survey) -> list[tuple[int, str]]:
         if frames[row] < FEW_FRAMES:
             out.append((int(row), f"{frames[row]} frame{'s' if frames[row] > 1 else ''}"))
         elif looks.extent[row] < STILL:
-            out.append((int(row), "nobody moves"))
+            out.append((int(row), "no motion"))
         else:
-            out.append((int(row), f"{looks.repeated[row]:.0%} of frames repeat"))
+            out.append((int(row), f"{looks.repeated[row]:.0%} repeated frames"))
     return out
 
 
-def _worst(share: np.ndarray, above: float) -> np.ndarray:
-    rows = np.flatnonzero(share > above)
-    return rows[np.argsort(-share[rows], kind="stable")]
+def _worst(fractions: np.ndarray, above: float) -> np.ndarray:
+    rows = np.flatnonzero(fractions > above)
+    return rows[np.argsort(-fractions[rows], kind="stable")]
 
 
 def _recordings(count: int) -> str:

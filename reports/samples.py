@@ -1,4 +1,4 @@
-"""What the networks saw: training recordings, and the clips that augmentation made of them."""
+"""Training recordings, and the clips that each run's augmentations make of them, for a page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.config import from_json
 from bonestrap.methods import METHODS, MethodConfig
+from bonestrap.options import UserError
 from evaluation.run_record import RunRecord
 from reports.animation import encoded
 from shards import splits
@@ -22,17 +23,17 @@ SHOWN = 3  # recordings, of different classes where there are
 TRIED = 24  # recordings from which they are taken
 
 
-def samples(reading: Reading, records: Sequence[RunRecord], protocol: str) -> list[dict[str, Any]]:
-    """A scene for the page's script: each recording as stored, and beside it one draw of every pipeline."""
-    split = splits.find(reading.manifest.name, protocol)
-    data = reading.sample(splits.labelled(split.train), TRIED, "cpu")
+def samples(reading: Reading, records: Sequence[RunRecord], split: str) -> list[dict[str, Any]]:
+    """A scene for the page's script: each recording as stored, and beside it one sample of every pipeline."""
+    train = splits.find(reading.manifest.name, split).train
+    data = reading.sample(splits.labelled(train), TRIED, "cpu")
     draws = pipelines(records)
     out = []
     _, first = np.unique(data.labels(range(len(data))).numpy(), return_index=True)
     for row in sorted(first.tolist())[:SHOWN]:
         recording = data.recordings([row])
         joints = recorded(recording)
-        clips = [{"name": "as recorded", **encoded(joints, data.layout)}]
+        clips = [{"name": "original", **encoded(joints, data.layout)}]
         for number, (name, augment) in enumerate(draws.items()):
             pipeline = Pipeline(data.layout, records[0].description.clip, augment)
             seen = pipeline(recording, torch.Generator().manual_seed(row * len(draws) + number)).joints
@@ -46,13 +47,21 @@ def samples(reading: Reading, records: Sequence[RunRecord], protocol: str) -> li
 
 
 def pipelines(records: Sequence[RunRecord]) -> dict[str, View]:
-    """The augmentations by name, as each run's record has them; equal ones once."""
+    """The augmentations by name, as each run's record has them; equal ones once.
+
+    A method without views adds none. UserError where a run's own method cannot be imported.
+    """
     out: dict[str, View] = {}
     for record in records:
-        if "kind" in (told := record.result.get("method", {})):
-            for name, view in from_json(MethodConfig, METHODS, told).views.items():
-                if view not in out.values():
-                    out[f"{record.name}, {name}"] = view
+        if "kind" not in (told := record.result.get("method", {})):
+            continue
+        try:
+            views = from_json(MethodConfig, METHODS, told).views
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the method in {record.folder / 'run.json'} cannot be read: {error}") from None
+        for name, view in views.items():
+            if view not in out.values():
+                out[f"{record.name}, {name}"] = view
     return out if len(out) > 1 else {**out, "at test time": PLAIN}
 
 

@@ -1,4 +1,4 @@
-"""What a report has to say, a sentence or two a section, each computed from its figures."""
+"""What a report says in words: a sentence or two for each section, computed from its figures."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 from evaluation.run_record import Evaluation, RunRecord
 from evaluation.scoring import interval
+from reports.figures import Confusion
 
-HALF = 0.5
-SHARES = {  # metrics of the journal that are shares in 0..1, and what they are called
-    "train_accuracy": "training labels right, augmented clips",
+HALF = 50.0  # percent
+FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what they are called
+    "train_accuracy": "training accuracy, augmented clips",
     "agreement": "agreement with the teacher",
-    "linear": "linear probe, held-out subjects",
-    "knn": "kNN, held-out subjects",
-    "raw_joints": "raw joints, held-out subjects",
+    "linear": "linear probe, validation subjects",
+    "knn": "kNN, validation subjects",
+    "raw_joints": "raw joints, validation subjects",
 }
 
 
@@ -24,15 +25,15 @@ def choice(records: Sequence[RunRecord]) -> str:
     rivals = recognisers(records) or list(records)
     best = max(rivals, key=lambda one: one.shown.model.accuracy)
     said = (
-        f"{best.name} is the most accurate, {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
+        f"{best.name} is the most accurate: {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
     )
     alike = [one for one in rivals if one.shown.name == best.shown.name]
     level = [one for one in alike if one.shown.model.reach >= best.shown.model.accuracy]
     smallest = min(level, key=lambda one: (one.parameters, one.latency_ms or 0.0))
     if smallest is not best and smallest.parameters < best.parameters:
-        said += f"; {smallest.name} is the smallest whose interval reaches it, {_figures(smallest)}"
+        said += f". {smallest.name} is the smallest model whose 95 % interval includes that: {_figures(smallest)}"
     elif len(rivals) > 1:
-        said += "; no smaller one comes within its interval"
+        said += ". No smaller model has a 95 % interval that includes that"
     return f"{said}. {floors(records)}"
 
 
@@ -44,14 +45,14 @@ def floors(records: Sequence[RunRecord]) -> str:
             how = "" if one.classifies else f" ({one.shown.name} probe)"
             missed.setdefault(floor, []).append(one.name + how)
     if not missed:
-        return f"{'It clears' if len(records) == 1 else 'All clear'} the floors: a random encoder and raw joints."
+        return f"{'It is' if len(records) == 1 else 'All are'} above both floors, a random encoder and raw joints."
     return " ".join(
-        f"{spoken(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} not above {floor}." for floor, names in missed.items()
     )
 
 
-def spoken(names: Sequence[str]) -> str:
-    """A list as one says it: a, b and c."""
+def listed(names: Sequence[str]) -> str:
+    """A list in words: a, b and c."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -60,62 +61,63 @@ def table(records: Sequence[RunRecord]) -> str:
     seeds = sorted({one.result["seed"] for one in records})
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     return (
-        f"{len(records)} {'run' if len(records) == 1 else 'runs'} of {what}. Intervals (95 %) cover the choice of "
-        "test recordings: Wilson's as if they were independent, the bootstrap's as whole subjects, or performances "
-        "where subjects are few or unknown. Both leave out how much seeds differ."
+        f"{len(records)} {'run' if len(records) == 1 else 'runs'}, {what}. The 95 % intervals reflect the sampling of "
+        "test recordings: Wilson intervals treat them as independent; the bootstrap resamples whole subjects, or "
+        "performances where there are few subjects or none are known. Neither includes the variance between seeds."
     )
 
 
 def cost(records: Sequence[RunRecord]) -> str:
     """Which lineage cost most, and what of it was pretraining."""
     most = max(records, key=lambda one: one.hours)
-    said = f"{most.name} took {hours(most.hours)} device-hours with all that it came from"
+    said = f"{most.name} took {hours(most.hours)} device-hours, including the runs it started from"
     early = sum(one.hours for one in most.costs if one.stage == "pretrained")
     if early and most.hours and len(most.costs) > 1:
-        said += f", {early / most.hours:.0%} of them for pretraining"
+        said += f"; {early / most.hours:.0%} of that is pretraining"
     return f"{said}."
 
 
-def classes(name: str, counts: np.ndarray, labels: Sequence[str]) -> str:
+def classes(name: str, matrix: Confusion) -> str:
     """The worst and the best class of a model."""
-    seen = np.flatnonzero(counts.sum(1))
-    shares = counts.diagonal()[seen] / counts.sum(1)[seen]
-    worst, best = seen[shares.argmin()], seen[shares.argmax()]
+    seen = np.flatnonzero(matrix.counts.sum(1))
+    recall = matrix.percent.diagonal()[seen]
+    worst, best = seen[recall.argmin()], seen[recall.argmax()]
     return (
-        f"{name} is worst at {labels[worst]} ({shares.min():.1%}) and best at {labels[best]} ({shares.max():.1%}); "
-        f"{int((shares < HALF).sum())} of {len(seen)} classes are below 50 %."
+        f"{name} has its lowest recall on {matrix.classes[worst]} ({recall.min():.1f}%) and its highest on "
+        f"{matrix.classes[best]} ({recall.max():.1f}%); {int((recall < HALF).sum())} of {len(seen)} classes are below "
+        f"{HALF:.0f}%."
     )
 
 
-def confused(name: str, counts: np.ndarray, labels: Sequence[str]) -> str:
-    """The most frequent mistake."""
-    wrong = counts - np.diag(counts.diagonal())
+def confused(name: str, matrix: Confusion) -> str:
+    """The most frequent error."""
+    wrong = matrix.counts - np.diag(matrix.counts.diagonal())
     if not wrong.any():
-        return f"{name} makes no mistake."
-    true, taken = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        return f"{name} makes no errors."
+    true, predicted = np.unravel_index(int(wrong.argmax()), wrong.shape)
     return (
-        f"The most frequent mistake of {name}: {labels[int(true)]} taken for {labels[int(taken)]}, "
-        f"{int(wrong.max()):,} of {int(counts[true].sum()):,} recordings."
+        f"The most frequent error of {name}: {matrix.classes[int(true)]} predicted as "
+        f"{matrix.classes[int(predicted)]}, {int(wrong.max()):,} of {int(matrix.counts[true].sum()):,} recordings."
     )
 
 
 def curves(record: RunRecord) -> str:
-    """What the last curve says: how the loss fell, and what was right at the end."""
+    """How the loss fell, and the accuracy at the end."""
     steps, losses = record.curve("loss")
-    said = f"loss {losses[0]:.3g} to {losses[-1]:.3g} in {steps[-1]:,} steps" if losses else "no loss was logged"
-    for metric, called in SHARES.items():
+    said = f"loss {losses[0]:.3g} → {losses[-1]:.3g} in {steps[-1]:,} steps" if losses else "no loss was logged"
+    for metric, called in FRACTIONS.items():
         _, values = record.curve(metric)
         if values:
-            return f"{said}; {called} {values[-1]:.1%} at the end, {max(values):.1%} at best"
+            return f"{said}; {called}: {values[-1]:.1%} (best {max(values):.1%})"
     return said
 
 
-def neighbours(names: Sequence[str], shares: Sequence[float], classes: int) -> str:
-    """How well classes lie together."""
-    best = int(np.argmax(shares))
+def neighbours(names: Sequence[str], fractions: Sequence[float], classes: int) -> str:
+    """How well classes are separated."""
+    best = int(np.argmax(fractions))
     return (
-        f"In {shares[best]:.1%} of cases the recording nearest to one in the features of {names[best]}, other views of "
-        f"the same performance aside, is of its class; chance is {1 / max(classes, 1):.1%}."
+        f"{names[best]} has the highest 1-NN accuracy, {fractions[best]:.1%} (chance: {1 / max(classes, 1):.1%}). "
+        "Neighbours from the same performance are excluded."
     )
 
 
@@ -125,16 +127,16 @@ def recognisers(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def evaluated(evaluation: Evaluation) -> str:
-    """How an accuracy came about, in words."""
+    """How an accuracy was measured, in words."""
     return {
         "test": "own classifier",
-        "linear": "linear classifier on frozen features, all labels",
-        "knn": "nearest neighbours of frozen features, all labels",
+        "linear": "linear probe, all labels",
+        "knn": "kNN on frozen features, all labels",
     }[evaluation.name]
 
 
 def hours(value: float) -> str:
-    """Device-hours with three digits that say something."""
+    """Device-hours with three significant digits."""
     return f"{value:.3g}" if value >= 0.1 else f"{value:.4f}"
 
 
@@ -144,7 +146,7 @@ def latency(record: RunRecord) -> str:
 
 def _figures(record: RunRecord) -> str:
     measured = record.shown.model
-    fast = f" and {latency(record)} ms a clip" if record.latency_ms is not None else ""
+    fast = f" and {latency(record)} ms per clip" if record.latency_ms is not None else ""
     return (
         f"{measured.accuracy:.1%} ({interval(measured.low, measured.high, 'Wilson', measured.bootstrap)}) with "
         f"{record.parameters:,} parameters{fast}"

@@ -8,7 +8,8 @@ Smoothing comes before the warps, because the noise that it removes lives at the
 before the left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
 A joint's confidence, where the layout keeps it, is warped in time with its joint and dropped with it, nothing else.
 
-On a CPU with numba, `bonestrap.augment.fused` makes the same clips in a fraction of the time; the torch below is the reference.
+On a CPU with numba, `bonestrap.augment.fused` makes the same clips in a fraction of the time; the torch below is the
+reference.
 """
 
 from __future__ import annotations
@@ -90,14 +91,17 @@ class Pipeline:
             keep=torch.ones(size, joints, dtype=torch.bool),
         )
         random = Random(size, self.layout, generator)
-        with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
+        with torch.autocast("cpu", enabled=False):  # a draw is the same whatever precision the step has
             for operation in self.view:
                 draw = operation.sample(draw, random)
         return draw
 
     @torch.no_grad()
     def apply(self, recordings: Recordings, draw: Draw) -> Clips:
-        """Apply one draw: the same draw and recordings give the same clips. Always in float32."""
+        """Apply one draw: the same draw and recordings give the same clips. Always in float32.
+
+        Raises ValueError where the frames or the draw do not fit the layout.
+        """
         owner, device = recordings.owner, recordings.frames.device
         drawn = draw.rows(owner)  # from clips to bodies
         shape = len(owner), self.clip.frames, len(self.layout.joints), self.layout.channels
@@ -117,6 +121,7 @@ class Pipeline:
         frames, start, length, matrix = recordings.frames, recordings.start, recordings.length, draw.matrix
         if (start < 0).any() or (length < 1).any() or (start + length > len(frames)).any():
             raise IndexError("a body lies outside the frames")  # where the kernel would read them nevertheless
+        self._check(frames, draw)
         known = frames.dtype in (torch.float16, torch.float32) and frames.is_contiguous()
         rows = Rows(frames, start, length) if known and not self.clip.own_pose else Rows.of(frames, start, length)
         if self.clip.own_pose:
@@ -128,6 +133,22 @@ class Pipeline:
         bodies = fused.Bodies(*(column.contiguous().numpy() for column in columns))
         numbers = rows.frames.flatten(1).numpy()
         kernel(out.numpy(), numbers.view(np.uint16) if numbers.dtype == np.float16 else numbers, bodies, self.shared)
+
+    def _check(self, frames: Tensor, draw: Draw) -> None:
+        """ValueError where the kernel, which knows no bounds, would read or write beside its arrays."""
+        joints, axes, bodies = len(self.layout.joints), self.layout.coordinates, len(draw.rate)
+        shape = (joints, self.layout.axes)
+        if frames.shape[1:] != shape:
+            raise ValueError(
+                f"layout {self.layout.name} needs frames of {joints} joints x {shape[1]} numbers, "
+                f"got {tuple(frames.shape[1:])}"
+            )
+        expected = ((bodies,),) * 4 + ((bodies, axes, axes), (bodies, joints))
+        for name, field, wanted in zip(Draw._fields, draw, expected, strict=False):
+            if field.shape != wanted:
+                raise ValueError(f"an operation drew {name} of shape {tuple(field.shape)} for {wanted}")
+        if not (draw.rate.isfinite() & (draw.rate > 0)).all() or not ((draw.begin >= 0) & (draw.begin <= 1)).all():
+            raise ValueError("an operation drew a rate that is not positive, or a begin outside [0, 1]")
 
     def _batch(self, out: Tensor, recordings: Recordings, draw: Draw, kinds: Kinds) -> None:
         """Write the clips, (N, T, V, channels), all bodies at a time, or on a CPU a part of them."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.feeder import Feeder, draws
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, ClipConfig, View
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.layouts import NTU25
@@ -27,7 +27,7 @@ def recordings(count: int = 40) -> tuple[list[np.ndarray], Recordings]:
 
 
 @pytest.mark.parametrize("augment", [PLAIN, CONSERVATIVE, AGGRESSIVE])
-def test_both_make_the_same_clips(augment: AugmentConfig) -> None:
+def test_both_make_the_same_clips(augment: View) -> None:
     single, packed = recordings()
     clip = ClipConfig(frames=32)
     for seed in range(3):

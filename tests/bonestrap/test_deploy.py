@@ -16,9 +16,10 @@ from torch import nn
 
 from bonestrap import deploy
 from bonestrap.augment import ClipConfig
+from bonestrap.encoders import STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
-from bonestrap.model import Description, Model, ModelError, build_encoder, save
+from bonestrap.model import Description, Model, ModelError, save
 from bonestrap.protocols.floor import calibrate
 from launch.cli import parser as cli
 from launch.export import Options, main
@@ -31,19 +32,19 @@ PARTIAL = 0.2  # share of joints that a detector loses
 def model(layout: Layout, clip: ClipConfig, classes: tuple[str, ...] = CLASSES) -> Model:
     """A random network whose features follow the statistics of random recordings, and a head that tells them apart."""
     torch.manual_seed(0)
-    config = {"width": 0.125, "dropout": 0.0}
-    encoder = build_encoder("stgcn", config, layout)
     description = Description(
-        stage="student", encoder="stgcn", config=config, layout=layout, clip=clip, classes=classes, lineage={}
+        stage="student", encoder=STGCNConfig(width=0.125), layout=layout, clip=clip, classes=classes, lineage={}
     )
-    one = Model(description, encoder, nn.Linear(encoder.features, len(classes)) if classes else None).eval()
+    encoder = description.build_encoder()
+    head = nn.Linear(encoder.features, len(classes)) if classes else None
+    one = Model(description, encoder, head).eval()
     known = [walk(30, 1, seed, layout) for seed in range(8)]
     calibrate(encoder, one.pipeline, [one.prepare(known)])
-    if one.head is not None:
+    if head is not None:
         features = one.embed(known)
         with torch.no_grad():
-            one.head.weight.div_(features.std(0).norm() / 12)
-            one.head.bias.copy_(-one.head.weight @ features.mean(0))
+            head.weight.div_(features.std(0).norm() / 12)
+            head.bias.copy_(-head.weight @ features.mean(0))
     return one
 
 

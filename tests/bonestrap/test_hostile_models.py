@@ -16,8 +16,9 @@ from torch import nn
 
 from bonestrap import files
 from bonestrap.augment import ClipConfig
+from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import SBU15
-from bonestrap.model import Description, Model, ModelError, build_encoder, load, save
+from bonestrap.model import Description, Model, ModelError, load, save
 from tests.mutations import NESTED, changed_json, damaged
 
 TRIES = 60
@@ -26,12 +27,11 @@ TRIES = 60
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("models") / "model"
-    config = {"width": 1 / 16, "dropout": 0.0}
-    encoder = build_encoder("stgcn", config, SBU15)
     description = Description(
-        stage="teacher", encoder="stgcn", config=config, layout=SBU15, clip=ClipConfig(frames=8),
+        stage="teacher", encoder=STGCNConfig(width=1 / 16), layout=SBU15, clip=ClipConfig(frames=8),
         classes=("a", "b"), lineage={"data": "sbu"},
     )  # fmt: skip
+    encoder = description.build_encoder()
     save(folder, Model(description, encoder, nn.Linear(encoder.features, 2)))
     yield folder
 
@@ -102,12 +102,20 @@ def test_what_is_no_file(whole: Path, tmp_path: Path, name: str) -> None:
     ("fields", "said"),
     [
         ({"lineage": None}, "its lineage is None"),
-        ({"config": {"width": float("nan"), "dropout": 0.0}}, "width must lie in (0, 16], got nan"),
-        ({"config": {"width": 1e9, "dropout": 0.0}}, "width must lie in (0, 16]"),
+        ({"encoder": {"kind": "stgcn", "width": float("nan")}}, "width must lie in (0, 16], got nan"),
+        ({"encoder": {"kind": "stgcn", "width": 1e9}}, "width must lie in (0, 16]"),
         ({"clip": {"frames": 10**9}}, "frames must lie in [2, 10000], got 1000000000"),
         ({"classes": ["a", 5]}, "are texts"),
         ({"stage": {"a": 1}}, "are texts"),
         ({"encoder": "resnet"}, "damaged"),
+        ({"encoder": {"kind": "resnet"}}, "there is no resnet; choose stgcn"),
+        ({"encoder": {"kind": ["stgcn"]}}, "damaged"),
+        ({"encoder": {"kind": "json:JSONDecoder"}}, "json:JSONDecoder is not a EncoderConfig"),
+        ({"encoder": {"kind": "nowhere.at_all:Net"}}, "nowhere.at_all:Net cannot be imported"),
+        ({"encoder": {"kind": ".x:Net"}}, ".x:Net cannot be imported"),
+        ({"encoder": {"kind": "stgcn", "depth": 4}}, "STGCNConfig has no setting depth"),
+        ({"encoder": {}}, "damaged"),
+        ({"head": "octopus"}, "there is no head 'octopus'"),
     ],
 )
 def test_a_description_that_cannot_be(whole: Path, tmp_path: Path, fields: dict[str, object], said: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from bonestrap.layout import Layout, points
 from bonestrap.layouts import COCO17, KINECT20, LAYOUTS, NTU25, SBU15
 from bonestrap.sides import named_sides
+from tests.bonestrap.references import original_partitions
 
 # As published with NTU RGB+D and NW-UCLA, counted from 1: (child, parent).
 PUBLISHED_NTU = """(1,2)(2,21)(3,21)(4,3)(5,21)(6,5)(7,6)(8,7)(9,21)(10,9)(11,10)(12,11)(13,1)(14,13)
@@ -71,29 +72,6 @@ def test_centres_are_those_of_published_graphs() -> None:
     assert [layout.joints[layout.center] for layout in (NTU25, KINECT20, SBU15, COCO17)] == [
         "spine_shoulder", "shoulder_center", "neck", "nose",
     ]  # fmt: skip
-
-
-def original_partitions(layout: Layout) -> list[np.ndarray]:
-    """The spatial configuration of ST-GCN by definition: A D^-1 over shortest paths, cut by the distance to the centre.
-
-    Entry (j, i) is what joint i receives from joint j, as in the original's product over the first axis.
-    """
-    count = len(layout.joints)
-    path = np.full((count, count), np.inf)
-    np.fill_diagonal(path, 0)
-    for a, b in layout.bones:
-        path[a, b] = path[b, a] = 1
-    for k in range(count):  # Floyd and Warshall
-        path = np.minimum(path, path[:, [k]] + path[[k], :])
-    near = (path <= 1).astype(float)
-    normalised = near @ np.diag(1 / near.sum(0))
-    away = path[:, layout.center]
-    out = [np.zeros((count, count)) for _ in range(3)]
-    for i in range(count):
-        for j in range(count):
-            which = 0 if away[j] == away[i] else 1 if away[j] < away[i] else 2
-            out[which][j, i] = normalised[j, i]
-    return out
 
 
 @every_layout

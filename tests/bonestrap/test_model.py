@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from torch import Tensor, nn
+from torch import nn
 
 import bonestrap
 from bonestrap.augment import ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
+from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, SBU15
-from bonestrap.model import Description, Model, ModelError, build_encoder, load, save
+from bonestrap.model import Description, Model, ModelError, load, save
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import calibrate
 from shards.packing import preprocess
@@ -34,14 +35,13 @@ def model(seed: int = 0, classes: tuple[str, ...] = CLASSES, fit: bool = False, 
     torch.manual_seed(seed)
     description = Description(
         stage="teacher" if classes else "pretrained",
-        encoder="stgcn",
-        config={"width": 0.125, "dropout": 0.0},
+        encoder=STGCNConfig(width=0.125),
         layout=layout,
         clip=ClipConfig(frames=16, fit=fit),
         classes=classes,
         lineage={"data": "test", "labels": 0.1},
     )
-    encoder = build_encoder("stgcn", description.config, layout)
+    encoder = description.build_encoder()
     head = nn.Linear(encoder.features, len(classes)) if classes else None
     one = Model(description, encoder, head).eval()
     chunks = [one.prepare([recording(20, seed=100 + k, layout=layout) for k in range(8)])]
@@ -106,12 +106,55 @@ def test_a_layout_of_ones_own_travels_with_the_model(tmp_path: Path) -> None:
     torch.testing.assert_close(two.predict(nearer), one.predict(joints), rtol=1e-3, atol=1e-4)
 
 
-def test_a_model_that_names_its_layout_is_read(tmp_path: Path) -> None:
-    one = model()
-    save(tmp_path / "model", one)
-    file = tmp_path / "model" / "model.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 1, "layout": "kinect20"}))
-    assert load(tmp_path / "model").description == one.description
+PARENT = {"model": "teacher-0", "lineage": {"data": "ntu60", "protocol": "xview", "parents": []}}
+# model.json as the first two versions wrote it, by hand.
+OLD: dict[str, dict[str, object]] = {
+    "format 1": {
+        "format": 1,
+        "stage": "teacher",
+        "encoder": "stgcn",
+        "config": {"width": 0.125, "dropout": 0.0},
+        "layout": "kinect20",
+        "clip": {"frames": 16, "fit": False},
+        "classes": ["wave", "drop", "throw"],
+        "lineage": {"data": "nw-ucla", "protocol": "xsub", "labels": 0.1},
+    },
+    "format 2": {
+        "format": 2,
+        "stage": "student",
+        "encoder": "stgcn",
+        "config": {"width": 0.125, "dropout": 0.0},
+        "layout": KINECT20.to_json(),
+        "clip": {"frames": 16, "fit": True, "own_pose": True},
+        "classes": ["wave", "drop", "throw"],
+        "lineage": {"data": "ntu60", "protocol": "xsub", "parents": [PARENT]},
+    },
+}
+
+
+@pytest.mark.parametrize("fields", OLD.values(), ids=OLD)
+def test_models_of_older_versions_are_read(tmp_path: Path, fields: dict[str, object]) -> None:
+    one = model(fit=fields["stage"] == "student")
+    folder = tmp_path / "model"
+    save(folder, one)
+    (folder / "model.json").write_text(json.dumps(fields))
+    two = load(folder)
+    assert two.description.encoder == STGCNConfig(width=0.125, dropout=0.0)
+    assert two.layout == KINECT20 and two.classes == CLASSES and two.description.stage == fields["stage"]
+    assert two.description.head == "linear"
+    torch.testing.assert_close(dict(two.state_dict()), dict(one.state_dict()), rtol=0, atol=0)
+    if fields["format"] == 1:
+        assert two.description.clip == ClipConfig(frames=16)
+        assert two.description.lineage == {"data": "nw-ucla", "split": "xsub", "labels": 0.1}
+        assert torch.equal(two.predict(gappy()), one.predict(gappy()))
+    else:
+        assert two.description.clip == ClipConfig(frames=16, fit=True, own_pose=True)
+        lineage = two.description.lineage
+        assert lineage["split"] == "xsub" and "protocol" not in lineage
+        assert lineage["parents"][0]["lineage"] == {"data": "ntu60", "split": "xview", "parents": []}
+    save(folder, two)  # and written anew as today's
+    assert json.loads((folder / "model.json").read_text())["format"] == 3
+    assert load(folder).description == two.description
 
 
 def test_saving_again_replaces_the_model(tmp_path: Path) -> None:
@@ -122,9 +165,9 @@ def test_saving_again_replaces_the_model(tmp_path: Path) -> None:
 
 def test_another_width_and_a_network_in_training_are_saved_as_they_are(tmp_path: Path) -> None:
     wide = model()
-    wide = Model(dataclasses.replace(wide.description, config={"width": 0.25, "dropout": 0.0}), wide.encoder, wide.head)
-    wide.encoder = build_encoder("stgcn", wide.description.config, KINECT20)
-    wide.head = nn.Linear(wide.encoder.features, 3)
+    description = dataclasses.replace(wide.description, encoder=STGCNConfig(width=0.25))
+    encoder = description.build_encoder()
+    wide = Model(description, encoder, nn.Linear(encoder.features, 3))
     save(tmp_path / "model", wide.train())
     two = load(tmp_path / "model")
     assert isinstance(two.encoder, STGCN) and two.encoder.features == 64
@@ -289,7 +332,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a list": (written("model.json", b"[1, 2]"), r"model\.json is damaged"),
     "a number": (written("model.json", b"3"), r"model\.json is damaged"),
     "not text": (written("model.json", b"\xff\xfe\x00{}"), r"model\.json is damaged"),
-    "another version": (edited(format=3), r"^\S+model\.json was written by another version"),
+    "another version": (edited(format=4), r"^\S+model\.json was written by another version"),
     "no format": (without("format"), r"model\.json is damaged"),
     "no classes": (without("classes"), r"model\.json is damaged"),
     "unknown layout": (edited(layout="octopus"), r"model\.json is damaged"),
@@ -300,10 +343,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "another layout's weights": (edited(layout=SBU15.to_json()), r"model\.safetensors is damaged"),
     "unknown encoder": (edited(encoder="resnet"), r"model\.json is damaged"),
     "unknown field": (edited(colour="blue"), r"model\.json is damaged"),
-    "impossible width": (edited(config={"width": -1.0}), r"model\.json is damaged"),
-    "width of words": (edited(config={"width": "wide"}), r"model\.json is damaged"),
+    "unknown kind of encoder": (edited(encoder={"kind": "resnet"}), r"model\.json is damaged \(there is no resnet"),
+    "impossible width": (edited(encoder={"kind": "stgcn", "width": -1.0}), r"model\.json is damaged \(width must lie"),
+    "width of words": (edited(encoder={"kind": "stgcn", "width": "wide"}), r"model\.json is damaged \(width must be"),
+    "an old field": (edited(config={"width": 0.125}), r"model\.json is damaged"),
     "impossible clip": (edited(clip={"frames": 0, "fit": False}), r"model\.json is damaged"),
-    "another width": (edited(config={"width": 0.25}), r"model\.safetensors is damaged"),
+    "another width": (edited(encoder={"kind": "stgcn", "width": 0.25}), r"model\.safetensors is damaged"),
     "another number of classes": (edited(classes=["a", "b"]), r"model\.safetensors is damaged"),
 }
 
@@ -329,11 +374,12 @@ def test_a_save_that_fails_leaves_the_old_model(tmp_path: Path, monkeypatch: pyt
     save(tmp_path / "model", model(seed=0))
     full = OSError("no space left on device")
 
-    def fails(tensors: dict[str, Tensor], path: Path) -> None:
-        path.write_bytes(b"half")
+    def fails(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise full
 
-    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(OSError, match="no space"):
         save(tmp_path / "model", model(seed=1))
     monkeypatch.undo()

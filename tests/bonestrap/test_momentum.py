@@ -19,6 +19,7 @@ from bonestrap.momentum import (
     take_moments,
     warm_alpha,
 )
+from tests.bonestrap.references import error, pooled
 
 
 def inputs(*shape: int, offset: float = 0.0, seed: int = 0) -> Tensor:
@@ -28,29 +29,6 @@ def inputs(*shape: int, offset: float = 0.0, seed: int = 0) -> Tensor:
     x = torch.randn(shape, generator=generator) * torch.linspace(0.5, 1.5, shape[1]).view(column)
     x = x + offset * (1 + torch.arange(shape[1]) / 10).view(column)
     return x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
-
-
-def pooled(parts: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of every channel over all parts, in float64, in two passes."""
-    channels = [part.detach().double().transpose(0, 1).flatten(1).numpy() for part in parts]
-    whole = np.concatenate(channels, axis=1)
-    return whole.mean(1), whole.var(1)
-
-
-def error(layer: BatchNorm, parts: list[Tensor]) -> float:
-    """The largest error of a layer's statistics as those of the union of `parts`; see `relative`."""
-    return relative(layer, *pooled(parts))
-
-
-def relative(layer: BatchNorm, mean: np.ndarray, var: np.ndarray) -> float:
-    """The largest error: of means, relative to the larger of mean and deviation; of variances, to themselves.
-
-    A channel that is always zero, such as the bone of the root, must have statistics of exactly zero.
-    """
-    tiny = np.finfo(np.float64).tiny
-    of_mean = np.abs(layer.mean.double().numpy() - mean) / np.maximum(np.maximum(np.abs(mean), np.sqrt(var)), tiny)
-    of_var = np.abs(layer.var.double().numpy() - var) / np.maximum(var, tiny)
-    return float(max(of_mean.max(), of_var.max()))
 
 
 # The kernel's own float32 statistics miss 1e-6 in most of these.

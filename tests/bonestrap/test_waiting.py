@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, ClipConfig, View
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Clips, Recordings, to_device
 from bonestrap.layout import Layout
@@ -21,8 +21,7 @@ from bonestrap.methods import DistillConfig, SupervisedConfig
 from bonestrap.methods.distill.method import Distill
 from bonestrap.methods.method import Method
 from bonestrap.methods.supervised.method import Classifier, Supervised
-from tests.bonestrap.test_augment import BODIES, LENGTHS, generator
-from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, byol, encoder, recordings
+from tests.bonestrap.tiny import BODIES, CLIP, LAYOUT, LENGTHS, Pairs, byol, encoder, generator, recordings
 from tests.pretend import DEVICE, PretendGPU, Waited, gpu
 
 __all__ = ["gpu"]  # the fixture
@@ -85,7 +84,7 @@ def test_the_pretended_gpu_keeps_devices_apart_and_lets_the_rest_pass(gpu: Prete
 @pytest.mark.parametrize("own_pose", [False, True])
 @pytest.mark.parametrize("augment", [PLAIN, CONSERVATIVE, AGGRESSIVE], ids=["plain", "conservative", "aggressive"])
 @pytest.mark.parametrize("layout", [SBU15, NTU25, COCO17], ids=lambda layout: layout.name)
-def test_augmentation_does_not_wait(gpu: PretendGPU, layout: Layout, augment: AugmentConfig, own_pose: bool) -> None:
+def test_augmentation_does_not_wait(gpu: PretendGPU, layout: Layout, augment: View, own_pose: bool) -> None:
     pipeline = Pipeline(layout, ClipConfig(frames=24, own_pose=own_pose), augment)
     source = there(recordings(BODIES, LENGTHS, layout=layout), DEVICE)
     with gpu.never_waits():
@@ -98,7 +97,7 @@ def test_augmentation_does_not_wait(gpu: PretendGPU, layout: Layout, augment: Au
 @pytest.mark.parametrize("own_pose", [False, True])
 @pytest.mark.parametrize("augment", [PLAIN, CONSERVATIVE, AGGRESSIVE], ids=["plain", "conservative", "aggressive"])
 @pytest.mark.parametrize("layout", [SBU15, NTU25, COCO17], ids=lambda layout: layout.name)
-def test_augmentation_on_a_gpu(layout: Layout, augment: AugmentConfig, own_pose: bool) -> None:
+def test_augmentation_on_a_gpu(layout: Layout, augment: View, own_pose: bool) -> None:
     """The same clips as on the CPU, without waiting."""
     pipeline = Pipeline(layout, ClipConfig(frames=24, own_pose=own_pose), augment)
     source = recordings(BODIES, LENGTHS, layout=layout)
@@ -113,7 +112,7 @@ def test_augmentation_on_a_gpu(layout: Layout, augment: AugmentConfig, own_pose:
 
 def supervised() -> Method:
     classifier = Classifier.new(encoder(), 5)
-    return Supervised(classifier, SupervisedConfig(smoothing=0.1), view=Pipeline(LAYOUT, CLIP), pretrained=False)
+    return Supervised(classifier, SupervisedConfig(smoothing=0.1), view=Pipeline(LAYOUT, CLIP))
 
 
 def distill() -> Method:

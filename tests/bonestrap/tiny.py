@@ -22,6 +22,12 @@ from distributed.loop import Job
 
 LAYOUT = SBU15
 CLIP = ClipConfig(frames=12)
+BODIES = [1, 2, 1, 1, 2, 1]  # of recordings with one frame, a few, and more than a clip's
+LENGTHS = [1, 9, 20, 47, 31, 2]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def recordings(bodies: Sequence[int], lengths: Sequence[int], seed: int = 0, layout: Layout = LAYOUT) -> Recordings:

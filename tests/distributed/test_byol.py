@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bonestrap.augment import AugmentConfig, ClipConfig
+from bonestrap.augment import ClipConfig
+from bonestrap.augment.operations import Crop, Resample, Shear, Shift
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
 from bonestrap.encoders import STGCNConfig
@@ -54,8 +55,8 @@ def job(run: Path, *, steps: int = 20) -> Job:
     method = BYOL(
         STGCN(STGCNConfig(width=0.06, dropout=0.1), LAYOUT, 6),
         BYOLConfig(hidden=16, projection=8),
-        view1=Pipeline(LAYOUT, clip, AugmentConfig(resample=(0.8, 1.25), crop=True, shear=0.2)),
-        view2=Pipeline(LAYOUT, clip, AugmentConfig(shear=0.2, shift=True)),
+        view1=Pipeline(LAYOUT, clip, (Resample(rate=(0.8, 1.25)), Crop(), Shear(limit=0.2))),
+        view2=Pipeline(LAYOUT, clip, (Shift(), Shear(limit=0.2))),
         steps=20,
     )
     parameters = [p for p in method.parameters() if p.requires_grad]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bonestrap.clips import Batch
-from distributed import sync
+from distributed import mlflow_sync
 from distributed.lease import Job, Lease
 from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single
@@ -49,8 +49,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a day-long run, for a run of a second."""
-    monkeypatch.setattr(sync, "SEND_SECONDS", 0.05)
-    monkeypatch.setattr(sync, "RETRY_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr(mlflow_sync, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(mlflow_sync, "RETRY_SECONDS", (0.05, 0.1))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
@@ -137,7 +137,7 @@ def test_what_is_measured_later_joins_the_run(tmp_path: Path, client: Any) -> No
 
 
 def test_long_journals_go_in_several_calls(tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "BATCH", 20)
+    monkeypatch.setattr(mlflow_sync, "BATCH", 20)
     train(toy_job(tmp_path, tracking=tracked(client)), Single())
     assert len(client.get_metric_history(run_id(tmp_path), "loss")) == 20
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.clips import Batch, Recordings
+from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods.method import Method
 from distributed.loop import Job, Summary, train
 from distributed.strategy import DDP, Strategy
@@ -46,17 +47,23 @@ class ToyLoader:
         return [f"walk{step}-{group}-{clip}" for clip in range(self.group_size)]
 
 
+class ToyEncoder(nn.Sequential, Encoder):
+    """A layer and its dropout."""
+
+    features = WIDTH
+
+
 class ToyMethod(Method):
     """BYOL in miniature: online encoder, EMA target, moments of the target's only normalised layer."""
 
-    encoder: nn.Sequential
+    encoder: ToyEncoder
     mean: Tensor
     count: Tensor
 
     def __init__(self, seed: int = 0, broken_at: int | None = None, frozen_until: int = 0) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.encoder = nn.Sequential(nn.Linear(12, WIDTH), nn.Dropout(0.2))
+        self.encoder = ToyEncoder(nn.Linear(12, WIDTH), nn.Dropout(0.2))
         self.head = nn.Linear(WIDTH, WIDTH)
         self.target = nn.Linear(12, WIDTH).requires_grad_(False)
         self.register_buffer("mean", torch.zeros(WIDTH, dtype=torch.float64))

@@ -18,6 +18,7 @@ from bonestrap.clips import Batch
 from launch import pretrain
 from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
+from shards import loader
 from shards.loader import Loader
 
 Fault = Callable[[], object]
@@ -25,9 +26,9 @@ TRAINED = 10  # performances that train: five people of ten, two actions
 BATCH = 8
 
 SMALL = [
-    *("--protocol", "cross-subject", "--encoder.width", "0.05", "--clip.frames", "8", "--method.hidden", "16"),
+    *("--split", "cross-subject", "--encoder.width", "0.05", "--clip.frames", "8", "--method.hidden", "16"),
     *("--method.projection", "8", "--schedule.batch", str(BATCH), "--schedule.group", "4", "--schedule.warmup", "0"),
-    *("--schedule.learning-rate", "0.001", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--no-track"),
+    *("--optimizer.learning-rate", "0.001", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--no-track"),
     *("--log-every", "1", "--checkpoint-every", "2", "--probe-every", "1000"),
 ]
 
@@ -58,7 +59,7 @@ def train(given: list[str], fault: Fault | None = None, at: int = -1) -> None:
     """Run the command here; what happens at step `at` is `fault`."""
     faulty = type("Once", (Faulty,), {"fault": staticmethod(fault), "at": at}) if fault else Loader
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrain, "Loader", faulty)
+        patch.setattr(loader, "Loader", faulty)
         start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, given)
 
 

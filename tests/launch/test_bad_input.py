@@ -95,7 +95,7 @@ def test_impossible_values(shards: Path, tmp_path: Path, capsys: pytest.CaptureF
     common = ("demo", "--data", str(shards), "--run", str(tmp_path / "run"), "--no-track")
     assert "--schedule.group" in run_pretrain(capsys, *common, "--schedule.group", "7")
     assert "--encoder" in run_pretrain(capsys, *common, "--encoder.width", "-1")
-    assert "protocol" in run_pretrain(capsys, *common, "--protocol", "cross-planet")
+    assert "split" in run_pretrain(capsys, *common, "--split", "cross-planet")
     assert "--workers 2 cannot share" in run_pretrain(capsys, *common, "--schedule.group", "64", "--workers", "2")
     assert not (tmp_path / "run").exists()
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from bonestrap.encoders import stgcn
+from bonestrap.encoders.stgcn import network
 from distributed.loop import train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import read
@@ -39,7 +39,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounterWithBacken
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")
     monkeypatch.setattr(compilation, "BACKEND", counter)
-    monkeypatch.setattr(stgcn, "BLOCKS", BLOCKS)
+    monkeypatch.setattr(network, "BLOCKS", BLOCKS)
     yield counter
     torch._dynamo.reset()
 
@@ -99,7 +99,7 @@ def test_a_run_goes_on_compiled_or_not(tmp_path: Path) -> None:
 
 def on_ranks(strategy: Strategy, folder: Path) -> dict[str, Tensor]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stgcn, "BLOCKS", BLOCKS)
+        patch.setattr(network, "BLOCKS", BLOCKS)
         patch.setattr(compilation, "BACKEND", "eager")
         patch.setattr(
             torch.distributed, "_DEFAULT_FIRST_BUCKET_BYTES", 1024
@@ -126,7 +126,7 @@ def test_the_option_compiles_and_changes_nothing_else(
     shards: Path, tmp_path: Path, graphs: CompileCounterWithBackend
 ) -> None:
     common = ["--data", str(shards), "--no-track", "--precision", "fp32", "--log-every", "1"]
-    small = ["own", "--protocol", "cross-subject", "--encoder.width", "0.0625"]
+    small = ["own", "--split", "cross-subject", "--encoder.width", "0.0625"]
     short = ["--schedule.epochs", "2", "--schedule.warmup", "1", "--schedule.batch", "16", "--schedule.group", "16"]
     for name, more in {"plain": [], "compiled": ["--compile"]}.items():
         run = ["--run", str(tmp_path / name)]
@@ -144,7 +144,7 @@ def test_the_option_compiles_and_changes_nothing_else(
 def test_without_a_compiler_one_sentence_says_so(shards: Path, tmp_path: Path) -> None:
     words = ["--compile", "--device", "cpu", "--data", str(shards), "--run", str(tmp_path / "run"), "--no-track"]
     done = subprocess.run(
-        [sys.executable, ROOT / "launch/pretrain.py", "own", "--protocol", "cross-subject", *words],
+        [sys.executable, ROOT / "launch/pretrain.py", "own", "--split", "cross-subject", *words],
         env=os.environ | {"CXX": "/nowhere", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ from tests.pretend import DEVICE, PretendGPU, gpu
 __all__ = ["gpu"]  # the fixture
 STEPS = 3
 SMALL = ("--encoder.width", "0.0625")
-PRETRAIN = ("own", "--protocol", "cross-subject", *SMALL, "--schedule.epochs", str(STEPS), "--schedule.warmup", "1")
+PRETRAIN = ("own", "--split", "cross-subject", *SMALL, "--schedule.epochs", str(STEPS), "--schedule.warmup", "1")
 
 
 @pytest.fixture

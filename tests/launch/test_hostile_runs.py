@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import random
@@ -16,29 +15,20 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bonestrap.augment import ClipConfig
+from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import NTU25
-from bonestrap.model import Description, Model, build_encoder, save
+from bonestrap.model import Description, Model, save
 from bonestrap.options import UserError
 from distributed import journal
 from distributed.mlflow_sync import missing
 from evaluation import run_record
-from evaluation.protocols import PROTOCOLS
-from launch import distill, evaluate, export, finetune, pretrain
-from launch.cli.parser import start, start_choice
-from launch.recipes import RECIPES
 from shards.errors import DataError
 from shards.manifest import Manifest
+from tests.launch.commands import MAINS
 from tests.mutations import NESTED, changed, changed_json, damaged
 
 TRIES = 25
 SCORES = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "balanced": 0.5, "recordings": 20}
-MAINS: dict[str, Callable[[list[str]], None]] = {
-    "pretrain": functools.partial(start_choice, pretrain.main, "recipe", RECIPES, pretrain.Options),
-    "evaluate": functools.partial(start_choice, evaluate.main, "protocol", PROTOCOLS, evaluate.Options),
-    "finetune": functools.partial(start, finetune.main, finetune.Options),
-    "distill": functools.partial(start, distill.main, distill.Options),
-    "export": functools.partial(start, export.main, export.Options),
-}
 
 
 def ending(words: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -58,14 +48,15 @@ def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "student"
     manifest = Manifest.read(shards)
     made = {
-        "data": manifest.name, "digest": manifest.digest, "protocol": "cross-subject", "seed": 0, "steps": 9,
+        "data": manifest.name, "digest": manifest.digest, "split": "cross-subject", "seed": 0, "steps": 9,
         "device_hours": 0.1, "run": "teacher", "labels": 0.5,
     }  # fmt: skip
     teacher = {"stage": "teacher", "run": "teacher", "lineage": {**made, "labelled": 60}}
-    config = {"width": 1 / 16, "dropout": 0.0}
-    encoder = build_encoder("stgcn", config, NTU25)
+    config = STGCNConfig(width=1 / 16, dropout=0.0)
+    clip = ClipConfig(frames=8, fit=True)
+    encoder = config.build(NTU25, clip)
     description = Description(
-        stage="student", encoder="stgcn", config=config, layout=NTU25, clip=ClipConfig(frames=8, fit=True),
+        stage="student", encoder=config, layout=NTU25, clip=clip,
         classes=manifest.classes, lineage={**made, "run": "student", "parents": [teacher]},
     )  # fmt: skip
     run.mkdir()

@@ -17,9 +17,10 @@ from evaluation.protocols import PROTOCOLS
 from experiments.tables import TABLES
 from launch import compare, demo, distill, evaluate, export, finetune, pack, pretrain, preview, register, report
 from launch import reproduce as reproduction
-from launch.cli.parser import Leaf, leaves, parse, parse_choice, start, start_choice
+from launch.cli.parser import Leaf, leaves, parse, parse_choice
 from launch.recipes import RECIPES
 from shards.sources.formats import FORMATS
+from tests.launch.commands import MAINS
 
 PLAIN: dict[str, type] = {
     "compare": compare.Options, "demo": demo.Options, "distill": distill.Options, "export": export.Options,
@@ -90,14 +91,14 @@ def test_every_number_has_bounds_and_keeps_to_them(command: Command) -> None:
 
 REFUSED = """
 pretrain demo --data {} --run {}/new --schedule.epochs inf
-pretrain demo --data {} --run {}/new --schedule.learning-rate nan
-pretrain demo --data {} --run {}/new --schedule.learning-rate -0.1
-pretrain demo --data {} --run {}/new --schedule.weight-decay nan
-pretrain demo --data {} --run {}/new --schedule.predictor-rate nan
-pretrain demo --data {} --run {}/new --schedule.predictor-rate -1
+pretrain demo --data {} --run {}/new --optimizer.learning-rate nan
+pretrain demo --data {} --run {}/new --optimizer.learning-rate -0.1
+pretrain demo --data {} --run {}/new --optimizer.weight-decay nan
+pretrain demo --data {} --run {}/new --method.predictor-rate nan
+pretrain demo --data {} --run {}/new --method.predictor-rate -1
 pretrain demo --data {} --run {}/new --schedule.warmup nan
-pretrain demo --data {} --run {}/new --view1.shear nan
-pretrain demo --data {} --run {}/new --view1.resample nan nan
+pretrain demo --data {} --run {}/new --method.view1.shear.limit nan
+pretrain demo --data {} --run {}/new --method.view1.resample.rate nan nan
 pretrain demo --data {} --run {}/new --hang-timeout nan
 pretrain demo --data {} --run {}/new --hang-timeout -1
 pretrain demo --data {} --run {}/new --cache-gib nan
@@ -127,14 +128,6 @@ pack coco --input {} --output {}/new --least nan
 pack synthetic --output {}/new --workers 100000
 verify {} --workers -3
 """.strip().splitlines()
-MAINS: dict[str, Callable[[list[str]], None]] = {
-    "pretrain": functools.partial(start_choice, pretrain.main, "recipe", RECIPES, pretrain.Options),
-    "evaluate": functools.partial(start_choice, evaluate.main, "protocol", PROTOCOLS, evaluate.Options),
-    "pack": functools.partial(start_choice, pack.main, "format", FORMATS, pack.Options),
-    "finetune": functools.partial(start, finetune.main, finetune.Options),
-    "distill": functools.partial(start, distill.main, distill.Options),
-    "verify": functools.partial(start, pack.verify, pack.Verify),
-}
 
 
 @pytest.mark.parametrize("line", REFUSED, ids=lambda line: line.replace("{}", "X"))

@@ -126,7 +126,7 @@ def test_recordings_of_which_nothing_is_known_are_pretrained_on(lab: Path) -> No
     data = Resident.load(lab / "packed")
     assert len(data) == 15 and all((column == -1).all() for column in data.views[:5])
     for protocol in ("split", "all"):
-        run("own", lab, "--protocol", protocol)
+        run("own", lab, "--split", protocol)
         assert bonestrap.load(lab / "run").description.lineage["split"] == protocol
         (lab / "run").rename(lab / protocol)
 
@@ -136,7 +136,7 @@ def test_two_recordings_are_too_few_to_hold_any_out_and_still_train(lab: Path) -
         path.unlink()
     words = ["--input", str(lab / "lab"), "--layout", str(lab / "lab" / "layout.json"), "--output", str(lab / "packed")]
     start_choice(pack, "format", FORMATS, PackOptions, ["arrays", *words, "--workers", "1"])
-    run("own", lab, "--protocol", "all")
+    run("own", lab, "--split", "all")
     assert bonestrap.load(lab / "run").description.stage == "pretrained"
 
 

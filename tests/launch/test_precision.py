@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from launch import pretrain
-from launch.training import stage
+from launch.training.options import chosen_precision
 
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def chosen() -> str:
-    return stage.decided(pretrain.Options(data="shards", run=Path("run"), device="cpu"))
+    return chosen_precision(pretrain.Options(data="shards", run=Path("run"), device="cpu"))
 
 
 @pytest.mark.skipif(not CPUINFO.exists(), reason="the processor is asked through Linux")

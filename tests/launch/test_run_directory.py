@@ -16,11 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from distributed import lease
-from distributed.record import Record
-from evaluation.provenance import prepared
+from distributed.record import Record, prepared
 from shards.packing.pack import pack
 from tests.launch.faults import damage, signalled, take_away, train, words
-from tests.launch.test_workers_0 import Waving
+from tests.launch.waving import Waving
 
 STEPS = 6
 STREAM = ("--stream", "yes", "--stream-gib", "1e-9", "--window", "1")  # shards are opened again at every step

@@ -154,6 +154,10 @@ def test_no_error_shows_a_secret(
 
 
 def test_no_traceback_shows_a_secret(tmp_path: Path) -> None:
-    program = f"from launch.cli.parser import Sentences\nwith Sentences():\n    raise RuntimeError('http://u:{SECRETS[2]}' + '@h/x')"
+    program = f"""
+from launch.cli.errors import UserErrors
+with UserErrors():
+    raise RuntimeError('http://u:{SECRETS[2]}' + '@h/x')
+"""
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "RuntimeError: http://h/x" in done.stderr

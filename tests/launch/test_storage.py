@@ -106,7 +106,7 @@ def test_a_disk_without_room_for_the_model_is_a_sentence_and_the_command_goes_on
     said = ended(process, 2)
     assert "No space left on device); earlier ones stay, and the next is another try." in said
     last = said.splitlines()[-1]
-    assert "no space left on device; free space there, or choose another place; the same command then goes on" in last
+    assert "no space left on device; free space there, or choose another place; the same command then resumes" in last
     assert not (run / "model/model.json").exists()
     (small_disk / "ballast").unlink()
     assert "Resuming" in ended(begun(words), 0)
@@ -122,7 +122,7 @@ def test_an_interrupted_command_says_so(tmp_path: Path, shards: Path, workers: s
     waits_for(lambda: steps(run) >= 1)
     process.send_signal(signal.SIGINT)
     said = ended(process, 130)
-    assert said.splitlines()[-1] == f"{run} was interrupted: the same command goes on from the newest checkpoint."
+    assert said.splitlines()[-1] == f"{run} was interrupted: the same command resumes from the newest checkpoint."
 
 
 def test_a_run_directory_that_is_removed_is_a_sentence(tmp_path: Path, shards: Path) -> None:

@@ -1,30 +1,31 @@
-"""What a script sends to its workers arrives there, though the script is `__main__` here."""
+"""What a command sends to its workers arrives there as it was, with an encoder or a method of the user's own too."""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
-from launch.cli import parser as cli
-from launch.training import stage
+from bonestrap.augment import ClipConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.methods import BYOLConfig, DistillConfig, SupervisedConfig
+from bonestrap.optim import SGD, AdamW, Schedule
+from distributed.record import Record
+from launch import pretrain
+from launch.training.training import Training, train_worker
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.mark.parametrize("name", ["pretrain", "finetune", "distill"])
-def test_a_scripts_worker_travels_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", [BYOLConfig(), SupervisedConfig(), DistillConfig()], ids=lambda one: one.kind)
+@pytest.mark.parametrize("optimizer", [SGD(), AdamW(layer_decay=0.75)], ids=lambda one: one.kind)
+def test_a_training_arrives_as_it_was_sent(method: object, optimizer: object, tmp_path: Path) -> None:
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    monkeypatch.setattr(cli, "start", lambda *words: None)
-    monkeypatch.setattr(cli, "start_choice", lambda *words: None)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    worker = runpy.run_path(str(ROOT / "launch" / f"{name}.py"), run_name="__main__")["worker"]
-    assert worker.__module__ == "__main__"
-    sent = cloudpickle.dumps(stage.by_name(functools.partial(worker, 1)))
-    arrived = cloudpickle.loads(sent)
-    assert arrived.func is importlib.import_module(f"launch.{name}").worker
-    assert arrived.args == (1,)
+    training = Training(
+        stage="pretrained", title="pretrain", split="cross-view", clip=ClipConfig(frames=8), optimizer=optimizer,
+        encoder=STGCNConfig(width=0.25), method=method, schedule=Schedule(epochs=3, batch=8, group=4, warmup=0),
+        source=tmp_path,
+    )  # fmt: skip
+    options, record = pretrain.Options(data="shards", run=tmp_path, seed=7), Record.of({"seed": 7}, {"command": "x"})
+    arrived = cloudpickle.loads(cloudpickle.dumps(functools.partial(train_worker, training, options, record, None)))
+    assert arrived.func is train_worker  # by name: a worker imports the module anew
+    assert arrived.args == (training, options, record, None)

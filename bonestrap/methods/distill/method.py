@@ -1,4 +1,4 @@
-"""Knowledge distillation from a fine-tuned teacher to a compact student, without labels (Moliner et al., section 3.5)."""
+"""Knowledge distillation from a fine-tuned teacher to a compact student, no labels (Moliner et al., section 3.5)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import BLOCKS, STGCN, SpatialGraphConv
 from bonestrap.layouts import KINECT20, NTU25, SBU15, Layout
 from bonestrap.momentum import BatchNorm, batch_norms, commit, take_moments
-from tests.bonestrap.test_layouts import original_partitions
+from tests.bonestrap.references import original_partitions
 
 
 def clips(owner: list[int], layout: Layout, frames: int = 16, channels: int = 3, seed: int = 0) -> Clips:

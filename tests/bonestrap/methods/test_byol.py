@@ -18,7 +18,7 @@ from bonestrap.methods.byol.method import BYOL, byol_distance
 from bonestrap.momentum import BatchNorm, batch_norms
 from distributed.loop import train
 from distributed.strategy import Single
-from tests.bonestrap.test_momentum import error, pooled, relative
+from tests.bonestrap.references import error, pooled, relative
 from tests.bonestrap.tiny import Pairs, byol, byol_job
 
 # ---------------------------------------------------------------------- the loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from bonestrap.methods import DistillConfig
 from bonestrap.methods.distill.method import Distill, distillation_loss
 from bonestrap.methods.supervised.method import Classifier
 from bonestrap.momentum import BatchNorm, batch_norms
-from tests.bonestrap.test_momentum import error
+from tests.bonestrap.references import error
 from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, encoder
 
 CLASSES = 5
@@ -24,7 +26,7 @@ CLASSES = 5
 def distill(temperature: float = 1.0, teacher_clip: ClipConfig = CLIP) -> Distill:
     teacher = Classifier.new(encoder(1, width=1 / 8), CLASSES)
     with torch.no_grad():
-        teacher.head.weight.mul_(10)  # a teacher with opinions
+        teacher.head.get_parameter("weight").mul_(10)  # a teacher with opinions
     return Distill(
         teacher,
         Classifier.new(encoder(2), CLASSES),
@@ -125,7 +127,7 @@ def test_the_student_comes_closer_to_the_teacher() -> None:
     assert above[-1] < 0.3 * above[0]
 
 
-@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"alpha": 1.0}])
-def test_impossible_settings_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must lie in"):
-        DistillConfig(**bad)
+@pytest.mark.parametrize(("setting", "value"), [("temperature", 0.0), ("alpha", 1.0)])
+def test_impossible_settings_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting} must lie in"):
+        dataclasses.replace(DistillConfig(), **{setting: value})  # type: ignore[arg-type]

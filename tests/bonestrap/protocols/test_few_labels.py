@@ -9,7 +9,7 @@ import torch
 from bonestrap.protocols.few_labels import few_labels, halved
 from bonestrap.protocols.linear import RIDGE_STRENGTHS, ridge, select
 from bonestrap.protocols.long_tailed import long_tailed, profile, thirds
-from tests.bonestrap.protocols.test_knn import features
+from tests.bonestrap.protocols.labelled import features
 
 
 def test_every_second_row_of_a_class_is_chosen_on() -> None:

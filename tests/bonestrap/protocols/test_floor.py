@@ -18,8 +18,8 @@ from bonestrap.layouts import SBU15
 from bonestrap.momentum import BatchNorm, batch_norms
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import FRAMES, RawJoints, calibrate, kernel_ridge, raw_pipeline
-from tests.bonestrap.protocols.test_knn import features
-from tests.bonestrap.test_momentum import error
+from tests.bonestrap.protocols.labelled import features
+from tests.bonestrap.references import error
 from tests.bonestrap.tiny import encoder, recordings
 
 

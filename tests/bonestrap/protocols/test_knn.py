@@ -9,15 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from bonestrap.protocols.knn import knn_accuracy, knn_predict, knn_votes
-
-
-def features(count: int, seed: int, width: int = 12, classes: int = 4) -> tuple[Tensor, Tensor]:
-    """Rows whose length says nothing and whose direction says a little about the class."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, classes, (count,), generator=generator)
-    centres = torch.randn(classes, width, generator=torch.Generator().manual_seed(99))
-    x = centres[y] + 1.5 * torch.randn(count, width, generator=generator)
-    return x * (0.1 + 10 * torch.rand(count, 1, generator=generator)), y
+from tests.bonestrap.protocols.labelled import features
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 10])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.protocols.linear import GRADIENT, Linear, NotConverged, balanced_accuracy, logistic, ridge, select, sgd
-from tests.bonestrap.protocols.test_knn import features
+from tests.bonestrap.protocols.labelled import features
 
 
 def scaled(x: Tensor, by: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from bonestrap.protocols.few_shot import few_shot, novel_classes
 from bonestrap.protocols.retrieval import Gallery, retrieve
-from tests.bonestrap.protocols.test_knn import features
+from tests.bonestrap.protocols.labelled import features
 
 
 def gallery(count: int, seed: int, performances: int) -> Gallery:

@@ -27,7 +27,7 @@ from shards.packing.parallel import Processes, ahead
 from shards.reader import Resident
 from shards.sources.nw_ucla import NWUCLA
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ from launch.cli.parser import start
 from launch.preview import Options, main
 from reports.animation import UNIT, encoded, upright
 from reports.findings import Report
-from reports.page import ASSETS
+from reports.html import ASSETS
 from shards.manifest import Manifest
 from shards.packing.pack import pack
 from shards.packing.survey import survey
@@ -161,14 +161,14 @@ def test_the_terminal_names_every_fault(faults: Path, capsys: pytest.CaptureFixt
         f"  12 performances, 24 recordings, {Manifest.read(faults).frames:,} frames",
     ]
     said = dict(line[3:].split(maxsplit=1) for line in lines[3:10] if line.strip())
-    assert said["contaminated"] == "people: 1 of 8 test recordings (12.5%) also train"
-    assert said["copies"] == (
-        "1 recording repeats another one bit for bit: 1 in another performance, 1 by another camera, 1 of another "
-        "subject, 1 of another class"
+    assert said["contaminated"] == "people: 1 of 8 test recordings (12.5%) are also in training"
+    assert said["duplicates"] == (
+        "1 recording is an exact duplicate of another: 1 in different performances, 1 from different cameras, 1 of "
+        "different subjects, 1 of different classes"
     )
     assert said["near-empty"] == "1 recording: 04_1.mp4 (6 frames)"
-    assert said["bones"].endswith("above 2% in 1 recording: 05_2.mp4 (8%)")
-    assert said["joints"].endswith("above 5% in 1 recording: 07_1.mp4 (8%)")
+    assert said["bones"].endswith("more than 2% in 1 recording: 05_2.mp4 (8%)")
+    assert said["joints"].endswith("more than 5% in 1 recording: 07_1.mp4 (8%)")
     assert [line[:2] for line in lines[3:8]] == ["!!", "!!", " !", " !", " !"]
     text = "\n".join(lines)
     assert re.search(r"classes, recordings\n  wave +█+ +8\n", text)
@@ -242,8 +242,8 @@ def test_clean_recordings_are_called_clean(tmp_path: Path, capsys: pytest.Captur
     page = looked(packed(tmp_path, change=lambda made: None))
     lines = capsys.readouterr().out.splitlines()
     assert [line[:2] for line in lines[3:8]] == ["ok"] * 5
-    assert "people: no recording is on both sides" in page and '<span class="badge">clean</span>' in page
-    assert not data_of(page)["twins"] and "near-empty recordings" not in page
+    assert "people: no recording is in both training and test" in page and '<span class="badge">clean</span>' in page
+    assert not data_of(page)["duplicates"] and "near-empty recordings</summary>" not in page
     Tags(page)
 
 
@@ -261,7 +261,7 @@ def test_bodies_of_no_size_and_layouts_without_sides_are_said(
     looked(tmp_path / "shards")
     lines = capsys.readouterr().out.splitlines()
     (size,) = (line for line in lines if line.startswith("!! size"))
-    said = r"bodies .* are in 3 recordings: 00_1\.mp4 \([\d.e+]+ metres\), 01_1.*; pack them again with the --unit"
+    said = r"implausible body size in 3 recordings: 00_1\.mp4 \([\d.e+]+ metres\), 01_1.*; pack again with "
     assert re.search(said, size)
     assert any(line.startswith(" ! layout        layout ntu25 has no sides") for line in lines)
 
@@ -288,10 +288,10 @@ def test_recordings_about_which_little_is_known(tmp_path: Path, capsys: pytest.C
     folder = packed(tmp_path, layout=NTU25, change=forget)
     page = looked(folder, "--recordings", "5")
     printed = capsys.readouterr().out
-    assert "12 of 12 performances without a label" in printed and "subjects" not in printed
+    assert "12 of 12 performances are unlabelled" in printed and "subjects" not in printed
     scene = data_of(page)
     assert len({shown["key"] for shown in scene["gallery"]}) == 5
-    assert scene["gallery"][0]["clips"][0]["name"] == "one view"
+    assert scene["gallery"][0]["clips"][0]["name"] == "unknown camera"
     assert "These recordings declare no split" in page
     Tags(page)
 
@@ -350,7 +350,7 @@ def test_the_script_is_sound() -> None:
     node = shutil.which("node")
     if not node:
         pytest.skip("no node here to read the page's script with")
-    subprocess.run([node, "--check", str(ASSETS / "preview.js")], check=True)
+    subprocess.run([node, "--check", str(ASSETS / "recordings.js")], check=True)
 
 
 def test_nw_uclas_copies_are_said_plainly(
@@ -359,9 +359,12 @@ def test_nw_uclas_copies_are_said_plainly(
     pack(NWUCLA(recordings_root / "nw_ucla"), tmp_path / "shards")
     page = looked(tmp_path / "shards")
     printed = capsys.readouterr().out
-    assert "!! contaminated  cross-view-published: 95 of 464 test recordings (20.5%) also train\n" in printed
-    assert " ! copies        95 recordings repeat another one bit for bit: 95 by another camera\n" in printed
-    assert "ok clean         cross-view, cross-subject, cross-view-nodup: no recording is on both sides\n" in printed
+    assert "!! contaminated  cross-view-published: 95 of 464 test recordings (20.5%) are also in training\n" in printed
+    assert " ! duplicates    95 recordings are exact duplicates of others: 95 from different cameras\n" in printed
+    assert (
+        "ok clean         cross-view, cross-subject, cross-view-nodup: no recording is in both training and test\n"
+        in printed
+    )
     assert " ! near-empty    10 recordings: " in printed and "a02_s09_e04_v02.json (1 frame)" in printed
     assert page.count('<span class="badge fault">contaminated</span>') == 1
     assert page.count("_v02.json = all_sqe/") == 95

@@ -25,7 +25,7 @@ from shards.packing.verification import verify_folder
 from shards.reader import Resident
 from shards.sources.nw_ucla import NWUCLA
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHARD = 6000
 
 

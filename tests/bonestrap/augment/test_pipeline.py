@@ -12,18 +12,30 @@ from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-import bonestrap.augment
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, fused
+import bonestrap.augment.pipeline
+from bonestrap.augment import (
+    AGGRESSIVE,
+    CONSERVATIVE,
+    PLAIN,
+    ClipConfig,
+    Crop,
+    DropLimbs,
+    Operation,
+    Resample,
+    Shear,
+    Shift,
+    Smooth,
+    View,
+    fused,
+    replaced,
+)
 from bonestrap.augment.operations import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.augment.rows import Rows, savgol_kernel, smooth_some
 from bonestrap.clips import Recordings
 from bonestrap.layout import Layout, points
 from bonestrap.layouts import COCO17, LAYOUTS, NTU25, SBU15
-from tests.bonestrap.tiny import recordings
-
-BODIES = [1, 2, 1, 1, 2, 1]
-LENGTHS = [1, 9, 20, 47, 31, 2]
+from tests.bonestrap.tiny import BODIES, LENGTHS, generator, recordings
 
 
 @pytest.fixture(autouse=True, params=["compiled", "torch"])
@@ -33,10 +45,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(fused, "kernel", lambda: None)
     else:
         pytest.importorskip("numba")
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def body(source: Recordings, n: int) -> np.ndarray:
@@ -67,7 +75,8 @@ def reference(source: Recordings, draw: Draw, layout: Layout, clip: ClipConfig) 
     axes = layout.coordinates
     out = []
     for n, owner in enumerate(source.owner.tolist()):
-        rate, offset, begin, smooth, shear, side = (field[owner].double().numpy() for field in draw)
+        rate, offset, begin, smooth, shear, _ = (field[owner].double().numpy() for field in draw[:6])
+        side = int(sides(draw, layout)[owner])
         x = body(source, n)
         if smooth:
             padded = np.pad(x[..., :axes], [(7, 7), (0, 0), (0, 0)], mode="edge")
@@ -85,22 +94,27 @@ def reference(source: Recordings, draw: Draw, layout: Layout, clip: ClipConfig) 
             bones[:, child] = x[:, child] - x[:, parent]
         x = np.concatenate([x, bones, confidence], axis=2)
         for joint, name in enumerate(layout.joints):
-            if name.startswith(("", "left_", "right_")[int(side)] or "never") and joint not in layout.parts["trunk"]:
+            if name.startswith(("", "left_", "right_")[side] or "never") and joint not in layout.parts["trunk"]:
                 x[:, joint] = 0
         out.append(x)
     return np.stack(out)
 
 
+def sides(draw: Draw, layout: Layout) -> torch.Tensor:
+    """Which limbs each clip drops: 0 none, 1 the left ones, 2 the right ones."""
+    return (~draw.keep[:, layout.left[0]]).long() + 2 * (~draw.keep[:, layout.right[0]]).long()
+
+
 SCORED = dataclasses.replace(COCO17, confidence=True)
-SHEAR_ONLY = AugmentConfig(shear=1.0)
+SHEAR_ONLY = (Shear(),)
 SINGLE = {
     "plain": PLAIN,
-    "resample": AugmentConfig(resample=(0.5, 2.0)),
-    "crop": AugmentConfig(crop=True),
-    "smooth": AugmentConfig(smooth=0.5),
+    "resample": (Resample(rate=(0.5, 2.0)),),
+    "crop": (Crop(),),
+    "smooth": (Smooth(),),
     "shear": SHEAR_ONLY,
-    "shift": AugmentConfig(shift=True),
-    "drop": AugmentConfig(drop=0.9),
+    "shift": (Shift(),),
+    "drop": (DropLimbs(probability=0.9),),
     "conservative": CONSERVATIVE,
     "aggressive": AGGRESSIVE,
 }
@@ -109,7 +123,7 @@ SINGLE = {
 @pytest.mark.parametrize("fit", [False, True])
 @pytest.mark.parametrize("augment", SINGLE.values(), ids=SINGLE)
 @pytest.mark.parametrize("layout", [SBU15, NTU25, COCO17, SCORED], ids=["sbu15", "ntu25", "plane", "confidence"])
-def test_against_one_body_at_a_time(layout: Layout, augment: AugmentConfig, fit: bool) -> None:
+def test_against_one_body_at_a_time(layout: Layout, augment: View, fit: bool) -> None:
     source = recordings(BODIES, LENGTHS, seed=3, layout=layout)
     clip = ClipConfig(frames=24, fit=fit)
     pipeline = Pipeline(layout, clip, augment)
@@ -161,7 +175,7 @@ def test_a_part_does_not_know_the_others(monkeypatch: pytest.MonkeyPatch) -> Non
     """On a CPU a batch is worked on in parts; their size changes nothing."""
     source, results = recordings(BODIES, LENGTHS), []
     for part in (1, 3, 1000):
-        monkeypatch.setattr(bonestrap.augment, "PART", part)
+        monkeypatch.setattr(bonestrap.augment.pipeline, "PART", part)
         for own_pose in (False, True):
             pipeline = Pipeline(SBU15, ClipConfig(frames=24, own_pose=own_pose), AGGRESSIVE)
             results.append(pipeline(source, generator(5)).joints)
@@ -174,21 +188,23 @@ def test_shear_is_the_matrix_of_equation_5() -> None:
     source = recordings([1], [8])
     # Row X: x' = x + s_X^Y y + s_X^Z z, and so on.
     matrix = torch.tensor([[1, 0.5, 0], [0, 1, 0], [0, -0.25, 1]])
-    draw = pipeline.sample(1, generator(0))._replace(shear=matrix[None])
+    draw = pipeline.sample(1, generator(0))._replace(matrix=matrix[None])
     sheared = pipeline.apply(source, draw).joints[0, :, :, :3]
     x, y, z = source.frames.unbind(2)
     torch.testing.assert_close(sheared, torch.stack([x + 0.5 * y, y, z - 0.25 * y], 2))
-    planar = Pipeline(COCO17, ClipConfig(frames=8), SHEAR_ONLY).sample(1000, generator(0)).shear
+    planar = Pipeline(COCO17, ClipConfig(frames=8), SHEAR_ONLY).sample(1000, generator(0)).matrix
     assert planar.shape == (1000, 2, 2)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("side", [0, 1, 2])
 def test_drop_zeroes_the_limbs_of_one_side_and_nothing_else(layout: Layout, side: int) -> None:
-    pipeline = Pipeline(layout, ClipConfig(frames=6), AugmentConfig(drop=1.0))
+    pipeline = Pipeline(layout, ClipConfig(frames=6), (DropLimbs(probability=1.0),))
     source = recordings([2], [6], layout=layout)
-    draw = pipeline.sample(1, generator(0))._replace(side=torch.tensor([side]))
-    whole = pipeline.apply(source, draw._replace(side=torch.tensor([0]))).joints
+    kept = torch.ones(1, len(layout.joints), dtype=torch.bool)
+    draws = [pipeline.sample(1, generator(seed)) for seed in range(20)]
+    draw = next(draw for draw in draws if sides(draw, layout).item() == side) if side else draws[0]._replace(keep=kept)
+    whole = pipeline.apply(source, draw._replace(keep=kept)).joints
     dropped = pipeline.apply(source, draw).joints
     limbs = [j for j in range(len(layout.joints)) if j not in layout.parts["trunk"]]  # an eye has a side and is no limb
     gone = {j for j in limbs if layout.joints[j].startswith(["-", "left_", "right_"][side])}
@@ -227,25 +243,26 @@ def test_draws_have_the_stated_probabilities_and_ranges() -> None:
     uniform(draw.rate, 0.7, 1.3)
     uniform(draw.offset, 0, 1)
     uniform(draw.begin, 0, 1)
-    off_diagonal = draw.shear[:, ~torch.eye(3, dtype=torch.bool)]
+    off_diagonal = draw.matrix[:, ~torch.eye(3, dtype=torch.bool)]
     for factor in off_diagonal.T:
         uniform(factor, -1, 1)
-    assert (draw.shear.diagonal(dim1=1, dim2=2) == 1).all()
+    assert (draw.matrix.diagonal(dim1=1, dim2=2) == 1).all()
     assert draw.smooth.float().mean() == pytest.approx(0.5, abs=0.02)
-    shares = torch.bincount(draw.side, minlength=3) / count
-    assert shares.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.02)
+    side = sides(draw, SBU15)
+    fractions = torch.bincount(side, minlength=3) / count
+    assert fractions.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.02)
     # None follows from another: what is drawn is uncorrelated.
-    columns = [draw.rate, draw.offset, draw.begin, draw.smooth, draw.side > 0, draw.side == 1, *off_diagonal.T]
+    columns = [draw.rate, draw.offset, draw.begin, draw.smooth, side > 0, side == 1, *off_diagonal.T]
     table = torch.stack([column.double() for column in columns])
     correlation = torch.corrcoef(table).fill_diagonal_(0)
     correlation[4, 5] = correlation[5, 4] = 0  # a dropped left side is a dropped side
     assert correlation.abs().max() < 0.04
-    sided = draw.side[draw.side > 0]
+    sided = side[side > 0]
     assert (sided == 1).float().mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_offset_reaches_every_frame() -> None:
-    pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(shift=True))
+    pipeline = Pipeline(SBU15, ClipConfig(frames=10), (Shift(),))
     draw = pipeline.sample(3000, generator(0))
     first = pipeline.warp(torch.full((3000,), 10), draw)[:, 0].long()
     counts = torch.bincount(first, minlength=10)
@@ -253,7 +270,7 @@ def test_the_offset_reaches_every_frame() -> None:
 
 
 def test_a_crop_reaches_every_place_and_lies_in_the_middle_otherwise() -> None:
-    pipeline = Pipeline(SBU15, ClipConfig(frames=10), AugmentConfig(crop=True))
+    pipeline = Pipeline(SBU15, ClipConfig(frames=10), (Crop(),))
     first = pipeline.warp(torch.full((3000,), 15), pipeline.sample(3000, generator(0)))[:, 0].long()
     counts = torch.bincount(first, minlength=6)
     assert len(counts) == 6 and counts.min() > 350
@@ -276,26 +293,26 @@ def test_draws_are_a_function_of_the_seed_alone() -> None:
     assert len(draws) == 50
     # Draws do not depend on the recordings: only on how many there are.
     a, b = (pipeline.sample(s.size, generator(7)) for s in (source, other))
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(a[:-1], b[:-1], strict=True))
 
 
-OFF: dict[str, tuple[AugmentConfig, str]] = {
-    "resample": (dataclasses.replace(AGGRESSIVE, resample=(1.0, 1.0)), "rate"),
-    "crop": (dataclasses.replace(AGGRESSIVE, crop=False), "begin"),
-    "smooth": (dataclasses.replace(AGGRESSIVE, smooth=0.0), "smooth"),
-    "shear": (dataclasses.replace(AGGRESSIVE, shear=0.0), "shear"),
-    "shift": (dataclasses.replace(AGGRESSIVE, shift=False), "offset"),
-    "drop": (dataclasses.replace(AGGRESSIVE, drop=0.0), "side"),
+OFF: dict[str, tuple[Operation, str]] = {
+    "resample": (Resample(rate=(1.0, 1.0)), "rate"),
+    "crop": (Crop(anywhere=False), "begin"),
+    "smooth": (Smooth(probability=0.0), "smooth"),
+    "shear": (Shear(limit=0.0), "matrix"),
+    "shift": (Shift(limit=0.0), "offset"),
+    "drop": (DropLimbs(probability=0.0), "keep"),
 }
 
 
-@pytest.mark.parametrize(("config", "field"), OFF.values(), ids=OFF)
-def test_switching_one_off_moves_no_other_draw(config: AugmentConfig, field: str) -> None:
+@pytest.mark.parametrize(("operation", "field"), OFF.values(), ids=OFF)
+def test_switching_one_off_moves_no_other_draw(operation: Operation, field: str) -> None:
     clip = ClipConfig(frames=16)
     source = generator(3), generator(3)
     every = Pipeline(SBU15, clip, AGGRESSIVE).sample(50, source[0])
-    without = Pipeline(SBU15, clip, config).sample(50, source[1])
-    for name in Draw._fields:
+    without = Pipeline(SBU15, clip, replaced(AGGRESSIVE, operation)).sample(50, source[1])
+    for name in Draw._fields[:-1]:
         assert torch.equal(getattr(every, name), getattr(without, name)) == (name != field), name
     assert torch.equal(source[0].get_state(), source[1].get_state())  # what is drawn next stays as well
     plain = Pipeline(SBU15, clip, PLAIN).sample(50)
@@ -384,11 +401,11 @@ def test_a_planar_body_may_stand_in_its_own_pose() -> None:
 
 IMPOSSIBLE: list[tuple[Callable[[], object], str]] = [
     (lambda: ClipConfig(frames=1), r"frames must lie in \[2, 10000\]"),
-    (lambda: AugmentConfig(resample=(1.3, 0.7)), "ascending"),
-    (lambda: AugmentConfig(resample=(0.0, 0.7)), "resample must lie in"),
-    (lambda: AugmentConfig(shear=-1.0), "shear must lie in"),
-    (lambda: AugmentConfig(smooth=1.1), "smooth must lie in"),
-    (lambda: AugmentConfig(drop=-0.1), "drop must lie in"),
+    (lambda: Resample(rate=(1.3, 0.7)), "ascending"),
+    (lambda: Resample(rate=(0.0, 0.7)), "rate must lie in"),
+    (lambda: Shear(limit=-1.0), "limit must lie in"),
+    (lambda: Smooth(probability=1.1), "probability must lie in"),
+    (lambda: DropLimbs(probability=-0.1), "probability must lie in"),
 ]
 
 

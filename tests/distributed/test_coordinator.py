@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from distributed import coordinator as boards
+from distributed import coordinator
 from distributed.cluster import Presence, Workers, WorkersLost, lost_workers
 from distributed.coordinator import Coordinator, Position, WorkerHung, unpickled
 from distributed.watch import Departure
@@ -34,7 +34,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     clock = Time()
-    monkeypatch.setattr(boards, "time", clock)
+    monkeypatch.setattr(coordinator, "time", clock)
     return clock
 
 

@@ -206,7 +206,7 @@ print(*(os.waitpid(child, 0)[1] for child in children))
 
 def crowd(folder: Path, limit: int, rounds: int) -> list[str]:
     """Four processes; returns the files that were fetched, in order."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     words = [str(folder / "cache"), str(folder / "log"), str(limit), str(rounds)]
     said = subprocess.check_output([sys.executable, "-c", CROWD, *words], cwd=root, text=True)
     assert said.split() == ["0"] * 4

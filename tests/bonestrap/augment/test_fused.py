@@ -13,7 +13,20 @@ import pytest
 import torch
 
 import bonestrap.augment
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, PLAIN, AugmentConfig, ClipConfig, fused
+from bonestrap.augment import (
+    AGGRESSIVE,
+    CONSERVATIVE,
+    PLAIN,
+    ClipConfig,
+    Crop,
+    DropLimbs,
+    Resample,
+    Shear,
+    Shift,
+    Smooth,
+    View,
+    fused,
+)
 from bonestrap.augment.operations import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
@@ -28,12 +41,12 @@ LENGTHS = [1, 9, 20, 47, 31, 2, 15, 110]  # of a frame, shorter and longer than 
 SCORED = dataclasses.replace(COCO17, confidence=True)
 SINGLE = {
     "plain": PLAIN,
-    "resample": AugmentConfig(resample=(0.5, 2.0)),
-    "crop": AugmentConfig(crop=True),
-    "smooth": AugmentConfig(smooth=0.5),
-    "shear": AugmentConfig(shear=1.0),
-    "shift": AugmentConfig(shift=True),
-    "drop": AugmentConfig(drop=0.9),
+    "resample": (Resample(rate=(0.5, 2.0)),),
+    "crop": (Crop(),),
+    "smooth": (Smooth(),),
+    "shear": (Shear(),),
+    "shift": (Shift(),),
+    "drop": (DropLimbs(probability=0.9),),
     "conservative": CONSERVATIVE,
     "aggressive": AGGRESSIVE,
 }
@@ -53,7 +66,7 @@ def in_torch(pipeline: Pipeline, source: Recordings, draw: Draw) -> torch.Tensor
 @pytest.mark.parametrize("fit", [False, True], ids=["", "fit"])
 @pytest.mark.parametrize("augment", SINGLE.values(), ids=SINGLE)
 @pytest.mark.parametrize("layout", [NTU25, COCO17, SCORED], ids=["ntu25", "plane", "confidence"])
-def test_the_clips_of_torch(layout: Layout, augment: AugmentConfig, fit: bool, own_pose: bool) -> None:
+def test_the_clips_of_torch(layout: Layout, augment: View, fit: bool, own_pose: bool) -> None:
     source = recordings(BODIES, LENGTHS, seed=3, layout=layout)
     half = source._replace(frames=source.frames.half())
     for frames in (24, 70):
@@ -132,6 +145,41 @@ def test_no_row_is_read_that_is_not_there(field: str, value: int) -> None:
     wrong = Recordings(**(source._asdict() | {field: torch.tensor([0, value])}))
     with pytest.raises(IndexError, match="outside"):
         Pipeline(SBU15, ClipConfig(frames=8))(wrong)
+
+
+@pytest.mark.parametrize("own_pose", [False, True])
+@pytest.mark.parametrize("layout", [SBU15, COCO17, SCORED], ids=["space", "plane", "confidence"])
+def test_frames_of_another_layout_are_refused(layout: Layout, own_pose: bool) -> None:
+    source = recordings([1, 1], [5, 9], layout=layout)
+    pipeline = Pipeline(layout, ClipConfig(frames=8, own_pose=own_pose))
+    joints, numbers = source.frames.shape[1:]
+    for shape in ((joints, numbers + 1), (joints, numbers - 1), (joints + 1, numbers), (numbers, joints)):
+        for kind in (torch.float32, torch.float16, torch.float64):
+            wrong = source._replace(frames=torch.zeros(14, *shape, dtype=kind))
+            with pytest.raises(ValueError, match=f"needs frames of {joints} joints x {numbers} numbers, got"):
+                pipeline(wrong)
+    with pytest.raises(ValueError, match="needs frames of"):
+        pipeline(source._replace(frames=source.frames.flatten(1)))
+
+
+WRONG_DRAWS: dict[str, tuple[str, torch.Tensor]] = {
+    "matrix of a plane": ("matrix", torch.eye(2).repeat(2, 1, 1)),
+    "joints of another layout": ("keep", torch.ones(2, 14, dtype=torch.bool)),
+    "a column": ("smooth", torch.ones(2, 1, dtype=torch.bool)),
+    "a rate of zero": ("rate", torch.tensor([1.0, 0.0])),
+    "no rate": ("rate", torch.tensor([1.0, torch.nan])),
+    "before the recording": ("begin", torch.tensor([-40.0, 0.5])),
+    "no place": ("begin", torch.tensor([torch.nan, 0.5])),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_DRAWS.values(), ids=WRONG_DRAWS)
+def test_a_draw_that_no_memory_holds_is_refused(field: str, value: torch.Tensor) -> None:
+    """An operation of one's own may write anything into a draw."""
+    source = recordings([1, 1], [5, 9])
+    pipeline = Pipeline(SBU15, ClipConfig(frames=8))
+    with pytest.raises(ValueError, match=f"an operation drew .*{field}"):
+        pipeline.apply(source, pipeline.sample(2)._replace(**{field: value}))
 
 
 def test_no_body_makes_no_clip() -> None:

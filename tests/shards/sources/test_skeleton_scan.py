@@ -10,7 +10,7 @@ import pytest
 
 from shards.sources.ntu import JOINTS, _parsed, read_skeleton
 from shards.sources.skeleton_scan import scanned
-from tests.shards.test_ntu import Frame, skeleton, standing
+from tests.shards.sources.test_ntu import Frame, skeleton, standing
 
 pytest.importorskip("numba")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bonestrap.layouts import NTU25
-from reports import pictures
+from reports import figures, palette, pictures
 from shards.packing.preprocess import canonical
 from shards.sources.synthetic.actions import ACTIONS
 from shards.sources.synthetic.people import person
@@ -47,7 +47,7 @@ def test_a_strip_has_a_panel_for_every_pose_of_every_recording(tmp_path: Path) -
     assert len(figure.axes) == 2 * 5
     single, pair = figure.axes[0], figure.axes[5]
     assert len(pair.lines) == 2 * len(single.lines) == 2 * (len(NTU25.bones) + 1)  # 24 bones and a head a person
-    assert {line.get_color() for line in single.lines} == set(pictures.PARTS.values())
+    assert {line.get_color() for line in single.lines} == set(palette.PARTS.values())
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1, "one scale for all"
     assert (single.get_ylabel(), pair.get_ylabel()) == ("kick", "push")
     assert figure.axes[4].get_xlabel() == str(len(rows["kick"]) - 1)
@@ -60,7 +60,7 @@ def test_left_and_right_are_drawn_as_seen_from_the_front(tmp_path: Path) -> None
     first = panels(figure)[0]
     middle = {
         part: np.mean([line.get_xydata() for line in first.lines if line.get_color() == colour], (0, 1))
-        for part, colour in pictures.PARTS.items()
+        for part, colour in palette.PARTS.items()
         if part != "trunk"
     }
     assert middle["left_arm"][0] > middle["right_arm"][0]
@@ -76,7 +76,7 @@ def test_dropped_limbs_are_left_out_of_augmented_views(tmp_path: Path) -> None:
     )
     assert len(figure.axes) == 3 * 4
     assert [figure.axes[row * 4].get_ylabel() for row in range(3)] == ["source", "aggressive", "conservative"]
-    left = {pictures.PARTS["left_arm"], pictures.PARTS["left_leg"]}
+    left = {palette.PARTS["left_arm"], palette.PARTS["left_leg"]}
     shown = [{line.get_color() for line in axes.lines} for axes in figure.axes]
     assert all(left <= colours for colours in shown[:4] + shown[8:])
     assert not any(left & colours for colours in shown[4:8])
@@ -89,11 +89,11 @@ def test_parts_of_any_name_have_colours_of_their_own(tmp_path: Path, parts: dict
     layout = dataclasses.replace(NTU25, parts={name: tuple(islice(joints, size)) for name, size in parts.items()})
     figure = pictures.skeleton_strip(tmp_path / "strip.png", {"kick": recording(4)}, layout, title="", poses=1)
     lines = figure.axes[0].lines
-    shown = {name: pictures.part_colours(layout)[name] for name, size in parts.items() if size}
+    shown = {name: palette.part_colours(layout)[name] for name, size in parts.items() if size}
     assert len(set(shown.values())) == len(shown)
     for (child, _), line in zip(layout.bones, lines[1:], strict=True):  # the first one is the head
         assert line.get_color() == next(colour for name, colour in shown.items() if child in layout.parts[name])
-    assert all(colour == pictures.PARTS[name] for name, colour in shown.items() if name in pictures.PARTS)
+    assert all(colour == palette.PARTS[name] for name, colour in shown.items() if name in palette.PARTS)
     (legend,) = figure.legends
     assert {line.get_label(): line.get_color() for line in legend.get_lines()} == shown
 
@@ -103,7 +103,9 @@ def test_an_embedding_map_keeps_clusters_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(9), 12)  # the tenth class has no recording
     features = 8 * rng.normal(size=(9, 16))[labels] + rng.normal(size=(108, 16))
-    figure = pictures.embedding_map(tmp_path / "map.png", features, labels, CLASSES, title="features")
+    figure = pictures.embedding_map(
+        tmp_path / "map.png", figures.embedding(features, labels, CLASSES), title="features"
+    )
     (axes,) = panels(figure)
     clouds = [np.asarray(cloud.get_offsets()) for cloud in axes.collections]
     assert [len(cloud) for cloud in clouds] == [12] * 9
@@ -118,7 +120,9 @@ def test_an_embedding_map_keeps_clusters_apart(tmp_path: Path) -> None:
 
 def test_a_confusion_matrix_is_in_percent_of_the_true_class(tmp_path: Path) -> None:
     truth, predicted = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 0])
-    figure = pictures.confusion_matrix(tmp_path / "m.png", truth, predicted, CLASSES[:4], title="four classes")
+    figure = pictures.confusion_matrix(
+        tmp_path / "m.png", figures.Confusion.counted(truth, predicted, CLASSES[:4]), title="four classes"
+    )
     matrix, bar = panels(figure)
     expected = np.array([[75, 25, 0, 0], [0, 100, 0, 0], [100, 0, 0, 0], [0, 0, 0, 0]])
     np.testing.assert_allclose(matrix.images[0].get_array(), expected)
@@ -128,20 +132,28 @@ def test_a_confusion_matrix_is_in_percent_of_the_true_class(tmp_path: Path) -> N
 
 
 def test_accuracy_stands_over_parameters_and_floors_are_lines(tmp_path: Path) -> None:
-    rows = [
-        pictures.Result("teacher", 800_000, 0.84, "teacher"),
-        pictures.Result("student", 50_000, 0.82, "student"),
-        pictures.Result("scratch", 50_000, 0.81, "scratch"),
-        pictures.Result("raw joints", None, 0.45, "floor"),
-    ]
-    figure = pictures.accuracy_against_parameters(tmp_path / "a.png", rows, title="test accuracy")
+    rows = (("teacher", 800_000, 84), ("student", 50_000, 82), ("scratch", 50_000, 81))
+    points = tuple(
+        figures.Point(
+            name=name, colour=palette.model_colour(number), parameters=parameters, latency_ms=None, accuracy=accuracy,
+            low=accuracy - 5, high=accuracy + 4, classifies=True, random=(("random encoder", 30.0),),
+        )
+        for number, (name, parameters, accuracy) in enumerate(rows)
+    )  # fmt: skip
+    floor = figures.Floor(name="raw joints", labels="all labels", accuracy=45)
+    shown = figures.Accuracies(points=points, floors=(floor,))
+    figure = pictures.accuracy_against_parameters(tmp_path / "a.png", shown, title="test accuracy")
     (axes,) = panels(figure)
     assert axes.get_xscale() == "log" and "%" in axes.get_ylabel()
-    points = {tuple(point) for cloud in axes.collections for point in np.asarray(cloud.get_offsets()).tolist()}
-    assert points == {(800_000, 84), (50_000, 82), (50_000, 81)}
-    assert [line.get_ydata()[0] for line in axes.lines] == [45]
+    places = {tuple(point) for cloud in axes.collections for point in np.asarray(cloud.get_offsets()).tolist()}
+    assert places == {(800_000, 84), (50_000, 82), (50_000, 81)}
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [45]
+    drawn = [
+        tuple(line.get_ydata()) for line in axes.lines if line.get_linestyle() == "-" and len(line.get_ydata()) > 1
+    ]
+    assert (79, 88) in drawn and (77, 86) in drawn and (76, 85) in drawn
     written = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert set(written) == {"teacher", "student", "scratch", "raw joints"}
+    assert set(written) == {"teacher", "student", "scratch", "raw joints, all labels"}
     assert abs(written["student"] - written["scratch"]) >= 4, "labels do not lie over one another"
     png(tmp_path / "a.png")
 
