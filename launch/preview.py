@@ -61,8 +61,11 @@ def write(path: Path, text: str) -> None:
     """Write the page beside its name and move it there: a half-written page is never seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def summary(report: Report) -> list[str]:
