@@ -164,5 +164,8 @@ def check_size(shape: Sequence[int], itemsize: int = 4) -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all: whoever reads it meanwhile sees the one before."""
     aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(text)
-    os.replace(aside, path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)  # where the disk is full

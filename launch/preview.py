@@ -12,7 +12,6 @@ Examples:
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 import numpy as np
 
 from bonestrap.bounds import SEED, Bounded, Bounds
+from bonestrap.files import write_text
 from bonestrap.options import UserError, argument, option
 from distributed.bar import Bar
 from launch.cli.parser import start
@@ -53,19 +53,9 @@ def main(options: Options) -> None:
     spread = Processes(options.workers or cores())
     report = Report.of(survey(options.shards, spread=spread, progress=Bar("reading", "shards")))
     print("\n".join(summary(report)))
-    write(output, page(report, count=options.recordings, seed=options.seed))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, page(report, count=options.recordings, seed=options.seed))
     print(f"\npage: {output}")
-
-
-def write(path: Path, text: str) -> None:
-    """Write the page beside its name and move it there: a half-written page is never seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def summary(report: Report) -> list[str]:

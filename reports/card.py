@@ -7,12 +7,11 @@ the SHA-256 of the weights that it describes, so that it is never taken for anot
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from bonestrap.config import to_json
+from bonestrap.files import write_text
 from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
 from reports.dataset_facts import DatasetFacts
@@ -40,7 +39,7 @@ def ship(record: RunRecord, dataset: DatasetFacts | None) -> None:
     known = [(head, lines) for head, lines in before if head.startswith(FAILS)]
     if not any(digest in line for _, lines in before for line in lines):
         known = []
-    _write(file, _text(record, [*facts(record, dataset, digest), (RESULTS, results(record)), *known]))
+    write_text(file, _text(record, [*facts(record, dataset, digest), (RESULTS, results(record)), *known]))
 
 
 def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, failures: list[str]) -> None:
@@ -51,7 +50,7 @@ def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, fai
     sections = dict(_sections(file.read_text(encoding="utf-8")))
     sections[RESULTS] = results(record)
     sections[f"{FAILS}: {evaluation}"] = failures
-    _write(file, _text(record, list(sections.items())))
+    write_text(file, _text(record, list(sections.items())))
 
 
 def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
@@ -232,9 +231,3 @@ def _renamed(head: str) -> str:
     """The heading of today of a section of an earlier card."""
     title, colon, evaluation = head.partition(":")
     return BEFORE.get(title, title) + colon + evaluation
-
-
-def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{FILE}.partial")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, file)
