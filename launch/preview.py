@@ -53,14 +53,9 @@ def main(options: Options) -> None:
     spread = Processes(options.workers or cores())
     report = Report.of(survey(options.shards, spread=spread, progress=Bar("reading", "shards")))
     print("\n".join(summary(report)))
-    write(output, page(report, count=options.recordings, seed=options.seed))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, page(report, count=options.recordings, seed=options.seed))
     print(f"\npage: {output}")
-
-
-def write(path: Path, text: str) -> None:
-    """Write the page, and the folder that it is in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
 
 
 def summary(report: Report) -> list[str]:

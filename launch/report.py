@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.files import write_atomically
 from bonestrap.options import UserError, option, required
 from bonestrap.protocols.scores import confusion
 from distributed import tracking
@@ -28,7 +29,6 @@ from evaluation import run_record
 from evaluation.provenance import hardware
 from evaluation.run_record import RunRecord
 from launch.cli.parser import start
-from launch.preview import write
 from reports import card, summaries
 from reports.dataset_facts import DatasetFacts
 from shards.reading import Reading
@@ -72,7 +72,8 @@ def make(reading: Reading, folders: Sequence[Path], split: str | None, output: P
     split = together(records, reading, split)
     for one in records:  # what is missing is reported before anything is computed
         assert one.shown and one.journal
-    write(output, page(reading, records, predictions(reading, records, split), split))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, page(reading, records, predictions(reading, records, split), split))
     return records
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from bonestrap.config import to_json
 from bonestrap.files import write_atomically
@@ -40,7 +39,7 @@ def ship(record: RunRecord, dataset: DatasetFacts | None) -> None:
     known = [(head, lines) for head, lines in before if head.startswith(FAILS)]
     if not any(digest in line for _, lines in before for line in lines):
         known = []
-    _write(file, _text(record, [*facts(record, dataset, digest), (RESULTS, results(record)), *known]))
+    write_atomically(file, _text(record, [*facts(record, dataset, digest), (RESULTS, results(record)), *known]))
 
 
 def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, failures: list[str]) -> None:
@@ -51,7 +50,7 @@ def revise(record: RunRecord, dataset: DatasetFacts | None, evaluation: str, fai
     sections = dict(_sections(file.read_text(encoding="utf-8")))
     sections[RESULTS] = results(record)
     sections[f"{FAILS}: {evaluation}"] = failures
-    _write(file, _text(record, list(sections.items())))
+    write_atomically(file, _text(record, list(sections.items())))
 
 
 def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
@@ -232,7 +231,3 @@ def _renamed(head: str) -> str:
     """The heading of today of a section of an earlier card."""
     title, colon, evaluation = head.partition(":")
     return BEFORE.get(title, title) + colon + evaluation
-
-
-def _write(file: Path, text: str) -> None:
-    write_atomically(file, text)

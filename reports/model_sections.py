@@ -198,8 +198,9 @@ def augmented(records: Sequence[RunRecord], scene: Sequence[Values]) -> Values:
     clip = records[0].description.clip
     lengths = [shown["clips"][0]["total"] for shown in scene]
     how = "resampled to" if clip.fit else "cropped or looped to"
+    span = f"{min(lengths)} to {max(lengths)}" if min(lengths) < max(lengths) else f"{max(lengths)}"
     return {
-        "lead": f"Training recordings of {min(lengths)} to {max(lengths)} frames, {how} {clip.frames} frames; "
+        "lead": f"Training recordings of {span} frames, {how} {clip.frames} frames; "
         "one sample of each augmentation pipeline."
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import re
@@ -18,7 +19,6 @@ import pytest
 
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS, NTU25
-from launch import preview
 from launch.cli.parser import start
 from launch.preview import Options, main
 from reports.animation import UNIT, encoded, upright
@@ -336,18 +336,17 @@ def test_mistakes_are_one_sentence(faults: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(
-    faults: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faults: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = tmp_path / "page.html"
+    target = small_disk / "page.html"
     target.write_text("old")
-
-    def full(*_: object, **__: object) -> str:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(preview, "page", full)
-    with pytest.raises(OSError, match="No space"):
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(SystemExit) as caught:
         start(main, Options, [str(faults), "--workers", "1", "--output", str(target)])
-    assert target.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert caught.value.code == 2 and "no space left on device" in capsys.readouterr().err.lower()
+    assert target.read_text() == "old" and {path.name for path in small_disk.iterdir()} == {"page.html", "filler"}
 
 
 def test_the_script_is_sound() -> None:
