@@ -9,8 +9,8 @@ import pytest
 
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
-from bonestrap.methods import BYOLConfig, DistillConfig, SupervisedConfig
-from bonestrap.optim import SGD, AdamW, Schedule
+from bonestrap.methods import BYOLConfig, DistillConfig, MethodConfig, SupervisedConfig
+from bonestrap.optim import SGD, AdamW, OptimizerConfig, Schedule
 from distributed.record import Record
 from launch import pretrain
 from launch.training.training import Training, train_worker
@@ -18,7 +18,7 @@ from launch.training.training import Training, train_worker
 
 @pytest.mark.parametrize("method", [BYOLConfig(), SupervisedConfig(), DistillConfig()], ids=lambda one: one.kind)
 @pytest.mark.parametrize("optimizer", [SGD(), AdamW(layer_decay=0.75)], ids=lambda one: one.kind)
-def test_a_training_arrives_as_it_was_sent(method: object, optimizer: object, tmp_path: Path) -> None:
+def test_a_training_arrives_as_it_was_sent(method: MethodConfig, optimizer: OptimizerConfig, tmp_path: Path) -> None:
     cloudpickle = pytest.importorskip("ray.cloudpickle")
     training = Training(
         stage="pretrained", title="pretrain", split="cross-view", clip=ClipConfig(frames=8), optimizer=optimizer,

@@ -62,8 +62,8 @@ def test_classes_that_train_and_are_never_tested() -> None:
     assert untested(find("nw-ucla", "all"), views).tolist() == []  # nothing is meant to be tested
 
 
-def test_an_unknown_protocol_is_named() -> None:
-    with pytest.raises(DataError, match="nw-ucla has no protocol cross-veiw; did you mean cross-view"):
+def test_an_unknown_split_is_named() -> None:
+    with pytest.raises(DataError, match="nw-ucla has no split cross-veiw; did you mean cross-view"):
         find("nw-ucla", "cross-veiw")
     with pytest.raises(
         DataError, match="mine has no protocol cross-view; its recordings declare none, and there is all"
@@ -74,15 +74,15 @@ def test_an_unknown_protocol_is_named() -> None:
 def test_a_side_without_recordings_is_named(folder: Path) -> None:
     nothing = dataclasses.replace(find("people", "all"), name="mine", test=lambda views: views.subject < 0)
     for select, said in (
-        (nothing.test, "the test side of protocol mine leaves no recording; choose another protocol"),
-        (labelled(nothing.test), "the test side of protocol mine, of recordings with a label, leaves no recording"),
-        (find("people", "all").test, "the test side of protocol all leaves no recording"),
+        (nothing.test, "the test side of split mine leaves no recording; choose another split"),
+        (labelled(nothing.test), "the test side of split mine, of recordings with a label, leaves no recording"),
+        (find("people", "all").test, "the test side of split all leaves no recording"),
     ):
         with pytest.raises(DataError, match=said):
             Resident.load(folder, select=select)
 
 
-def test_declared_splits_are_protocols() -> None:
+def test_declared_splits_are_splits() -> None:
     sets = ["split/train", "split/val", "split/test fold2/train", "fold2/test", "", "split/train"]
     n = np.arange(len(sets))
     views = Views(n, n, n, n, n, n == 5, Strings.of(map(str, n)), Splits.of(sets))
@@ -94,9 +94,7 @@ def test_declared_splits_are_protocols() -> None:
         rule = find("mine", name)
         found = [np.flatnonzero(part(views)).tolist() for part in (rule.train, rule.test, rule.held_out, rule.fit)]
         assert found == [train, test, held_out, [row for row in train if row not in held_out]]
-    with pytest.raises(
-        DataError, match="mine has no protocol fold3; its recordings declare fold2, split, and there is"
-    ):
+    with pytest.raises(DataError, match="mine has no split fold3; its recordings declare fold2, split, and there is"):
         find("mine", "fold3").test(views)
 
 

@@ -113,7 +113,7 @@ def test_a_selection_streams(packed: Path, opened: Callable) -> None:
     part = stream.keep(lambda views: views.camera == 1)
     assert part.view_length.tolist() == resident.keep(lambda views: views.camera == 1).view_length.tolist()
     assert len(part.recordings([2]).frames) == part.view_length[2] * part.view_bodies[2]
-    with pytest.raises(DataError, match="the chosen protocol leaves no recording"):
+    with pytest.raises(DataError, match="the chosen split leaves no recording"):
         opened(packed, select=lambda views: views.camera == 9)
 
 
