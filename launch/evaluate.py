@@ -163,7 +163,7 @@ def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
         accuracy = (found.predicted == found.truth).float().mean().item()
         title = f"{who}: {options.on} recordings, accuracy {accuracy:.1%} ({name})"
         file = options.pictures / f"{who}-{name}.png"
-        matrix = figures.Confusion.counted(truth, found.predicted.numpy(), classes)
+        matrix = figures.Confusion.from_labels(truth, found.predicted.numpy(), classes)
         pictures.confusion_matrix(file, matrix, title=title)
     if name != "test":  # whose rows are logits
         file = options.pictures / f"{who}-embedding.png"
