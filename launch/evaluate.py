@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Evaluate a model on test recordings, with a random encoder and raw joints as baselines.
+"""Evaluate a model on recordings that it has never seen, beside the floors that it has to clear.
 
-Hyper-parameters of a protocol are selected on held-out training subjects, or on half of the labels that it allows; the
-test recordings are read once, at the end. `--on held-out` evaluates on the held-out subjects instead, for choosing
-settings of a training that was run with --hold-out. docs/protocols.md describes each protocol.
+Whatever has to be chosen is chosen on held-out training subjects, or on half of the labels that a protocol allows; the
+test recordings are read once, at the end. `--on held-out` evaluates on those subjects instead, for choosing settings:
+train with --hold-out then. docs/protocols.md says what each protocol does.
 
 Examples:
   python launch/evaluate.py linear --model runs/pretrained --data packed/nw-ucla --classes
@@ -50,12 +50,14 @@ ALIASES = {"--protocol": ("--split",)}
 class Options(Reading):
     """What every evaluation takes."""
 
-    model: tuple[Path, ...] = required("model or run directory; several share the baselines, which are computed once")
+    model: tuple[Path, ...] = required("model or run directory; several share the floors, which are computed once")
     split: str | None = option(
         None, "whose test recordings are scored; none takes the split that the model was trained on"
     )
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
-    seed: int = option(0, "of the random encoder, of SGD's order and of few-shot exemplars", Bounds(0, SEED))
+    seed: int = option(
+        0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars", Bounds(0, SEED)
+    )
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
     report: Path | None = option(None, "file for a page about the model, which launch/report.py explains")
@@ -78,7 +80,7 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
 
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
-    options, _ = options.resolve_streaming(workers=1, cuda=False)
+    options, _ = options.resolve_memory(workers=1, cuda=False)
     models = {folder: load_model(folder) for folder in options.model}
     for folder, model in models.items():
         if isinstance(chosen, TestProtocol) and model.head is None:
@@ -161,7 +163,7 @@ def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
         accuracy = (found.predicted == found.truth).float().mean().item()
         title = f"{who}: {options.on} recordings, accuracy {accuracy:.1%} ({name})"
         file = options.pictures / f"{who}-{name}.png"
-        matrix = figures.Confusion.of(truth, found.predicted.numpy(), classes)
+        matrix = figures.Confusion.from_labels(truth, found.predicted.numpy(), classes)
         pictures.confusion_matrix(file, matrix, title=title)
     if name != "test":  # whose rows are logits
         file = options.pictures / f"{who}-embedding.png"

@@ -98,8 +98,8 @@ class Confusion:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Confusion:
-        """From the labels of recordings, (R,) each."""
+    def from_labels(cls, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Confusion:
+        """From the true and predicted classes of recordings, (R,) each."""
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(counts, (truth, predicted), 1)
         return cls(counts=counts, classes=tuple(classes))

@@ -121,7 +121,7 @@ def test_an_embedding_map_keeps_clusters_apart(tmp_path: Path) -> None:
 def test_a_confusion_matrix_is_in_percent_of_the_true_class(tmp_path: Path) -> None:
     truth, predicted = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 0])
     figure = pictures.confusion_matrix(
-        tmp_path / "m.png", figures.Confusion.of(truth, predicted, CLASSES[:4]), title="four classes"
+        tmp_path / "m.png", figures.Confusion.from_labels(truth, predicted, CLASSES[:4]), title="four classes"
     )
     matrix, bar = panels(figure)
     expected = np.array([[75, 25, 0, 0], [0, 100, 0, 0], [100, 0, 0, 0], [0, 0, 0, 0]])
