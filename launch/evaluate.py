@@ -80,7 +80,7 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
 
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
-    options, _ = options.resolve_memory(workers=1, cuda=False)
+    options, _ = options.resolve_streaming(workers=1, cuda=False)
     models = {folder: load_model(folder) for folder in options.model}
     for folder, model in models.items():
         if isinstance(chosen, TestProtocol) and model.head is None:
