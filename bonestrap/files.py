@@ -125,7 +125,8 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version not in readers:
         raise ValueError(f"version {version} of the npy format is not read")
     try:
-        return readers[version](file)
+        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](file)
+        return header
     except OSError:
         raise
     except Exception as error:  # it is a Python literal, which fails in any way it likes

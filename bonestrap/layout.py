@@ -180,7 +180,8 @@ class Layout:
         for i, j in zip(receiver, sender, strict=True):
             partition = 0 if distance[i] == distance[j] else 1 if distance[j] < distance[i] else 2
             masks[partition, i, j] = 1.0
-        return (masks * normalised).astype(np.float32)
+        partitions: np.ndarray = (masks * normalised).astype(np.float32)
+        return partitions
 
 
 def _check_joints(layout: Layout) -> None:

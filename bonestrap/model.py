@@ -87,7 +87,8 @@ class Model(nn.Module):
         """Logits (B, classes) of prepared clips. Raises ModelError where the model knows no classes."""
         if self.head is None:
             raise ModelError(f"a {self.description.stage} model has features but no classes; fine-tune it first")
-        return self.head(self.encoder(clips).float())
+        logits: Tensor = self.head(self.encoder(clips).float())
+        return logits
 
     def embed(self, recordings: Joints | Sequence[Joints]) -> Tensor:
         """Features (B, D) of raw recordings, each (T, M, V, C) with NaN for absent bodies and joints: metres in space,

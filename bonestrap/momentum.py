@@ -49,7 +49,8 @@ class BatchNorm(nn.Module):
             raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
         mean, var = moments(x.detach())
         self.note(count, mean, var)
-        return Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)
+        out: Tensor = Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)  # type: ignore[no-untyped-call]
+        return out
 
     def note(self, count: int, mean: Tensor, var: Tensor) -> None:
         """Add an input to what was seen. A sum, not a list of numbers: a compiler would take those for constants."""

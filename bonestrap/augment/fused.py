@@ -55,10 +55,12 @@ def kernel() -> Kernel | None:
         return None
     for part in (widen, smooth, turn, warp, drop):
         register_jitable(part)
+    compiled: Kernel
     try:
-        return numba.njit(nogil=True, cache=True)(fill)
+        compiled = numba.njit(nogil=True, cache=True)(fill)
     except RuntimeError:  # neither this folder nor the user's cache can be written: every process compiles for itself
-        return numba.njit(nogil=True)(fill)
+        compiled = numba.njit(nogil=True)(fill)
+    return compiled
 
 
 def fill(out: np.ndarray, frames: np.ndarray, bodies: Bodies, shared: Shared) -> None:

@@ -58,7 +58,8 @@ def interpolated(rows: Rows, position_NT: Tensor) -> Tensor:
     fraction = (position_NT - low).clamp(0, 1)
     ends = torch.stack((low, high), 2) + rows.start[:, None, None]
     weights = torch.stack((1 - fraction, fraction), 2)
-    return combined(rows.frames, ends.flatten(0, 1), weights.flatten(0, 1)).unflatten(0, position_NT.shape)
+    x = combined(rows.frames, ends.flatten(0, 1), weights.flatten(0, 1))
+    return x.reshape(*position_NT.shape, *x.shape[1:])
 
 
 @functools.cache
@@ -66,7 +67,8 @@ def savgol_kernel(window: int, order: int) -> Tensor:
     """The weights (window,) of the Savitzky-Golay filter: least-squares fit of a polynomial, read at its centre."""
     time = torch.arange(window, dtype=torch.float64) - window // 2
     powers = time[:, None] ** torch.arange(order + 1, dtype=torch.float64)
-    return torch.linalg.pinv(powers)[0].float()
+    weights: Tensor = torch.linalg.pinv(powers)[0].float()
+    return weights
 
 
 def smooth_some(rows: Rows, chosen_N: Tensor, channels: int, window: int = WINDOW, order: int = ORDER) -> None:

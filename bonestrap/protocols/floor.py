@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from bonestrap.augment import ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Clips, Recordings
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 from bonestrap.momentum import batch_norms, commit, take_moments
 
 FRAMES = 32  # of a raw-joint vector; more change little

@@ -20,7 +20,8 @@ def profile(available: np.ndarray, factor: float, seed: int) -> np.ndarray:
     classes = len(available)
     rank = np.random.default_rng(seed).permutation(classes)
     share = factor ** (-rank / max(1, classes - 1))
-    return np.maximum(1, np.floor((available / share).min() * share + 1e-9).astype(np.int64))
+    kept: np.ndarray = np.floor((available / share).min() * share + 1e-9).astype(np.int64)
+    return np.asarray(np.maximum(kept, 1))
 
 
 def long_tailed(labels: np.ndarray, factor: float, seed: int) -> np.ndarray:

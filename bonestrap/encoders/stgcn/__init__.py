@@ -32,7 +32,7 @@ class STGCNConfig(EncoderConfig):
     @property
     def relative_cost(self) -> float:
         """Moliner et al., section 4.2, state 64 V100-hours at width 1 and 184 at width 2."""
-        return self.width**1.52
+        return float(self.width**1.52)
 
     @property
     def label(self) -> str:

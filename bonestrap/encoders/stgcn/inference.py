@@ -29,7 +29,8 @@ class Folded(nn.Module):
         self.blocks = nn.Sequential(*(FoldedBlock(block) for block in encoder.blocks if isinstance(block, Block)))
 
     def forward(self, x_NCTV: Tensor) -> Tensor:
-        return self.blocks(x_NCTV * self.scale + self.shift).mean((2, 3))
+        x: Tensor = self.blocks(x_NCTV * self.scale + self.shift)
+        return x.mean((2, 3))
 
 
 class FoldedBlock(nn.Module):

@@ -37,7 +37,8 @@ class Head(nn.Module):
         self.norm2 = BatchNorm(outputs) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
+        out: Tensor = self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
+        return out
 
 
 class Projected(nn.Module):
@@ -49,7 +50,8 @@ class Projected(nn.Module):
         self.projector = Head(encoder.features, config.hidden, config.projection, config.norm)
 
     def forward(self, clips: Clips) -> Tensor:
-        return self.projector(self.encoder(clips))
+        z: Tensor = self.projector(self.encoder(clips))
+        return z
 
 
 class BYOL(Method):

@@ -28,7 +28,8 @@ class Classifier(nn.Module):
         return cls(encoder, nn.Linear(encoder.features, classes))
 
     def forward(self, clips: Clips) -> Tensor:
-        return self.head(self.encoder(clips).float())
+        logits: Tensor = self.head(self.encoder(clips).float())
+        return logits
 
 
 class Supervised(Method):
