@@ -62,7 +62,7 @@ def read_table(path: Path, classes: Path | None = None) -> Table:
         raise DataError(f"{path}: no such table; correct --table or leave it out")
     columns = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     if "file" not in columns:
-        meant = did_you_mean("file", columns)
+        meant = next(filter(None, (did_you_mean(name, ["file"]) for name in columns)), "")
         raise DataError(f"{path}: a table needs the column file, this one has {', '.join(columns) or 'none'}{meant}")
     for name in columns:
         absent = [column for column in COLUMNS if column not in columns]

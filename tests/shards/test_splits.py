@@ -65,9 +65,7 @@ def test_classes_that_train_and_are_never_tested() -> None:
 def test_an_unknown_split_is_named() -> None:
     with pytest.raises(DataError, match="nw-ucla has no split cross-veiw; did you mean cross-view"):
         find("nw-ucla", "cross-veiw")
-    with pytest.raises(
-        DataError, match="mine has no protocol cross-view; its recordings declare none, and there is all"
-    ):
+    with pytest.raises(DataError, match="mine has no split cross-view; its recordings declare none, and there is all"):
         find("mine", "cross-view").train(VIEWS)
 
 

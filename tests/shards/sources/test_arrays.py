@@ -307,7 +307,7 @@ def test_without_a_split_one_is_drawn_by_performances(tmp_path: Path) -> None:
 
 
 BAD_TABLES: dict[str, tuple[list[tuple[object, ...]], str]] = {
-    "no file": ([("flie", "label"), ("a", "b")], "needs the column file, this one has flie, label; is 'flie' meant"),
+    "no file": ([("flie", "label"), ("a", "b")], "needs the column file, this one has flie, label; did you mean file"),
     "nothing": ([], "needs the column file, this one has none"),
     "slip": ([("file", "lable"), ("c.npy", "b")], "unknown column lable; did you mean label"),
     "short row": ([("file", "label"), ("c.npy",)], "row 2 has 1 fields and the heading 2"),
