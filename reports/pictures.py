@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

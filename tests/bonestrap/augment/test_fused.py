@@ -179,7 +179,7 @@ def test_a_draw_that_no_memory_holds_is_refused(field: str, value: torch.Tensor)
     source = recordings([1, 1], [5, 9])
     pipeline = Pipeline(SBU15, ClipConfig(frames=8))
     with pytest.raises(ValueError, match=f"an operation drew .*{field}"):
-        pipeline.apply(source, pipeline.sample(2)._replace(**{field: value}))
+        pipeline.apply(source, pipeline.sample(2)._replace(**{field: value}))  # type: ignore[arg-type]
 
 
 def test_no_body_makes_no_clip() -> None:
