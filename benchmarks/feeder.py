@@ -18,7 +18,7 @@ from bonestrap.augment import ClipConfig, View
 from bonestrap.augment.operations import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.augment.rows import savgol_kernel
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 
 WINDOW, ORDER = 15, 2
 

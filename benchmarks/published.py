@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.encoders.stgcn.network import BLOCKS
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 
 
 class Block(nn.Module):

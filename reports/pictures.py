@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bonestrap.files import write_atomically
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 from reports.figures import Accuracies, Confusion, Group, spread
 from reports.palette import FAINT, GREY, INK, PARTS, part_colours
 

@@ -58,7 +58,8 @@ def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"bonestrap", "bonestrap-0.1.0.dist-info"}
-    assert "bonestrap/layouts.py" in names and not [name for name in names if name.endswith((".pyc", ".json"))]
+    assert {"bonestrap/layouts.py", "bonestrap/py.typed"} <= set(names)
+    assert not [name for name in names if name.endswith((".pyc", ".json"))]
 
 
 def test_everything_declared_is_pinned() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bonestrap import files
-from bonestrap.layouts import Layout
+from bonestrap.layout import Layout
 from shards.errors import DataError
 from shards.packing.preprocess import Step
 

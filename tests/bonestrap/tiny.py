@@ -15,7 +15,8 @@ from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
 from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import STGCN
-from bonestrap.layouts import SBU15, Layout
+from bonestrap.layout import Layout
+from bonestrap.layouts import SBU15
 from bonestrap.methods import BYOLConfig
 from bonestrap.methods.byol.method import BYOL
 from distributed.loop import Job

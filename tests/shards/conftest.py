@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bonestrap.layouts import KINECT20, Layout
+from bonestrap.layout import Layout
+from bonestrap.layouts import KINECT20
 from shards.packing.pack import pack
 from shards.packing.preprocess import Step
 from shards.sources.nw_ucla import NWUCLA

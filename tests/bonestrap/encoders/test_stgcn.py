@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from bonestrap.clips import Clips
 from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import BLOCKS, STGCN, SpatialGraphConv
-from bonestrap.layouts import KINECT20, NTU25, SBU15, Layout
+from bonestrap.layout import Layout
+from bonestrap.layouts import KINECT20, NTU25, SBU15
 from bonestrap.momentum import BatchNorm, batch_norms, commit, take_moments
 from tests.bonestrap.references import original_partitions
 
