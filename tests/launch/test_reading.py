@@ -115,8 +115,8 @@ def test_a_probe_reads_an_even_sample(shards: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--window", "0"], "--window must be at least 1"),
-        (["--stream-gib", "0"], "--stream-gib must be positive"),
+        (["--window", "0"], "--window must lie in [1, 65536], got 0"),
+        (["--stream-gib", "0"], "--stream-gib must lie in (0, 1000000], got 0.0"),
         (["--stream", "maybe"], "expected one of auto, yes, no"),
         (["--data", "s3://"], "no folder can be reached by this address"),
     ],
