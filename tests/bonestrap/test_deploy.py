@@ -25,6 +25,17 @@ from launch.cli import parser as cli
 from launch.export import Options, main
 
 CLASSES = ("wave", "drop", "throw")
+LINEAGE = {
+    "data": "random",
+    "digest": "0",
+    "split": "xsub",
+    "run": "runs/random",
+    "labels": 1.0,
+    "labelled": 3,
+    "seed": 0,
+    "steps": 1,
+    "device_hours": 0.0,
+}
 SCORED = dataclasses.replace(COCO17, name="scored", confidence=True)
 PARTIAL = 0.2  # fraction of joints that a detector loses
 
@@ -33,7 +44,7 @@ def model(layout: Layout, clip: ClipConfig, classes: tuple[str, ...] = CLASSES) 
     """A random network whose features follow the statistics of random recordings, and a head that tells them apart."""
     torch.manual_seed(0)
     description = Description(
-        stage="student", encoder=STGCNConfig(width=0.125), layout=layout, clip=clip, classes=classes, lineage={}
+        stage="student", encoder=STGCNConfig(width=0.125), layout=layout, clip=clip, classes=classes, lineage=LINEAGE
     )
     encoder = description.build_encoder()
     head = nn.Linear(encoder.features, len(classes)) if classes else None

@@ -22,7 +22,6 @@ from distributed.loop import TrainingStopped, train
 from distributed.strategy import Single, Strategy
 from distributed.tracking import Tracking, read, run_id
 from distributed.workers import WorkerConfig, Workers
-from shards.packing.parallel import cores
 from tests.distributed.toy import ToyLoader, ToyMethod, toy_job
 
 
@@ -180,24 +179,6 @@ def test_no_workers_is_this_process() -> None:
     before = torch.get_num_threads()
     assert cluster.run(lambda strategy: (os.getpid(), strategy.world), config(0)) == (os.getpid(), 1)
     assert torch.get_num_threads() == before
-
-
-def test_a_worker_alone_on_its_node_has_all_of_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine where the command runs says nothing of the workers': in a cluster it is the head's pod."""
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    for name, value in connection.ENVIRONMENT.items():
-        monkeypatch.setenv(name, os.environ.get(name, value))
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        for address in ("127.0.0.2", "127.0.0.3"):
-            nodes.add_node(num_cpus=1, node_ip_address=address)
-        nodes.wait_for_nodes()
-        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-        assert cluster.run(lambda strategy: torch.get_num_threads(), config(2)) == cores()
-    finally:
-        nodes.shutdown()
 
 
 def test_impossible_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

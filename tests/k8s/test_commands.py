@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from launch.cli import parser as cli
+from launch.cli.parser import Aliases, renamed
 from tests.k8s.manifests import OVERLAYS, ROOT, one, pods, resources
 
 IMAGE_ROOT = "/opt/bonestrap"
@@ -24,11 +25,18 @@ def understood(entrypoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     file = ROOT / Path(script).relative_to(IMAGE_ROOT)
     parsed: list[Any] = []
 
-    def start(main: object, options: type, argv: Sequence[str] | None = None) -> None:
-        parsed.append(cli.parse(options, words if argv is None else argv))
+    def start(main: object, options: type, argv: Sequence[str] | None = None, aliases: Aliases | None = None) -> None:
+        parsed.append(cli.parse(options, renamed(words if argv is None else argv, aliases or {})))
 
-    def start_choice(main: object, what: str, choices: Any, options: type, argv: Sequence[str] | None = None) -> None:
-        parsed.extend(cli.parse_choice(what, choices, options, words)[1:])
+    def start_choice(
+        main: object,
+        what: str,
+        choices: Any,
+        options: type,
+        argv: Sequence[str] | None = None,
+        aliases: Aliases | None = None,
+    ) -> None:
+        parsed.extend(cli.parse_choice(what, choices, options, renamed(words, aliases or {}))[1:])
 
     monkeypatch.setattr(cli, "start", start)
     monkeypatch.setattr(cli, "start_choice", start_choice)

@@ -1,5 +1,8 @@
 """The training commands from beginning to end on a pretended GPU: every tensor is where it has to be, and between the
-first step's batch and the last one's the host never waits for the device."""
+first step's batch and the last one's the host never waits for the device.
+
+The probe of the untrained encoder lies between them and may wait.
+"""
 
 from __future__ import annotations
 
@@ -63,5 +66,6 @@ def test_commands(shards: Path, tmp_path: Path, gpu: PretendGPU, batches: list[i
         batches.clear()
         command([*own[run], "--run", str(run), *practical])
         assert len(batches) >= STEPS
-        assert gpu.waits[batches[0] : batches[-1]] == [], run.name
+        waits = gpu.waits[batches[0] : batches[-1]]
+        assert [wait for wait in waits if "/protocols/features.py:" not in wait] == [], run.name
     assert models.load(student).classes == models.load(teacher).classes

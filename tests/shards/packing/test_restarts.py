@@ -152,7 +152,9 @@ def test_control_c_keeps_what_is_finished(
     with started(recordings, output, 20, workers) as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone gets it
         _, said = process.communicate()
-    assert "KeyboardInterrupt" in said and "finished shards are kept in" in said and said.count("Traceback") == 1
+    assert "KeyboardInterrupt" in said and "finished shards are kept in" in said
+    # A worker that was only just starting may say so as well; none that was at work does.
+    assert said.count("Traceback") - said.count("Exception in initializer") == 1
     assert not output.exists() and not list(Draft(output).shards.glob("*.partial"))
     notices(recordings, output)
     assert files(output) == expected
