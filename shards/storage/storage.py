@@ -57,12 +57,13 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, str(root)
-        self.created = False  # by the first file; a run directory that is removed later does not come back
+        self.seen = False  # the folder, once; a run directory that is removed later does not come back
 
     def path(self, name: str) -> str:
         return str(self.root / name)
 
     def names(self) -> list[str]:
+        self.seen = self.seen or self.root.is_dir()
         return sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
 
     def exists(self, name: str) -> bool:
@@ -73,8 +74,8 @@ class LocalStorage:
 
     def write(self, name: str, put: Callable[[BinaryIO], object]) -> None:
         target = self.root / name
-        self.root.mkdir(parents=not self.created, exist_ok=True)
-        self.created = True
+        self.root.mkdir(parents=not self.seen, exist_ok=True)
+        self.seen = True
         target.parent.mkdir(exist_ok=True)
         write_atomically(target, put)
 

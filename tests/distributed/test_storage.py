@@ -173,6 +173,17 @@ def test_a_run_directory_that_is_removed_ends_the_run_and_does_not_come_back(tmp
     assert not run.exists()
 
 
+def test_a_checkpoint_that_is_first_written_after_the_removal_does_not_bring_it_back(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    checkpoints = store(run / "checkpoints", [])
+    assert checkpoints.newest() is None
+    shutil.rmtree(run)
+    with pytest.raises(FileNotFoundError):
+        checkpoints.save(state(1))
+    assert not run.exists()
+
+
 def test_a_journal_that_another_job_has_begun_anew_is_left_alone(tmp_path: Path) -> None:
     def begin_anew() -> None:
         other = Journal(tmp_path, done=5)
