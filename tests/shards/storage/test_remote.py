@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -325,7 +326,10 @@ def test_the_cache_holds_no_more_than_it_may(web: Web, packed: Path, tmp_path: P
     loader = Loader(stream, plan, unit="performance", pairs=False, labels=False)
     for step in range(16):
         loader.group(step, 0)
-        sizes = [path.stat().st_size for path in (tmp_path / "cache").iterdir()]
+        sizes = []
+        for path in (tmp_path / "cache").iterdir():
+            with suppress(FileNotFoundError):  # shards are fetched ahead, on threads, and make others go meanwhile
+                sizes.append(path.stat().st_size)
         assert sum(sizes) <= limit
     stream.shelf.close()
     assert manifest.total_bytes > 2 * limit
