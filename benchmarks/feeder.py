@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bonestrap.augment import ClipConfig, View
-from bonestrap.augment.operations import Draw
+from bonestrap.augment.operation import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.augment.rows import savgol_kernel
 from bonestrap.layout import Layout

@@ -1,21 +1,15 @@
 """Views of recordings: which clips are made of them, and what is changed at random. Importing this needs no torch."""
 
 from bonestrap.augment.clip import ClipConfig
-from bonestrap.augment.operations import (
-    OPERATIONS,
-    Crop,
-    DropLimbs,
-    Finishing,
-    Operation,
-    Resample,
-    Shear,
-    Shift,
-    Smooth,
-    View,
-)
+from bonestrap.augment.geometry import Jitter, Mirror, Rotate, Scale, Shear
+from bonestrap.augment.masking import DropLimbs, MaskJoints, MaskPart
+from bonestrap.augment.operation import Finishing, Operation, View
+from bonestrap.augment.operations import OPERATIONS
+from bonestrap.augment.timing import Crop, RandomFrames, Resample, Shift, Smooth, Window
 from bonestrap.augment.views import AGGRESSIVE, CONSERVATIVE, PLAIN, replaced
 
 __all__ = [
-    "AGGRESSIVE", "CONSERVATIVE", "OPERATIONS", "PLAIN", "ClipConfig", "Crop", "DropLimbs", "Finishing", "Operation",
-    "Resample", "Shear", "Shift", "Smooth", "View", "replaced",
+    "AGGRESSIVE", "CONSERVATIVE", "OPERATIONS", "PLAIN", "ClipConfig", "Crop", "DropLimbs", "Finishing", "Jitter",
+    "MaskJoints", "MaskPart", "Mirror", "Operation", "RandomFrames", "Resample", "Rotate", "Scale", "Shear", "Shift",
+    "Smooth", "View", "Window", "replaced",
 ]  # fmt: skip

@@ -31,7 +31,11 @@ class Bodies(NamedTuple):
     smooth: np.ndarray  # (N,) bool
     turn: np.ndarray  # (N,) bool
     matrix: np.ndarray  # (N, A, A) float32: a joint p of a body that turns becomes matrix p
-    keep: np.ndarray  # (N, V) bool: the other joints are zeroed
+    mirror: np.ndarray  # (N,) bool: joints show their counterparts
+    displace: np.ndarray  # (N,) bool
+    displacement: np.ndarray  # (N, V, A) float32, added in every frame of a body that is displaced
+    keep: np.ndarray  # (N, V) bool: the other joints are zeroed, and the bones that lead on from them
+    place: np.ndarray  # (N, T) float32, ascending frames that are shown in place of the timing's; or (N, 0)
 
 
 class Shared(NamedTuple):
@@ -39,6 +43,7 @@ class Shared(NamedTuple):
 
     axes: tuple[int, ...]  # 0..A-1; a tuple, because loops over a length that the compiler knows are unrolled
     parents: np.ndarray  # (V,) uint32; unsigned, because numba asks of any other index whether it is negative
+    opposite: np.ndarray  # (V,) uint32: the joint's counterpart on the other side
     weights: np.ndarray  # float32, of the filter, odd in number and symmetric
 
 
@@ -74,8 +79,10 @@ def fill(out: np.ndarray, frames: np.ndarray, bodies: Bodies, shared: Shared) ->
     for n in range(count):
         begin, rate, last = bodies.begin[n], bodies.rate[n], bodies.length[n] - 1
         fresh = min(clip, bodies.played[n])  # frames of the clip before it repeats itself
-        low = min(int(np.float32(begin) * rate), last)  # the first and the last frame that it shows
-        high = min(int(np.float32(begin + fresh - 1) * rate) + 1, last)
+        first, final = np.float32(begin) * rate, np.float32(begin + fresh - 1) * rate
+        if bodies.place.shape[1]:
+            fresh, first, final = clip, bodies.place[n, 0], bodies.place[n, clip - 1]
+        low, high = min(int(first), last), min(int(final) + 1, last)  # the first and the last frame that it shows
         source, around = read, margin if bodies.smooth[n] else 0
         widen(frames, bodies.start[n], last, low - around, high + around, read)
         if bodies.smooth[n]:
@@ -84,8 +91,8 @@ def fill(out: np.ndarray, frames: np.ndarray, bodies: Bodies, shared: Shared) ->
         if bodies.turn[n]:
             turn(source, high - low + 1, bodies.matrix[n], shared.axes, turned)
             source = turned
-        warp(source, low, last, begin, rate, fresh, bodies.shift[n], shared.axes, shared.parents, out[n])
-        drop(bodies.keep[n], out[n])
+        warp(source, low, last, n, bodies, shared, fresh, out[n])
+        drop(bodies.keep[n], shared, out[n])
 
 
 def widen(frames: np.ndarray, start: int, last: int, low: int, high: int, out: np.ndarray) -> None:
@@ -144,28 +151,28 @@ def turn(rows: np.ndarray, count: int, matrix: np.ndarray, axes: tuple[int, ...]
 
 
 def warp(
-    rows: np.ndarray,
-    low: int,
-    last: int,
-    begin: int,
-    rate: np.float32,
-    fresh: int,
-    shift: int,
-    axes: tuple[int, ...],
-    parents: np.ndarray,
-    out: np.ndarray,
+    rows: np.ndarray, low: int, last: int, n: int, bodies: Bodies, shared: Shared, fresh: int, out: np.ndarray
 ) -> None:
-    """Write a clip (T, V, A + C) of frames (R, V, C), the first of which is frame `low` of the body."""
+    """Write clip n (T, V, A + C), `fresh` frames of which do not repeat others, of frames (R, V, C) from `low` on."""
     clip, joints, channels = len(out), rows.shape[1], rows.shape[2]
+    begin, rate, shift, axes, parents = bodies.begin[n], bodies.rate[n], bodies.shift[n], shared.axes, shared.parents
     row, source, target = np.empty((joints, channels), np.float32), rows.reshape(len(rows), -1), out.reshape(clip, -1)
-    flat = row.reshape(-1)
+    flat, seen = row.reshape(-1), np.empty_like(row)
     for time in range(fresh):
-        place = np.float32(begin + time) * rate
+        place = bodies.place[n, time] if bodies.place.shape[1] else np.float32(begin + time) * rate
         frame = min(int(place), last)
         fraction = min(max(place - np.float32(frame), np.float32(0)), np.float32(1))
         here, there = frame - low, min(frame + 1, last) - low
         for k in range(len(flat)):
             flat[k] = (np.float32(1) - fraction) * source[here, k] + fraction * source[there, k]
+        if bodies.mirror[n]:
+            seen[:] = row
+            for v in range(joints):
+                row[v] = seen[shared.opposite[v]]
+        if bodies.displace[n]:
+            for v in range(joints):
+                for c in range(len(axes)):
+                    row[v, c] += bodies.displacement[n, v, c]
         t = (time - shift) % clip
         for v in range(joints):
             parent = parents[v]
@@ -180,10 +187,14 @@ def warp(
             target[t, k] = target[same, k]
 
 
-def drop(keep: np.ndarray, out: np.ndarray) -> None:
-    """Zero the joints of a clip (T, V, A + C) that are not kept."""
+def drop(keep: np.ndarray, shared: Shared, out: np.ndarray) -> None:
+    """Zero the joints of a clip (T, V, A + C) that are not kept, and the bones that lead on from them."""
+    axes = len(shared.axes)
     for joint in range(len(keep)):
-        if not keep[joint]:
+        first, end = 0, out.shape[2]
+        if keep[joint]:
+            first, end = axes, axes if keep[shared.parents[joint]] else 2 * axes
+        if first < end:
             for t in range(len(out)):
-                for c in range(out.shape[2]):
+                for c in range(first, end):
                     out[t, joint, c] = 0

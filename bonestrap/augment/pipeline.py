@@ -3,9 +3,11 @@
 Legend: B clips, N bodies of all clips, T frames of a clip, S frames of a recording, V joints, C numbers a joint.
 
 Sampling a pipeline's parameters is apart from applying them, so a draw can be replayed and tested clip by clip. All
-time warps (resampling, crop, repetition, cyclic shift) compose into one fractional frame index and one gather.
+time warps (resampling, crop, repetition, random times, cyclic shift) compose into one fractional frame index and one
+gather; a window of a recording is a recording of its own.
 Smoothing comes before the warps, because the noise that it removes lives at the sensor's frame rate; bones are taken
-before the left/right drop, so that a dropped limb leaves no trace of itself. Bodies of one clip share every draw.
+before joints are hidden, and hidden at both their ends, so that a hidden joint leaves no trace of itself. Bodies of one
+clip share every draw.
 A joint's confidence, where the layout keeps it, is warped in time with its joint and dropped with it, nothing else.
 
 On a CPU with numba, `bonestrap.augment.fused` makes the same clips in a fraction of the time; the torch below is the
@@ -23,7 +25,7 @@ from torch import Tensor
 from bonestrap import pose
 from bonestrap.augment import fused
 from bonestrap.augment.clip import ClipConfig
-from bonestrap.augment.operations import Draw, Finishing, Random, View
+from bonestrap.augment.operation import Draw, Finishing, Random, View
 from bonestrap.augment.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
 from bonestrap.augment.views import PLAIN
 from bonestrap.clips import Clips, Recordings, to_device
@@ -46,12 +48,20 @@ class Kinds(NamedTuple):
 
     smooth: bool
     turn: bool  # a matrix, or a pose of its own
+    mirror: bool
+    displace: bool
     drop: bool
 
     @classmethod
     def of(cls, draw: Draw, *, own_pose: bool) -> Kinds:
         turned = bool((draw.matrix != torch.eye(draw.matrix.shape[1])).any())
-        return cls(bool(draw.smooth.any()), own_pose or turned, not bool(draw.keep.all()))
+        return cls(
+            smooth=bool(draw.smooth.any()),
+            turn=own_pose or turned,
+            mirror=bool(draw.mirror.any()),
+            displace=bool(draw.displacement.any()),
+            drop=not bool(draw.keep.all()),
+        )
 
 
 class Pipeline:
@@ -71,9 +81,11 @@ class Pipeline:
         if layout.confidence:
             parts.append(2 * joints * axes + torch.arange(joints)[:, None])
         self.order = torch.cat(parts, 1).flatten()
+        self.opposite = counterparts(layout)
         self.shared = fused.Shared(
             axes=tuple(range(axes)),
             parents=np.array(layout.parents, np.uint32),
+            opposite=self.opposite.numpy().astype(np.uint32),
             weights=savgol_kernel(WINDOW, ORDER).numpy(),
         )
 
@@ -83,7 +95,7 @@ class Pipeline:
     def sample(self, size: int, generator: torch.Generator | None = None) -> Draw:
         """Draw the parameters of `size` clips, one operation of the view after the other."""
         draw = self.unchanged(size)
-        random = Random(size, self.layout, generator)
+        random = Random(size, self.layout, self.clip.frames, generator)
         with torch.autocast("cpu", enabled=False):  # a product of matrices would be rounded to bf16
             for operation in self.view:
                 draw = operation.sample(draw, random)
@@ -99,6 +111,10 @@ class Pipeline:
             smooth=torch.zeros(size, dtype=torch.bool),
             matrix=torch.eye(axes).repeat(size, 1, 1),
             keep=torch.ones(size, joints, dtype=torch.bool),
+            mirror=torch.zeros(size, dtype=torch.bool),
+            displacement=torch.zeros(size, joints, axes),
+            window=torch.tensor([1.0, 0.0, 1.0]).repeat(size, 1),
+            times=torch.zeros(size, 0),
         )
 
     @torch.no_grad()
@@ -109,6 +125,7 @@ class Pipeline:
         """
         owner, device = recordings.owner, recordings.frames.device
         drawn = draw.rows(owner)  # from clips to bodies
+        recordings = windowed(recordings, drawn.window)
         shape = len(owner), self.clip.frames, len(self.layout.joints), self.layout.channels
         joints = recordings.frames.new_empty(shape, dtype=torch.float32)
         kernel = fused.kernel() if device.type == "cpu" else None
@@ -134,26 +151,39 @@ class Pipeline:
             rows.frames[..., : self.layout.coordinates] -= origin.repeat_interleave(length, 0)[:, None]
             matrix = matrix @ motion
         turn = (matrix != torch.eye(self.layout.coordinates)).flatten(1).any(1)
-        columns = rows.start, rows.length, *self.timing(length, draw), draw.smooth, turn, matrix, draw.keep
-        bodies = fused.Bodies(*(column.contiguous().numpy() for column in columns))
+        columns = {
+            **dict(start=rows.start, length=rows.length, **self.timing(length, draw)._asdict()),
+            **dict(smooth=draw.smooth, turn=turn, matrix=matrix, mirror=draw.mirror, keep=draw.keep),
+            **dict(displace=draw.displacement.flatten(1).any(1), displacement=draw.displacement),
+            "place": draw.times * (length - 1)[:, None],
+        }
+        bodies = fused.Bodies(**{name: column.contiguous().numpy() for name, column in columns.items()})
         numbers = rows.frames.flatten(1).numpy()
         kernel(out.numpy(), numbers.view(np.uint16) if numbers.dtype == np.float16 else numbers, bodies, self.shared)
 
     def _check(self, frames: Tensor, draw: Draw) -> None:
         """ValueError where the kernel, which knows no bounds, would read or write beside its arrays."""
         joints, axes, bodies = len(self.layout.joints), self.layout.coordinates, len(draw.rate)
+        times = self.clip.frames if draw.times.shape[-1] else 0
         shape = (joints, self.layout.axes)
         if frames.shape[1:] != shape:
             raise ValueError(
                 f"layout {self.layout.name} needs frames of {joints} joints x {shape[1]} numbers, "
                 f"got {tuple(frames.shape[1:])}"
             )
-        expected = ((bodies,),) * 4 + ((bodies, axes, axes), (bodies, joints))
-        for name, field, wanted in zip(Draw._fields[:6], draw[:6], expected, strict=True):
+        expected = {
+            **dict(rate=(), offset=(), begin=(), smooth=(), matrix=(axes, axes), keep=(joints,), mirror=()),
+            **dict(displacement=(joints, axes), window=(3,), times=(times,)),
+        }
+        for name, shape in expected.items():
+            field, wanted = getattr(draw, name), (bodies, *shape)
             if field.shape != wanted:
                 raise ValueError(f"an operation drew {name} of shape {tuple(field.shape)} for {wanted}")
         if not (draw.rate.isfinite() & (draw.rate > 0)).all() or not ((draw.begin >= 0) & (draw.begin <= 1)).all():
             raise ValueError("an operation drew a rate that is not positive, or a begin outside [0, 1]")
+        ends = torch.cat((draw.times[:, :1] * 0, draw.times, draw.times[:, :1] * 0 + 1), 1)
+        if not (ends.diff(dim=1) >= 0).all():
+            raise ValueError("an operation drew times that do not ascend from 0 to 1")
 
     def _batch(self, out: Tensor, recordings: Recordings, draw: Draw, kinds: Kinds) -> None:
         """Write the clips, (N, T, V, channels), all bodies at a time, or on a CPU a part of them."""
@@ -175,17 +205,24 @@ class Pipeline:
         rows, draw = rows.to_device(), draw.to_device(device)
         matrix = draw.matrix @ motion if self.clip.own_pose else draw.matrix
         x = interpolated(rows, self.warp(rows.length, draw))  # (N, T, V, C)
+        if kinds.mirror:
+            x = torch.where(draw.mirror[:, None, None, None], x[:, :, to_device(self.opposite, device)], x)
         x, confidence = x[..., :axes], x[..., axes:]
         if self.clip.own_pose:
             x = x - origin[:, None, None]
         if kinds.turn:
             x = torch.bmm(x.flatten(1, 2), matrix.transpose(1, 2)).view(x.shape)
+        if kinds.displace:
+            x = x + draw.displacement[:, None]
         x = x.flatten(2).flatten(0, 1)  # (N T, V C)
         bones = x - x.index_select(1, to_device(self.above, device))  # they follow shear: it is linear
         parts = [x, bones, confidence.flatten(2).flatten(0, 1)] if self.layout.confidence else [x, bones]
         torch.index_select(torch.cat(parts, 1), 1, to_device(self.order, device), out=out.view(len(x), -1))
         if kinds.drop:
-            out *= draw.keep.repeat_interleave(self.layout.channels, 1)[:, None]
+            joint = draw.keep[:, :, None].expand(-1, -1, axes)
+            bone = draw.keep.index_select(1, to_device(torch.tensor(self.layout.parents), device))[:, :, None] & joint
+            parts = [joint, bone, joint[..., :1]] if self.layout.confidence else [joint, bone]
+            out *= torch.cat(parts, 2).flatten(1)[:, None]
 
     def _own_frames(self, rows: Rows) -> Tensor:
         """Every body as a recording of its own, (N, S, 1, V, C); past its end it holds its last frame."""
@@ -201,6 +238,8 @@ class Pipeline:
         frames = self.clip.frames
         begin, played, shift, rate = self.timing(length, draw)
         time = (torch.arange(frames, device=length.device) + shift[:, None]) % frames
+        if draw.times.shape[1]:
+            return draw.times.gather(1, time) * (length - 1)[:, None]
         return (begin[:, None] + time % played[:, None]) * rate[:, None]
 
     def timing(self, length: Tensor, draw: Draw) -> Timing:
@@ -216,3 +255,23 @@ class Pipeline:
         room = (played - frames).clamp(min=0)
         begin = (draw.begin * (room + 1)).long().clamp(max=room)
         return Timing(begin, played, (draw.offset * frames).long(), draw.rate * stretch)
+
+
+def windowed(recordings: Recordings, window: Tensor) -> Recordings:
+    """The recordings with the window (N, 3) of each body for the whole of it; see `Draw.window`."""
+    fraction, place, least = window.unbind(1)
+    if not (fraction < 1).any():
+        return recordings
+    length = torch.maximum((recordings.length * fraction).long(), least.long().clamp(min=1))
+    length = torch.minimum(length, recordings.length)
+    room = recordings.length - length
+    begin = torch.minimum((place * (room + 1)).long(), room)
+    return recordings._replace(start=recordings.start + begin, length=length)
+
+
+def counterparts(layout: Layout) -> Tensor:
+    """For each joint the one on the other side of the body, (V,) int64; a joint in the middle is its own."""
+    opposite = torch.arange(len(layout.joints))
+    for left, right in layout.sides:
+        opposite[left], opposite[right] = right, left
+    return opposite

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bonestrap.augment.operations import Crop, DropLimbs, Resample, Shear, Shift, Smooth, View
+from bonestrap.augment.geometry import Shear
+from bonestrap.augment.masking import DropLimbs
+from bonestrap.augment.operation import View
+from bonestrap.augment.timing import Crop, Resample, Shift, Smooth
 
 # Nothing is changed, and everything is drawn: calibration moves the generator of the initial weights as it always did.
 PLAIN: View = (

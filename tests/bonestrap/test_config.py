@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, OPERATIONS, Crop, Operation, Resample, Shear
-from bonestrap.augment.operations import Draw, Random
+from bonestrap.augment.operation import Draw, Random
 from bonestrap.config import find_kind, find_object, from_json, kind_of, to_json
 from bonestrap.encoders import ENCODERS, EncoderConfig, STGCNConfig
 from bonestrap.methods import METHODS, BYOLConfig, DistillConfig, MethodConfig, SupervisedConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.augment import ClipConfig
-from bonestrap.augment.operations import Crop, Resample, Shear, Shift
+from bonestrap.augment import Crop, Resample, Shear, Shift
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
 from bonestrap.encoders import STGCNConfig

@@ -27,7 +27,7 @@ from bonestrap.augment import (
     View,
     fused,
 )
-from bonestrap.augment.operations import Draw
+from bonestrap.augment.operation import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
 from bonestrap.layout import Layout

@@ -23,7 +23,7 @@ from bonestrap.augment import (
     View,
     fused,
 )
-from bonestrap.augment.operations import Draw, Random
+from bonestrap.augment.operation import Draw, Random
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15

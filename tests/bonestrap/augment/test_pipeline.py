@@ -29,7 +29,7 @@ from bonestrap.augment import (
     fused,
     replaced,
 )
-from bonestrap.augment.operations import Draw
+from bonestrap.augment.operation import Draw
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.augment.rows import Rows, savgol_kernel, smooth_some
 from bonestrap.clips import Recordings
