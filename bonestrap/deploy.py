@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap import pose
+from bonestrap.augment.channels import described
 from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
 from bonestrap.model import ONNX_FILE, Model, ModelError
@@ -69,7 +70,13 @@ class Deployed(nn.Module):
             joints = pose.canonical(joints.transpose(0, 1).unsqueeze(2), self.layout).squeeze(2).transpose(0, 1)
         x = self.resampled(joints, somebody)  # (T, N, V, C)
         places, confidence = x[..., : self.layout.coordinates], x[..., self.layout.coordinates :]
-        return torch.cat((places, pose.bones(places, self.layout), confidence), -1).permute(1, 3, 0, 2)
+        x = torch.cat((places, pose.bones(places, self.layout), confidence), -1).transpose(0, 1)
+        keep, owner = (
+            torch.ones_like(x[:, 0, :, 0], dtype=torch.bool),
+            torch.zeros_like(x[:, 0, 0, 0], dtype=torch.long),
+        )
+        x = described(x, keep, owner, 1, self.pipeline.clip, self.layout.coordinates)
+        return x.permute(0, 3, 1, 2)
 
     def resampled(self, joints_SNVC: Tensor, kept_S: Tensor) -> Tensor:
         """The frames that are kept as a clip, (T, N, V, C), as the pipeline makes it without augmentation."""

@@ -163,11 +163,15 @@ class Layout:
                     queue.append(other)
         return distance
 
-    def partitions(self) -> np.ndarray:
+    def partitions(self, *, one_hop: bool = False) -> np.ndarray:
         """The spatial-configuration partitions of ST-GCN, (3, V, V): self, centripetal, centrifugal.
 
         `out[k] @ x` gathers, for each joint, its neighbours of partition k, divided by the joint's degree: over the
         three partitions a joint's weights sum to one (the A D^-1 of ST-GCN, transposed because joints are rows here).
+
+        With `one_hop`, they are those of st-gcn's code and of most that followed, where every distance to the centre
+        beyond one bone is infinite: self, neighbours that are not nearer to the centre (with all of limbs, in both
+        directions), neighbours that are. NTU-25 then has 25, 40 and 8 entries in place of 25, 24 and 24.
         """
         count = len(self.joints)
         linked = np.eye(count)
@@ -175,10 +179,13 @@ class Layout:
             linked[child, parent] = linked[parent, child] = 1.0
         normalised = linked / linked.sum(1, keepdims=True)
         distance = np.array(self.hops(self.center))
+        if one_hop:
+            distance = np.minimum(distance, 2)
         receiver, sender = np.nonzero(linked)
         masks = np.zeros((3, count, count))
         for i, j in zip(receiver, sender, strict=True):
-            partition = 0 if distance[i] == distance[j] else 1 if distance[j] < distance[i] else 2
+            nearer = distance[j] < distance[i]
+            partition = 0 if i == j else 1 if nearer != one_hop else 2
             masks[partition, i, j] = 1.0
         partitions: np.ndarray = (masks * normalised).astype(np.float32)
         return partitions

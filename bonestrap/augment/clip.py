@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Literal
 
 from bonestrap.bounds import FRAMES, Bounded, Bounds
 from bonestrap.options import option
+
+if TYPE_CHECKING:
+    from bonestrap.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,3 +19,11 @@ class ClipConfig(Bounded):
     frames: int = option(150, "frames of a clip, T", Bounds(2, FRAMES))
     fit: bool = option(False, "stretch every recording to T frames; otherwise crop long ones and repeat short ones")
     own_pose: bool = option(False, "centre and orient every body by its own first frame, not by the main body's")
+    normalise: Literal["none", "size", "axes"] = option(
+        "none", "scale every clip to [-1, 1]: size keeps proportions, axes stretches each axis on its own (CTR-GCN)"
+    )
+    motion: bool = option(False, "the way of every joint to the next frame as further channels")
+
+    def channels(self, layout: Layout) -> int:
+        """The numbers that an encoder sees of a joint."""
+        return layout.channels + (layout.coordinates if self.motion else 0)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bonestrap import pose
 from bonestrap.augment import fused
+from bonestrap.augment.channels import described
 from bonestrap.augment.clip import ClipConfig
 from bonestrap.augment.operation import Draw, Finishing, Random, View
 from bonestrap.augment.rows import ORDER, WINDOW, Rows, interpolated, savgol_kernel, smooth_some
@@ -65,7 +66,7 @@ class Kinds(NamedTuple):
 
 
 class Pipeline:
-    """Recordings at their own lengths in, clips of T frames with joint, bone and confidence channels out."""
+    """Recordings at their own lengths in, clips of T frames with joint, bone, confidence and motion channels out."""
 
     def __init__(self, layout: Layout, clip: ClipConfig, view: View = PLAIN):
         self.clip = clip
@@ -134,9 +135,11 @@ class Pipeline:
                 self._fuse(kernel, joints, recordings, drawn)
             else:
                 self._batch(joints, recordings, drawn, Kinds.of(draw, own_pose=self.clip.own_pose))
+            keep, bodies = to_device(drawn.keep, device), to_device(owner, device)
+            joints = described(joints, keep, bodies, recordings.size, self.clip, self.layout.coordinates)
             for operation, parameters in zip(self.finishing, drawn.extra, strict=True):
                 joints = operation.finish(joints, parameters, self.layout)
-        return Clips(joints, to_device(owner, device), recordings.size)
+        return Clips(joints, bodies, recordings.size)
 
     def _fuse(self, kernel: fused.Kernel, out: Tensor, recordings: Recordings, draw: Draw) -> None:
         """Write the clips, (N, T, V, channels), body by body."""

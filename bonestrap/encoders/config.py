@@ -21,7 +21,7 @@ class EncoderConfig(Bounded):
     kind: ClassVar[str] = ""  # names the class in files and on command lines; empty: package.module:Name
 
     def build(self, layout: Layout, clip: ClipConfig) -> Encoder:
-        """An encoder with random weights for clips like these, of `layout.channels` numbers a joint."""
+        """An encoder with random weights for clips like these, of `clip.channels(layout)` numbers a joint."""
         raise NotImplementedError
 
     @property

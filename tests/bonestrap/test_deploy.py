@@ -96,6 +96,8 @@ KINDS = {
     "cropped or repeated": (KINECT20, ClipConfig(frames=16)),
     "stretched, each body in its own pose": (KINECT20, ClipConfig(frames=24, fit=True, own_pose=True)),
     "planar": (COCO17, ClipConfig(frames=16, own_pose=True)),
+    "motion, proportions kept": (KINECT20, ClipConfig(frames=24, fit=True, normalise="size", motion=True)),
+    "motion, each axis on its own, confidence": (SCORED, ClipConfig(frames=16, normalise="axes", motion=True)),
     "planar with confidence": (SCORED, ClipConfig(frames=16, fit=True)),
 }
 

@@ -88,6 +88,30 @@ def test_partitions_against_their_definition(layout: Layout) -> None:
 # ---------------------------------------------------------------------- as JSON
 
 
+@pytest.mark.parametrize(("layout", "entries"), [(NTU25, (25, 40, 8)), (KINECT20, (20, 31, 7))], ids=["ntu", "kinect"])
+def test_one_hop_partitions_have_the_entries_of_published_code(layout: Layout, entries: tuple[int, ...]) -> None:
+    """Distances by powers of the adjacency, infinite beyond one bone; each entry is assigned by comparing them."""
+    count = len(layout.joints)
+    hop = np.full((count, count), np.inf)
+    for child, parent in layout.bones:
+        hop[child, parent] = hop[parent, child] = 1
+    np.fill_diagonal(hop, 0)
+    near = (hop <= 1).astype(float)
+    weight = near / near.sum(0)  # A D^-1: columns sum to one, and a column is a receiver
+    expected = np.zeros((3, count, count))
+    for sender in range(count):
+        for receiver in range(count):
+            if sender == receiver:
+                expected[0, receiver, sender] = weight[sender, receiver]
+            elif hop[sender, receiver] == 1:
+                nearer = hop[sender, layout.center] < hop[receiver, layout.center]
+                expected[2 if nearer else 1, receiver, sender] = weight[sender, receiver]
+    found = layout.partitions(one_hop=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert tuple((found != 0).sum((1, 2))) == entries
+    assert found.sum(0) == pytest.approx(layout.partitions().sum(0))
+
+
 @every_layout
 def test_json_gives_the_layout_back(layout: Layout) -> None:
     fields = json.loads(json.dumps(layout.to_json()))

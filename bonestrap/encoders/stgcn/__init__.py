@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bonestrap.bounds import WIDTH, Bounds
 from bonestrap.encoders.config import EncoderConfig
@@ -23,11 +23,17 @@ class STGCNConfig(EncoderConfig):
     width: float = option(1.0, "multiplies every layer's channels; 1 is the published network", WIDTH)
     dropout: float = option(0.0, "probability of zeroing a block's temporal output", Bounds(0, 1, below=True))
 
+    partitions: Literal["distance", "one-hop"] = option(
+        "distance",
+        "how neighbours are told apart: by their distance to the body's centre, as published; or one-hop, as the "
+        "published code and its successors do, where distances beyond one bone are all the same",
+    )
+
     def build(self, layout: Layout, clip: ClipConfig) -> STGCN:
         """ST-GCN takes clips of any length."""
         from bonestrap.encoders.stgcn.network import STGCN
 
-        return STGCN(self, layout, layout.channels)
+        return STGCN(self, layout, clip.channels(layout))
 
     @property
     def relative_cost(self) -> float:

@@ -119,7 +119,7 @@ class STGCN(Encoder):
         super().__init__()
         self.config = config
         self.joints = len(layout.joints)
-        partitions = torch.from_numpy(layout.partitions())
+        partitions = torch.from_numpy(layout.partitions(one_hop=config.partitions == "one-hop"))
         self.norm = BatchNorm(len(layout.joints) * channels)
         blocks, inputs = [], channels
         for index, (base, stride) in enumerate(BLOCKS):

@@ -1,0 +1,67 @@
+"""Scale and motion of a clip against a loop over clips in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bonestrap.augment import ClipConfig, MaskJoints, Rotate, Shift, View, fused
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.encoders import STGCNConfig
+from bonestrap.layout import Layout
+from bonestrap.layouts import COCO17, NTU25, SBU15
+from tests.bonestrap.tiny import BODIES, LENGTHS, generator, recordings
+
+VIEW: View = (Rotate(), Shift(), MaskJoints(probability=0.3))
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(fused, "kernel", lambda: None)
+    else:
+        pytest.importorskip("numba")
+
+
+@pytest.mark.parametrize("motion", [False, True], ids=["", "motion"])
+@pytest.mark.parametrize("normalise", ["none", "size", "axes"])
+@pytest.mark.parametrize("layout", [SBU15, COCO17], ids=["space", "plane"])
+def test_against_one_clip_at_a_time(layout: Layout, normalise: str, motion: bool, way: None) -> None:
+    source, axes = recordings(BODIES, LENGTHS, layout=layout), layout.coordinates
+    plain = Pipeline(layout, ClipConfig(frames=20, fit=True), VIEW)
+    draw = plain.sample(source.size, generator(1))
+    x = plain.apply(source, draw).joints.double().numpy()
+    expected = np.zeros((*x.shape[:3], (3 if motion else 2) * axes))
+    for clip in range(source.size):
+        bodies, keep = source.owner.numpy() == clip, draw.keep[clip].numpy()
+        points = x[bodies][:, :, keep, :axes].reshape(-1, axes)
+        middle, half = (points.max(0) + points.min(0)) / 2, (points.max(0) - points.min(0)) / 2
+        half = {"none": np.ones(axes), "size": np.full(axes, half.max()), "axes": half}[normalise]
+        middle = middle * (normalise != "none")
+        where = np.ix_(bodies, range(20), keep)
+        expected[(*where, slice(0, axes))] = (x[(*where, slice(0, axes))] - middle) / half
+        expected[(*np.ix_(bodies), ..., slice(axes, 2 * axes))] = x[bodies][..., axes : 2 * axes] / half
+    if motion:
+        for t in range(19):
+            expected[:, t, :, 2 * axes :] = expected[:, t + 1, :, :axes] - expected[:, t, :, :axes]
+    clip_config = ClipConfig(frames=20, fit=True, normalise=normalise, motion=motion)  # type: ignore[arg-type]
+    found = Pipeline(layout, clip_config, VIEW).apply(source, draw).joints
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert found.shape[-1] == clip_config.channels(layout)
+
+
+def test_what_has_no_extent_stays_finite(way: None) -> None:
+    source = recordings([1, 1], [1, 30])
+    for view in ((MaskJoints(probability=1.0),), ()):
+        for normalise in ("size", "axes"):
+            clip = ClipConfig(frames=8, normalise=normalise, motion=True)  # type: ignore[arg-type]
+            joints = Pipeline(SBU15, clip, view)(source._replace(frames=source.frames * 0)).joints
+            assert joints.isfinite().all() and (joints == 0).all()
+
+
+def test_an_encoder_takes_the_channels_of_its_clips() -> None:
+    clip = ClipConfig(frames=16, motion=True)
+    encoder = STGCNConfig(width=0.125).build(NTU25, clip)
+    features = encoder(Pipeline(NTU25, clip)(recordings([1, 2], [9, 40], layout=NTU25)))
+    assert features.shape == (2, encoder.features) and torch.isfinite(features).all()
