@@ -139,8 +139,26 @@ def claim(run: Path, record: Record) -> None:
         raise UserError(str(error)) from None
 
 
+# Settings that came later, by what they belong to, with the value that holds of every run before them.
+LATER: dict[tuple[str, str | None], dict[str, Any]] = {
+    ("clip", None): {"normalise": "none", "motion": False},
+    ("encoder", "stgcn"): {"partitions": "distance"},
+    ("method", "byol"): {"variance": 0.0, "covariance": 0.0},
+}
+
+
 def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run record of any format. What is not of format 1 is returned as it is."""
+    """The settings of a run record of any age, under today's names and with those that it did not know yet."""
+    out = _renamed(result)
+    for (part, kind), later in LATER.items():
+        settings = out.get(part)
+        if isinstance(settings, dict) and settings and settings.get("kind") == kind:
+            out[part] = later | settings
+    return out
+
+
+def _renamed(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of format 1 under the names of format 2; others as they are."""
     out = dict(result)
     if "protocol" not in out:
         return out

@@ -16,10 +16,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.augment import CONSERVATIVE, ROTATED
 from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
@@ -35,6 +37,7 @@ from shards.storage.folder import resolved
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
+VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED}
 ALIASES = {"--protocol": ("--split",)}
 
 
@@ -73,6 +76,11 @@ class Options(TrainingOptions):
     )
     weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch", DECAY)
     method: Loss = Loss()
+    views: Literal["conservative", "rotated"] = option(
+        "conservative",
+        "what the labelled recordings undergo: the paper's resampling; or random frames, rotation and scale, for small "
+        "data sets",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,7 +105,7 @@ def main(options: Options) -> None:
     source = load_model(options.model)
     encoder = options.encoder.applied(source.description.encoder)
     loss, scratch = options.method, options.scratch
-    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha)
+    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha, view=VIEWS[options.views])
     if not scratch:
         pace = options.pace
         method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
@@ -117,7 +125,8 @@ def main(options: Options) -> None:
         continues=not scratch,
         labels=options.labels,
     )
-    run(training, options, {**own_settings(options), **options.pace, "method": to_json(method)})
+    settings = {name: value for name, value in own_settings(options).items() if name != "views"}  # method holds them
+    run(training, options, {**settings, **options.pace, "method": to_json(method)})
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from bonestrap.augment.masking import DropLimbs, MaskJoints, MaskPart
 from bonestrap.augment.operation import Finishing, Operation, View
 from bonestrap.augment.operations import OPERATIONS
 from bonestrap.augment.timing import Crop, RandomFrames, Resample, Shift, Smooth, Window
-from bonestrap.augment.views import AGGRESSIVE, CONSERVATIVE, PLAIN, replaced
+from bonestrap.augment.views import AGGRESSIVE, CONSERVATIVE, PLAIN, ROTATED, replaced
 
 __all__ = [
-    "AGGRESSIVE", "CONSERVATIVE", "OPERATIONS", "PLAIN", "ClipConfig", "Crop", "DropLimbs", "Finishing", "Jitter",
-    "MaskJoints", "MaskPart", "Mirror", "Operation", "RandomFrames", "Resample", "Rotate", "Scale", "Shear", "Shift",
-    "Smooth", "View", "Window", "replaced",
+    "AGGRESSIVE", "CONSERVATIVE", "OPERATIONS", "PLAIN", "ROTATED", "ClipConfig", "Crop", "DropLimbs", "Finishing",
+    "Jitter", "MaskJoints", "MaskPart", "Mirror", "Operation", "RandomFrames", "Resample", "Rotate", "Scale", "Shear",
+    "Shift", "Smooth", "View", "Window", "replaced",
 ]  # fmt: skip

@@ -1,11 +1,11 @@
-"""The published augmentation pipelines, by name."""
+"""The published augmentation pipelines, and one for small data sets, by name."""
 
 from __future__ import annotations
 
-from bonestrap.augment.geometry import Shear
+from bonestrap.augment.geometry import Rotate, Scale, Shear
 from bonestrap.augment.masking import DropLimbs
 from bonestrap.augment.operation import View
-from bonestrap.augment.timing import Crop, Resample, Shift, Smooth
+from bonestrap.augment.timing import Crop, RandomFrames, Resample, Shift, Smooth
 
 # Nothing is changed, and everything is drawn: calibration moves the generator of the initial weights as it always did.
 PLAIN: View = (
@@ -27,6 +27,8 @@ CONSERVATIVE: View = (
     DropLimbs(probability=0.0),
     Shear(limit=0.0),
 )
+# For some hundreds to some thousands of recordings [ours]; docs/results.md has what it is worth.
+ROTATED: View = (RandomFrames(), Rotate(), Scale())
 
 
 def replaced(view: View, *operations: object) -> View:

@@ -4,9 +4,12 @@ from bonestrap.methods.byol import BYOLConfig
 from bonestrap.methods.config import Input, MethodConfig, Task
 from bonestrap.methods.distill import DistillConfig
 from bonestrap.methods.supervised import SupervisedConfig
+from bonestrap.methods.vicreg import VICRegConfig
 
 METHODS: dict[str, type[MethodConfig]] = {
-    config.kind: config for config in (BYOLConfig, SupervisedConfig, DistillConfig)
+    config.kind: config for config in (BYOLConfig, VICRegConfig, SupervisedConfig, DistillConfig)
 }
 
-__all__ = ["METHODS", "BYOLConfig", "DistillConfig", "Input", "MethodConfig", "SupervisedConfig", "Task"]
+__all__ = [
+    "METHODS", "BYOLConfig", "DistillConfig", "Input", "MethodConfig", "SupervisedConfig", "Task", "VICRegConfig",
+]  # fmt: skip

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from bonestrap.augment import ClipConfig, View
-from bonestrap.bounds import Bounded
+from bonestrap.bounds import Bounded, Bounds
 
 if TYPE_CHECKING:
     from bonestrap.encoders.encoder import Encoder
     from bonestrap.layout import Layout
     from bonestrap.methods.method import Method
     from bonestrap.model import Model
+
+
+WEIGHT = Bounds(0, 1e6)  # of a term of a loss
 
 
 class Input(NamedTuple):

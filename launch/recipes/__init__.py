@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
 from launch.recipes.supervised import supervised
+from launch.recipes.vicreg import vicreg
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ntu60": ntu60,
@@ -14,6 +15,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "own": own,
     "demo": demo,
     "supervised": supervised,
+    "vicreg": vicreg,
 }
 
 # Aliases: old spellings of options, from the previous version.

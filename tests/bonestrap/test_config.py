@@ -79,7 +79,7 @@ def test_a_round_trip_gives_the_same(base: type, config: object) -> None:
 
 
 def test_a_file_says_kind_and_settings() -> None:
-    assert to_json(STGCNConfig(width=0.5)) == {"kind": "stgcn", "width": 0.5, "dropout": 0.0}
+    assert to_json(STGCNConfig(width=0.5)) == {"kind": "stgcn", "width": 0.5, "dropout": 0.0, "partitions": "distance"}
     assert to_json(Resample(rate=(0.5, 2.0))) == {"kind": "resample", "rate": [0.5, 2.0]}
     assert to_json(AdamW())["kind"] == "adamw"
     assert [view["kind"] for view in to_json(BYOLConfig())["view2"]] == [kind_of(each) for each in CONSERVATIVE]

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bonestrap.augment import ClipConfig
-from bonestrap.augment import Crop, Resample, Shear, Shift
+from bonestrap.augment import ClipConfig, Crop, Resample, Shear, Shift
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
 from bonestrap.encoders import STGCNConfig

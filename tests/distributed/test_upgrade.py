@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from bonestrap.config import to_json
 from bonestrap.files import read_object
 from distributed.record import FILE, Record
+from launch.recipes import RECIPES
 from tests.launch.commands import command
 
 VIEW = {"resample": [0.7, 1.3], "crop": True, "smooth": 0.5, "shear": 1.0, "shift": True, "drop": 0.5}
@@ -112,3 +114,15 @@ def test_the_same_command_goes_on_with_a_run_of_the_first_format(
     with pytest.raises(SystemExit, match="2"):
         command(f"{words} --precision fp32 --learning-rate 0.02 --epochs 0.5")
     assert "other settings (learning_rate)" in capsys.readouterr().err
+
+
+def test_settings_that_came_later_have_the_values_of_before(tmp_path: Path) -> None:
+    before, today = (to_json(RECIPES["nw-ucla"]()) for _ in range(2))
+    for part, name in (("clip", "motion"), ("clip", "normalise"), ("encoder", "partitions"), ("method", "variance")):
+        del before[part][name]
+    write(tmp_path, before)
+    Record.of(today, {}).check(tmp_path)
+    for part, name, value in (("clip", "motion", True), ("encoder", "partitions", "one-hop")):
+        other = {**today, part: {**today[part], name: value}}
+        with pytest.raises(ValueError, match=rf"other settings \({part}.{name}\)"):
+            Record.of(other, {}).check(tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, View
 from bonestrap.bounds import WIDE, Bounds
-from bonestrap.methods.config import Input, MethodConfig, Task
+from bonestrap.methods.config import WEIGHT, Input, MethodConfig, Task
 from bonestrap.options import option
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class BYOLConfig(MethodConfig):
         "online", "whose batches the target's statistics follow: online (Eq. 4), or its own"
     )
     predictor_rate: float = option(1.0, "factor of the predictor's learning rate", Bounds(0, 1e3))
+    variance: float = option(0.0, "weight of VICReg's variance term on the online projections", WEIGHT)
+    covariance: float = option(0.0, "weight of VICReg's covariance term on the online projections", WEIGHT)
     multiview: bool = option(True, "pair the cameras of a performance; otherwise a recording with itself")
     view1: View = AGGRESSIVE
     view2: View = CONSERVATIVE

@@ -6,14 +6,16 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Batch, Clips
+from bonestrap.clips import Batch
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import BYOLConfig
+from bonestrap.methods.heads import Head, Projected
 from bonestrap.methods.method import Group, Method
+from bonestrap.methods.spread import covariance_term, variance_term
 from bonestrap.momentum import (
     BatchNorm,
     batch_norms,
@@ -26,34 +28,6 @@ from bonestrap.momentum import (
 )
 
 
-class Head(nn.Module):
-    """A perceptron with one hidden layer: linear, BatchNorm, ReLU, linear (projector g and predictor q)."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, norm: bool = False):
-        super().__init__()
-        self.linear1 = nn.Linear(inputs, hidden)
-        self.norm1 = BatchNorm(hidden)
-        self.linear2 = nn.Linear(hidden, outputs)
-        self.norm2 = BatchNorm(outputs) if norm else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
-        return out
-
-
-class Projected(nn.Module):
-    """Encoder f and projector g: clips to embeddings z."""
-
-    def __init__(self, encoder: Encoder, config: BYOLConfig):
-        super().__init__()
-        self.encoder = encoder
-        self.projector = Head(encoder.features, config.hidden, config.projection, config.norm)
-
-    def forward(self, clips: Clips) -> Tensor:
-        z: Tensor = self.projector(self.encoder(clips))
-        return z
-
-
 class BYOL(Method):
     """Online network (theta) predicts the target network (xi), which follows it (Eq. 1 to 4)."""
 
@@ -62,7 +36,7 @@ class BYOL(Method):
         self.config = config
         self.steps = steps
         self.view1, self.view2 = view1, view2
-        self.online = Projected(encoder, config)
+        self.online = Projected(encoder, hidden=config.hidden, projection=config.projection, norm=config.norm)
         self.predictor = Head(config.projection, config.hidden, config.projection)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         for layer in batch_norms(self.target):
@@ -104,9 +78,14 @@ class BYOL(Method):
         with torch.no_grad():
             # Moving statistics do not tell views apart: both in one pass are the same, and half the kernels.
             z1, z2 = self.target(v1.followed_by(v2)).split((v1.size, v2.size))
-        q1, q2 = self.predictor(self.online(v1)), self.predictor(self.online(v2))
+        p1, p2 = self.online(v1), self.online(v2)
+        q1, q2 = self.predictor(p1), self.predictor(p2)
         self.moments += take_moments(self.noting_norms())
         loss = (byol_distance(q1, z2) + byol_distance(q2, z1)).mean()  # Eq. 2: the sum of both directions
+        if self.config.variance:
+            loss = loss + self.config.variance * (variance_term(p1) + variance_term(p2))
+        if self.config.covariance:
+            loss = loss + self.config.covariance * (covariance_term(p1) + covariance_term(p2))
         return {"loss": loss}
 
     def after_step(self, step: int) -> None:

@@ -1,0 +1,25 @@
+"""Recipes of VICReg pretraining."""
+
+from __future__ import annotations
+
+from bonestrap.augment import ROTATED, ClipConfig, Shear, Smooth
+from bonestrap.encoders import STGCNConfig
+from bonestrap.methods import VICRegConfig
+from bonestrap.optim import SGD, Schedule
+from bonestrap.recipe import Recipe
+
+
+def vicreg() -> Recipe:
+    """Some hundreds to some thousands of recordings, without labels: no collapse in short runs.
+
+    docs/results.md has its results on NW-UCLA, beside BYOL's.
+    """
+    view = (*ROTATED, Smooth(), Shear(limit=0.3))
+    return Recipe(
+        split="cross-subject",
+        clip=ClipConfig(frames=24, fit=True),
+        encoder=STGCNConfig(width=0.5),
+        method=VICRegConfig(view1=view, view2=view),
+        optimizer=SGD(learning_rate=0.05),
+        schedule=Schedule(epochs=400, batch=64, group=64),
+    )
