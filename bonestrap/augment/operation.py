@@ -50,13 +50,15 @@ class Draw(NamedTuple):
 
     def rows(self, index: Tensor | slice) -> Draw:
         """The draws of these clips."""
-        return Draw(*(field[index] for field in self[:-1]), tuple(each[index] for each in self.extra))
+        fields = {name: getattr(self, name)[index] for name in Draw._fields[:-1]}
+        return Draw(**fields, extra=tuple(each[index] for each in self.extra))
 
     def to_device(self, device: torch.device) -> Draw:
         """The fields on `device`; what finishing operations drew stays on the CPU."""
         from bonestrap.clips import to_device
 
-        return Draw(*(to_device(field, device) for field in self[:-1]), self.extra)
+        fields = {name: to_device(getattr(self, name), device) for name in Draw._fields[:-1]}
+        return Draw(**fields, extra=self.extra)
 
 
 class Random:

@@ -178,8 +178,8 @@ class Pipeline:
             **dict(rate=(), offset=(), begin=(), smooth=(), matrix=(axes, axes), keep=(joints,), mirror=()),
             **dict(displacement=(joints, axes), window=(3,), times=(times,)),
         }
-        for name, shape in expected.items():
-            field, wanted = getattr(draw, name), (bodies, *shape)
+        for name, each in expected.items():
+            field, wanted = getattr(draw, name), (bodies, *each)
             if field.shape != wanted:
                 raise ValueError(f"an operation drew {name} of shape {tuple(field.shape)} for {wanted}")
         if not (draw.rate.isfinite() & (draw.rate > 0)).all() or not ((draw.begin >= 0) & (draw.begin <= 1)).all():
