@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from bonestrap import padding
 from bonestrap.clips import Clips
 
 
@@ -16,13 +17,19 @@ class Encoder(nn.Module):
     """Clips in, one row of `features` numbers a clip out, (B, `features`) float32: the mean over its bodies."""
 
     features: int
+    # Whether a body's features depend on the other bodies through `bonestrap.momentum.BatchNorm` alone, which knows
+    # what is padding. Else clips never have padding, and a CUDA graph serves one number of bodies.
+    takes_padding: bool = False
 
     def encode_bodies(self, joints_NTVC: Tensor) -> Tensor:
         """The features of each body on its own, (N, `features`) float32."""
         raise NotImplementedError
 
     def forward(self, clips: Clips) -> Tensor:
-        return clips.mean_over_bodies(self.encode_bodies(clips.joints))
+        if clips.there is None:
+            return clips.mean_over_bodies(self.encode_bodies(clips.joints))
+        with padding.among(clips.there):
+            return clips.mean_over_bodies(self.encode_bodies(clips.joints))
 
     def layers(self) -> Sequence[nn.Module]:
         """The layers from the input to the output, for learning rates that decay by layer. By default one."""

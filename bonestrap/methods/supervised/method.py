@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,20 +71,29 @@ class Supervised(Method):
                 layer.eval()
         return self
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, batch: Batch) -> tuple[Clips, Tensor]:
         if batch.labels is None:
             raise ValueError("supervised training needs labelled recordings: this batch carries no labels")
-        clips = self.view(batch.views[0], torch.Generator().manual_seed(batch.seed))
-        with torch.set_grad_enabled(step >= self.frozen):
+        return self.view(batch.views[0], torch.Generator().manual_seed(batch.seed)), batch.labels
+
+    def losses(self, inputs: tuple[Clips, Tensor], branch: Hashable) -> dict[str, Tensor]:
+        clips, labels = inputs
+        with torch.set_grad_enabled(branch != "frozen"):
             features = self.encoder(clips).float()
         logits = self.classifier.head(features)
         if not self.config.pretrained:
             self.moments += take_moments(batch_norms(self))
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.config.smoothing)
-        correct = (logits.argmax(1) == batch.labels).float().mean()
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.config.smoothing)
+        correct = (logits.argmax(1) == labels).float().mean()
         return {"loss": loss, "train_accuracy": correct}
 
-    def after_step(self, step: int) -> None:
+    def branch(self, step: int) -> Hashable:
+        return "frozen" if step < self.frozen else "whole"
+
+    def rates(self, step: int) -> dict[str, float]:
+        return {"alpha": warm_alpha(self.config.alpha, step)}
+
+    def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
         if not self.config.pretrained:
-            commit(self.moments, [batch_norms(self)], warm_alpha(self.config.alpha, step))
+            commit(self.moments, [batch_norms(self)], rates["alpha"])
             self.moments.zero_()
