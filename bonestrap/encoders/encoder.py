@@ -40,6 +40,31 @@ class Encoder(nn.Module):
         return _Bodies(self)
 
 
+class TokenEncoder(Encoder):
+    """An encoder of tokens, patches of some frames of one joint, of which it can encode a part: for masked prediction.
+
+    Legend: S segments in time, L = S V tokens of a body, K of them that are visible, D channels.
+    """
+
+    grid: tuple[int, int]  # (S, V); token number s * V + v is joint v in segment s
+    patch: int  # frames of a segment
+    width: int  # D
+    heads: int  # of attention, for decoders like it
+    positions: nn.Module  # called without arguments: the embedding of every token's place, (L, D)
+
+    def embed(self, joints_NTVC: Tensor) -> Tensor:
+        """All tokens, (N, L, D), without their places."""
+        raise NotImplementedError
+
+    def transform(self, tokens_NKD: Tensor) -> Tensor:
+        """Embedded tokens with their places to representations, (N, K, D)."""
+        raise NotImplementedError
+
+    def forward_encoder(self, joints_NTVC: Tensor, visible_NK: Tensor | None = None) -> Tensor:
+        """Representations (N, K, D) of the visible tokens, or of all: the others cost nothing."""
+        raise NotImplementedError
+
+
 class _Bodies(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -39,6 +39,8 @@ class MethodConfig(Bounded):
     """The settings of a learning method, which build it. Derive a frozen keyword-only dataclass from this."""
 
     kind: ClassVar[str] = ""  # names the class in files and on command lines; empty: package.module:Name
+    # Kinds of a recipe's other settings, which a command line takes where it names this method and not them.
+    goes_with: ClassVar[Mapping[str, str]] = {}
 
     @property
     def input(self) -> Input:

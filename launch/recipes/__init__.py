@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
+from launch.recipes.mamp import mamp, mamp_small
 from launch.recipes.supervised import supervised
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -13,6 +14,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "nw-ucla": nw_ucla,
     "own": own,
     "demo": demo,
+    "mamp": mamp,
+    "mamp-small": mamp_small,
     "supervised": supervised,
 }
 

@@ -1,0 +1,52 @@
+"""Motion-aware masking (Mehraban et al., section 3.2, Eq. 1 to 3).
+
+Legend: N bodies, T frames, V joints, C coordinates, l frames of a patch, S = T / l segments, L = S V tokens of a body.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Mask(NamedTuple):
+    """Which tokens of each body are hidden and which are seen, as numbers."""
+
+    masked: Tensor  # (N, masked) int64
+    visible: Tensor  # (N, L - masked) int64
+
+
+def patched(joints_NTVC: Tensor, patch: int) -> Tensor:
+    """The segments S', (N, S, V, l, C)."""
+    n, t, v, c = joints_NTVC.shape
+    return joints_NTVC.reshape(n, t // patch, patch, v, c).transpose(2, 3)
+
+
+def stride_motion(joints_NTVC: Tensor, patch: int) -> Tensor:
+    """M' of Eq. 1 with m = l: each frame less the one a segment earlier, (N, S, V, l, C). The first copies the second."""
+    segments = patched(joints_NTVC, patch)
+    moved = segments[:, 1:] - segments[:, :-1]
+    return torch.cat((moved[:, :1], moved), 1)
+
+
+def log_probability(motion_NSVlC: Tensor, tau: float, intensity: Literal["sum", "relative"]) -> Tensor:
+    """The logarithm of pi, Eq. 2, (N, L): of each token's probability of being masked first.
+
+    "relative" is the public code's: the mean instead of the sum, over tau times the body's greatest.
+    """
+    size = motion_NSVlC.abs().sum((3, 4)).flatten(1)
+    if intensity == "relative":
+        size = size / motion_NSVlC[0, 0, 0].numel()
+        size = size / (size.amax(1, keepdim=True) * tau + 1e-10)
+    else:
+        size = size / tau
+    return F.log_softmax(size, 1)
+
+
+def mask(log_pi_NL: Tensor, uniform_NL: Tensor, count: int) -> Mask:
+    """Eq. 3: the `count` tokens of the largest log pi + g are masked, g = -log(-log u) of uniform numbers u."""
+    order = (log_pi_NL - torch.log(-torch.log(uniform_NL))).argsort(dim=1, descending=True, stable=True)
+    return Mask(order[:, :count], order[:, count:])
