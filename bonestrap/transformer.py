@@ -1,4 +1,4 @@
-"""Blocks of a transformer, pre-norm, as encoders and decoders of tokens use them (Vaswani et al. 2017; ViT, Eq. 2 to 3).
+"""Pre-norm blocks of a transformer, for encoders and decoders of tokens (Vaswani et al. 2017; ViT, Eq. 2 and 3).
 
 Legend: N bodies, K tokens of each, D channels, H heads.
 """

@@ -35,12 +35,11 @@ class SkeletonTransformer(TokenEncoder):
         initialise(self.blocks)
 
     def patches(self, joints_NTVC: Tensor) -> Tensor:
-        """Non-overlapping segments S' of the section 3.2, (N, L, l C), a segment's joints one after the other."""
+        """The segments S' of section 3.2, (N, L, l C), a segment's joints one after the other."""
         n, t, v, _ = joints_NTVC.shape
-        if (t, v) != (self.grid[0] * self.patch, self.grid[1]):
-            raise ValueError(
-                f"the encoder takes clips of {self.grid[0] * self.patch} frames of {self.grid[1]} joints, got {t} of {v}"
-            )
+        frames, joints = self.grid[0] * self.patch, self.grid[1]
+        if (t, v) != (frames, joints):
+            raise ValueError(f"the encoder takes clips of {frames} frames of {joints} joints, got {t} of {v}")
         x = joints_NTVC[..., : self.channels].reshape(n, self.grid[0], self.patch, v, self.channels)
         return x.transpose(2, 3).reshape(n, self.grid[0] * v, self.patch * self.channels)
 

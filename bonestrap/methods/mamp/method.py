@@ -6,16 +6,18 @@ tokens of a body, K of them visible, D channels.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Batch, to_device
+from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import TokenEncoder
 from bonestrap.methods.mamp import MAMPConfig
 from bonestrap.methods.masking.decoder import Decoder
-from bonestrap.methods.masking.mask import Mask, log_probability, mask, patched, stride_motion
+from bonestrap.methods.masking.mask import Mask, log_probability, mask, patched, stride_motion, view_generator
 from bonestrap.methods.method import Method
 from bonestrap.transformer import chosen
 
@@ -37,10 +39,15 @@ class MAMP(Method):
         self.decoder = Decoder(encoder, config, encoder.patch * self.axes)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(batch.seed)
-        joints = self.view(batch.views[0], generator).joints
-        uniform = torch.rand(len(joints), self.encoder.grid[0] * self.encoder.grid[1], generator=generator)
-        hidden = self.forward_mask(joints, to_device(uniform, joints.device))
+        return self.losses(self.prepare(batch), None)
+
+    def prepare(self, batch: Batch) -> Clips:
+        return self.view(batch.views[0], view_generator(batch))
+
+    def losses(self, inputs: Clips, branch: Hashable) -> dict[str, Tensor]:
+        joints = inputs.joints
+        uniform = torch.rand(len(joints), self.encoder.grid[0] * self.encoder.grid[1], device=joints.device)
+        hidden = self.forward_mask(joints, uniform)
         latent = self.forward_encoder(joints, hidden)
         return {"loss": self.forward_loss(joints, self.forward_decoder(latent, hidden), hidden)}
 

@@ -43,8 +43,8 @@ class MaskedConfig(MethodConfig):
         count = round(tokens * self.mask_ratio)
         if not 0 < count < tokens:
             raise ValueError(
-                f"mask_ratio {self.mask_ratio:g} masks {count} of a body's {tokens} tokens: some must be masked and some "
-                "visible; give another --method.mask-ratio, or longer clips"
+                f"mask_ratio {self.mask_ratio:g} masks {count} of a body's {tokens} tokens: some must be masked and "
+                "some visible; give another --method.mask-ratio, or longer clips"
             )
         return count
 

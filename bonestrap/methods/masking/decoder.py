@@ -14,7 +14,7 @@ from bonestrap.transformer import EPS, Block, Positions, initialise
 
 
 class Decoder(nn.Module):
-    """Mask tokens take the places of what is hidden; positions of its own; blocks like the encoder's; a linear layer."""
+    """Mask tokens where tokens are hidden, positions of its own, blocks like the encoder's, a linear layer."""
 
     def __init__(self, encoder: TokenEncoder, config: MaskedConfig, outputs: int):
         super().__init__()

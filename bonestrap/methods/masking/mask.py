@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bonestrap.clips import Batch
+
 
 class Mask(NamedTuple):
     """Which tokens of each body are hidden and which are seen, as numbers."""
@@ -26,7 +28,7 @@ def patched(joints_NTVC: Tensor, patch: int) -> Tensor:
 
 
 def stride_motion(joints_NTVC: Tensor, patch: int) -> Tensor:
-    """M' of Eq. 1 with m = l: each frame less the one a segment earlier, (N, S, V, l, C). The first copies the second."""
+    """M' of Eq. 1 with m = l, (N, S, V, l, C): each frame less that a segment before; the first copies the second."""
     segments = patched(joints_NTVC, patch)
     moved = segments[:, 1:] - segments[:, :-1]
     return torch.cat((moved[:, :1], moved), 1)
@@ -50,3 +52,8 @@ def mask(log_pi_NL: Tensor, uniform_NL: Tensor, count: int) -> Mask:
     """Eq. 3: the `count` tokens of the largest log pi + g are masked, g = -log(-log u) of uniform numbers u."""
     order = (log_pi_NL - torch.log(-torch.log(uniform_NL))).argsort(dim=1, descending=True, stable=True)
     return Mask(order[:, :count], order[:, count:])
+
+
+def view_generator(batch: Batch) -> torch.Generator:
+    """What a batch's views are drawn from: not the stream of the seed itself, from which masks are drawn."""
+    return torch.Generator().manual_seed(batch.seed ^ 1)
