@@ -96,6 +96,8 @@ class Batch(NamedTuple):
     views: tuple[Recordings, ...]
     labels: Tensor | None  # (B,) int64
     seed: int
+    items: Tensor | None = None  # (B,) int64 on the CPU: which performance or recording of the run each clip is of
+    group: int = 0  # of the step's, 0..groups-1
 
     def misplaced(self, device: torch.device) -> list[str]:
         """The names of tensors that are not where they have to be in a run on `device`: a wrapper has moved them."""

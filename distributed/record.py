@@ -141,7 +141,7 @@ def claim(run: Path, record: Record) -> None:
 
 def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run record of any format. What is not of format 1 is returned as it is."""
-    out = dict(result)
+    out = _with_later_settings(dict(result))
     if "protocol" not in out:
         return out
     out["split"] = out.pop("protocol")
@@ -153,9 +153,27 @@ def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
     if "scratch" in out:
         scratch = out["scratch"]
         pace = {"encoder_rate": 1.0, "frozen": 0.0} if scratch else {k: out[k] for k in ("encoder_rate", "frozen")}
-        out["method"] = {"kind": "supervised", **out["method"], "pretrained": not scratch, **pace, "view": view}
+        out["method"] = {
+            "kind": "supervised",
+            "head": "linear",
+            **out["method"],
+            "pretrained": not scratch,
+            **pace,
+            "view": view,
+        }
     else:
         out["method"] = {"kind": "distill", **out["method"], "view": view}
+    return out
+
+
+def _with_later_settings(out: dict[str, Any]) -> dict[str, Any]:
+    """Settings that format 2 got later, as they were before: what a run without them has done."""
+    if out.get("method", {}).get("kind") == "supervised":
+        out["method"] = {"head": "linear", **out["method"]}
+    if "recipe" not in out and ("scratch" in out or "teacher" in out):
+        out = {"optimizer": {}, **out}
+    if "scratch" in out:
+        out = {"warmup": None, "floor": 0.0, **out}
     return out
 
 

@@ -32,14 +32,21 @@ class Method(nn.Module):
 
     encoder: Encoder  # what is probed, evaluated and shipped
     moments: Tensor  # flat float64 buffer of batch-norm moments, summed over the ranks once a step; may be empty
+    shared: Tensor  # what each group of a step knows of all, filled by `share` and summed over the ranks; may be empty
+    shares: bool = False  # whether the loop calls `share` for all groups before the first `forward` of a step
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("moments", torch.zeros(0, dtype=torch.float64))
+        self.register_buffer("shared", torch.zeros(0, dtype=torch.float64), persistent=False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return {"loss": mean over the group's clips, ...}; the other entries are scalars worth plotting."""
         return self.losses(self.prepare(batch), self.branch(step))
+
+    def share(self, batch: Batch, step: int) -> None:
+        """Add what other groups need of this one to `shared`; without gradients, and with the draws of `forward`."""
+        raise NotImplementedError
 
     def after_step(self, step: int) -> None:
         """Commit what follows the optimizer's step: moving statistics and target network. By default nothing."""

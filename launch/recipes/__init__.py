@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
-from launch.recipes.mamp import mamp, mamp_small
+from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.supervised import supervised
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -16,6 +16,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
     "mamp": mamp,
     "mamp-small": mamp_small,
+    "latent-small": latent_small,
+    "stars": stars,
+    "stars-small": stars_small,
     "supervised": supervised,
 }
 

@@ -1,4 +1,4 @@
-"""Masked prediction under the loop: one and two ranks, exact resume."""
+"""Masked prediction and the tuning of its encoder under the loop: one and two ranks, exact resume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from torch import Tensor
 
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import SkeletonTransformerConfig
-from bonestrap.methods import MAMPConfig, MethodConfig, Task
+from bonestrap.methods import (
+    DINOConfig,
+    LatentConfig,
+    MAMPConfig,
+    MethodConfig,
+    MoCoConfig,
+    STARSConfig,
+    Task,
+)  # fmt: skip
 from bonestrap.optim import AdamW
 from distributed.loop import Job, train
 from distributed.strategy import Single, Strategy
@@ -19,24 +27,35 @@ from distributed.tracking import read
 from tests.bonestrap.tiny import LAYOUT, Pairs
 from tests.distributed.toy import Ranks
 
-STEPS = 20
-CONFIGS: dict[str, MethodConfig] = {"mamp": MAMPConfig(mask_ratio=0.8, decoder=1)}
+CONFIGS: dict[str, MethodConfig] = {
+    "mamp": MAMPConfig(mask_ratio=0.8, decoder=1),
+    "latent": LatentConfig(mask_ratio=0.8, decoder=1),
+    "latent without decoder": LatentConfig(mask_ratio=0.8, decoder=0),
+    "stars": STARSConfig(hidden=16, queue=32),
+    "stars of pairs": STARSConfig(hidden=16, queue=32, pair=True),
+    "moco": MoCoConfig(hidden=16, projection=8, queue=32),
+    "dino": DINOConfig(hidden=16, projection=8, prototypes=12),
+}
 
 
-def job(run: Path, config: MethodConfig, *, steps: int = STEPS) -> Job:
+FEW = 4
+STEPS = {name: 20 if name in ("mamp", "stars") else FEW for name in CONFIGS}
+
+
+def job(run: Path, name: str, *, steps: int | None = None) -> Job:
     torch.manual_seed(0)
     clip = ClipConfig(frames=8, fit=True)
     encoder = SkeletonTransformerConfig(width=1 / 32, depth=2, heads=2, drop_path=0.1).build(LAYOUT, clip)
-    method = config.build(encoder, Task(LAYOUT, clip, steps=STEPS, classes=0))
+    method = CONFIGS[name].build(encoder, Task(LAYOUT, clip, steps=STEPS[name], classes=0, batch=16, groups=4))
     return Job(
         method=method,
         loader=Pairs(),
         optimizer=AdamW().build(method),
         learning_rate=lambda step: 1e-3,
-        steps=steps,
+        steps=STEPS[name] if steps is None else steps,
         run=run,
         log_every=1,
-        checkpoint_every=10,
+        checkpoint_every=1000,
     )
 
 
@@ -58,7 +77,7 @@ class Training:
         self.name = name
 
     def __call__(self, strategy: Strategy, folder: Path) -> dict[str, Tensor]:
-        todo = job(folder / "run", CONFIGS[self.name])
+        todo = job(folder / "run", self.name)
         train(todo, strategy)
         return todo.method.state_dict()
 
@@ -70,8 +89,8 @@ def test_one_and_two_ranks_and_a_resumed_run_are_the_same_run(name: str, tmp_pat
     torch.testing.assert_close(first, expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(second, first, rtol=0, atol=0)
     assert losses(tmp_path / "two" / "run") == pytest.approx(losses(tmp_path / "one" / "run"), abs=1e-5)
-    assert len(losses(tmp_path / "one" / "run")) == STEPS
+    assert len(losses(tmp_path / "one" / "run")) == STEPS[name]
 
-    train(job(tmp_path / "run", CONFIGS[name], steps=10), Single())
+    train(job(tmp_path / "run", name, steps=STEPS[name] // 2), Single())
     torch.testing.assert_close(Training(name)(Single(), tmp_path), expected, rtol=0, atol=0)
     assert losses(tmp_path / "run") == losses(tmp_path / "one" / "run")

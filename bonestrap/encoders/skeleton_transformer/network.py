@@ -20,6 +20,8 @@ from bonestrap.transformer import EPS, Block, Positions, chosen, initialise
 class SkeletonTransformer(TokenEncoder):
     """Bodies one by one: patches of l frames of one joint, embedded with their place, through pre-norm blocks."""
 
+    takes_padding = True
+
     def __init__(self, config: SkeletonTransformerConfig, layout: Layout, segments: int):
         super().__init__()
         self.config = config

@@ -13,6 +13,7 @@ from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import BYOLConfig
+from bonestrap.methods.heads import Head
 from bonestrap.methods.method import Group, Method
 from bonestrap.momentum import (
     BatchNorm,
@@ -24,21 +25,6 @@ from bonestrap.momentum import (
     take_moments,
     warm_alpha,
 )
-
-
-class Head(nn.Module):
-    """A perceptron with one hidden layer: linear, BatchNorm, ReLU, linear (projector g and predictor q)."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, norm: bool = False):
-        super().__init__()
-        self.linear1 = nn.Linear(inputs, hidden)
-        self.norm1 = BatchNorm(hidden)
-        self.linear2 = nn.Linear(hidden, outputs)
-        self.norm2 = BatchNorm(outputs) if norm else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm2(self.linear2(F.relu(self.norm1(self.linear1(x)))))
-        return out
 
 
 class Projected(nn.Module):

@@ -17,7 +17,16 @@ from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import TokenEncoder
 from bonestrap.methods.mamp import MAMPConfig
 from bonestrap.methods.masking.decoder import Decoder
-from bonestrap.methods.masking.mask import Mask, log_probability, mask, patched, stride_motion, view_generator
+from bonestrap.methods.masking.mask import (
+    Mask,
+    log_probability,
+    mask,
+    patched,
+    squared_error,
+    stride_motion,
+    uniform,
+    view_generator,
+)
 from bonestrap.methods.method import Method
 from bonestrap.transformer import chosen
 
@@ -38,18 +47,14 @@ class MAMP(Method):
         self.encoder = encoder
         self.decoder = Decoder(encoder, config, encoder.patch * self.axes)
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        return self.losses(self.prepare(batch), None)
-
     def prepare(self, batch: Batch) -> Clips:
         return self.view(batch.views[0], view_generator(batch))
 
     def losses(self, inputs: Clips, branch: Hashable) -> dict[str, Tensor]:
         joints = inputs.joints
-        uniform = torch.rand(len(joints), self.encoder.grid[0] * self.encoder.grid[1], device=joints.device)
-        hidden = self.forward_mask(joints, uniform)
+        hidden = self.forward_mask(joints, uniform(self.encoder, joints))
         latent = self.forward_encoder(joints, hidden)
-        return {"loss": self.forward_loss(joints, self.forward_decoder(latent, hidden), hidden)}
+        return {"loss": self.forward_loss(inputs, self.forward_decoder(latent, hidden), hidden)}
 
     def forward_mask(self, joints_NTVC: Tensor, uniform_NL: Tensor) -> Mask:
         """Which tokens are masked: those that move most, and chance (Eq. 2 and 3)."""
@@ -65,11 +70,10 @@ class MAMP(Method):
         prediction: Tensor = self.decoder(latent_NKD, hidden.visible)
         return prediction
 
-    def forward_loss(self, joints_NTVC: Tensor, prediction_NLP: Tensor, hidden: Mask) -> Tensor:
-        """Eq. 4 over l C: the mean squared error over the masked tokens alone."""
-        target = chosen(self.target(joints_NTVC), hidden.masked)
-        predicted = chosen(prediction_NLP, hidden.masked)
-        return F.mse_loss(predicted.to(target.dtype), target)
+    def forward_loss(self, clips: Clips, prediction_NLP: Tensor, hidden: Mask) -> Tensor:
+        """Eq. 4 over l C: the mean squared error over the masked tokens alone, of all bodies that are there."""
+        target = chosen(self.target(clips.joints), hidden.masked)
+        return squared_error(chosen(prediction_NLP, hidden.masked), target, clips)
 
     def target(self, joints_NTVC: Tensor) -> Tensor:
         """The motion that is predicted, (N, L, l C), each token's normalised by its own mean and variance."""

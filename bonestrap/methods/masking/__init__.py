@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bonestrap.augment import Crop, Resample, View
+from bonestrap.augment import Rotate, View, Window
 from bonestrap.bounds import Bounds
 from bonestrap.methods.config import MethodConfig, Task
 from bonestrap.options import option
@@ -14,8 +15,10 @@ from bonestrap.options import option
 if TYPE_CHECKING:
     from bonestrap.encoders.encoder import Encoder, TokenEncoder
 
-# A stretch of half to all of the recording, resized to the clip where clips fit (Mehraban et al., section 4.2).
-CROPPED: View = (Resample(rate=(0.5, 1.0)), Crop())
+TURN = math.degrees(0.3)
+# A window of half to all of the recording, resized to the clip where clips fit (Mehraban et al., section 4.2), and
+# turned by up to .3 rad about each axis, as Mao et al. train. Their code's windows have 64 frames or more.
+WINDOWED: View = (Window(), Rotate(yaw=TURN, pitch=TURN, roll=TURN))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class MaskedConfig(MethodConfig):
     decoder_width: float = option(
         1.0, "channels of the decoder, as a multiple of the encoder's", Bounds(0, 16, above=True)
     )
-    view: View = CROPPED
+    view: View = WINDOWED
 
     @property
     def views(self) -> Mapping[str, View]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap.clips import Batch
+from bonestrap.clips import Batch, Clips
+from bonestrap.encoders.encoder import TokenEncoder
 
 
 class Mask(NamedTuple):
@@ -57,3 +58,17 @@ def mask(log_pi_NL: Tensor, uniform_NL: Tensor, count: int) -> Mask:
 def view_generator(batch: Batch) -> torch.Generator:
     """What a batch's views are drawn from: not the stream of the seed itself, from which masks are drawn."""
     return torch.Generator().manual_seed(batch.seed ^ 1)
+
+
+def uniform(encoder: TokenEncoder, joints_NTVC: Tensor) -> Tensor:
+    """A number of (0, 1) for every token, (N, L), from the default generator, which the loop seeds for every group."""
+    segments, joints = encoder.grid
+    return torch.rand(len(joints_NTVC), segments * joints, device=joints_NTVC.device)
+
+
+def squared_error(prediction: Tensor, target: Tensor, clips: Clips) -> Tensor:
+    """The mean squared error of the tokens (N, K, P) of bodies that are there, not of padding."""
+    errors = (prediction.to(target.dtype) - target).square().mean((1, 2))
+    if clips.there is None:
+        return errors.mean()
+    return (errors * clips.there).sum() / clips.there.sum()

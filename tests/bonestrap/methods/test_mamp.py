@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bonestrap.augment import ClipConfig
-from bonestrap.clips import Batch
+from bonestrap.clips import Batch, Clips
 from bonestrap.encoders import SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, LAYOUTS, SBU15
@@ -57,7 +57,7 @@ def test_one_step_is_what_the_equations_say(config: MAMPConfig) -> None:
     hidden = mamp.forward_mask(joints, uniform)
     latent = mamp.forward_encoder(joints, hidden)
     prediction = mamp.forward_decoder(latent, hidden)
-    loss = mamp.forward_loss(joints, prediction, hidden)
+    loss = mamp.forward_loss(Clips(joints, torch.arange(3), 3), prediction, hidden)
 
     count = round(tokens * config.mask_ratio)
     errors: list[float] = []
