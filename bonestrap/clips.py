@@ -26,27 +26,58 @@ class Recordings(NamedTuple):
     owner: Tensor  # (N,) int64, ascending: which recording, 0..size-1, the body belongs to
     size: int  # B
 
+    def places(self, device: torch.device) -> dict[str, tuple[Tensor, torch.device]]:
+        """Every tensor by name, and where it has to be in a run on `device`."""
+        host = torch.device("cpu")
+        return {
+            "frames": (self.frames, device),
+            "start": (self.start, host),
+            "length": (self.length, host),
+            "owner": (self.owner, host),
+        }
+
 
 class Clips(NamedTuple):
-    """B clips of T frames each. Body n belongs to clip `owner[n]`."""
+    """B clips of T frames each. Body n belongs to clip `owner[n]`.
+
+    The last bodies may be padding, which makes shapes recur: they are zeros and owned by the clip after the last.
+    """
 
     joints: Tensor  # (N, T, V, C) float32
     owner: Tensor  # (N,) int64, ascending
     size: int  # B
+    there: Tensor | None = None  # (N,) bool, False for padding; None: there is none
+
+    def padded(self, bodies: int) -> Clips:
+        """The same clips with padding, `bodies` in all."""
+        more = bodies - len(self.owner)
+        return Clips(
+            torch.cat((self.joints, self.joints.new_zeros(more, *self.joints.shape[1:]))),
+            torch.cat((self.owner, self.owner.new_full((more,), self.size))),
+            self.size,
+            torch.arange(bodies, device=self.owner.device) < len(self.owner),
+        )
 
     def followed_by(self, other: Clips) -> Clips:
-        """These clips, then the other's, as one set."""
+        """These clips, then the other's, as one set. Padding belongs to the clip after the last of both."""
+        size, owner, there = self.size + other.size, self.owner, None
+        if self.there is not None and other.there is not None:
+            owner = torch.where(self.there, owner, size)
+            there = torch.cat((self.there, other.there))
         return Clips(
             torch.cat((self.joints, other.joints)),
-            torch.cat((self.owner, other.owner + self.size)),
-            self.size + other.size,
+            torch.cat((owner, other.owner + self.size)),
+            size,
+            there,
         )
 
     def mean_over_bodies(self, features: Tensor) -> Tensor:
         """Average the bodies' features (N, D) into one row a clip, (B, D), over the bodies that are there."""
-        total = features.new_zeros(self.size, features.shape[1]).index_add_(0, self.owner, features)
+        rows = self.size + (self.there is not None)  # one more for padding
+        total = features.new_zeros(rows, features.shape[1]).index_add_(0, self.owner, features)
         ones = features.new_ones(len(self.owner))  # summed, as `bincount` waits for the device
-        return total / features.new_zeros(self.size).index_add_(0, self.owner, ones).clamp_(min=1)[:, None]
+        mean = total / features.new_zeros(rows).index_add_(0, self.owner, ones).clamp_(min=1)[:, None]
+        return mean[: self.size]
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
@@ -65,3 +96,16 @@ class Batch(NamedTuple):
     views: tuple[Recordings, ...]
     labels: Tensor | None  # (B,) int64
     seed: int
+    items: Tensor | None = None  # (B,) int64 on the CPU: which performance or recording of the run each clip is of
+    group: int = 0  # of the step's, 0..groups-1
+
+    def misplaced(self, device: torch.device) -> list[str]:
+        """The names of tensors that are not where they have to be in a run on `device`: a wrapper has moved them."""
+        places = {
+            f"views[{number}].{name}": place
+            for number, view in enumerate(self.views)
+            for name, place in view.places(device).items()
+        }
+        if self.labels is not None:
+            places["labels"] = self.labels, device
+        return [name for name, (tensor, place) in places.items() if tensor.device.type != place.type]

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from bonestrap import pose
 from bonestrap.augment import ClipConfig
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.classifiers import HEADS
 from bonestrap.clips import Clips, Recordings
 from bonestrap.config import from_json, to_json
 from bonestrap.encoders import ENCODERS, EncoderConfig
@@ -42,7 +43,6 @@ NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of th
 PROTOCOLS = 2  # the format that called a lineage's split its protocol
 CHUNK = 64  # recordings of a list that are worked on at a time
 CLASSES = 10_000  # the most that a model knows
-HEADS: dict[str, Callable[[int, int], nn.Module]] = {"linear": nn.Linear}  # of features and classes
 
 Joints = np.ndarray | Tensor
 
@@ -69,7 +69,7 @@ class Description:
 
 
 class Model(nn.Module):
-    """An encoder with its preprocessing and, if it has been taught classes, a linear classifier."""
+    """An encoder with its preprocessing and, if it has been taught classes, a classifier."""
 
     def __init__(self, description: Description, encoder: Encoder, head: nn.Module | None):
         super().__init__()

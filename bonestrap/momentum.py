@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bonestrap import padding
+from bonestrap.moving import lerp_
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation over every dimension but the second, of (N, C) or (N, C, T, V) input.
@@ -40,6 +43,8 @@ class BatchNorm(nn.Module):
         self.notes_always = False  # in evaluation mode, too
 
     def forward(self, x: Tensor) -> Tensor:
+        if (there := padding.there()) is not None:
+            return padding.normalise(self, x, there)
         if not self.training:
             if self.notes_always:
                 self.note(x.numel() // x.shape[1], *moments(x.detach()))
@@ -52,7 +57,7 @@ class BatchNorm(nn.Module):
         out: Tensor = Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)  # type: ignore[no-untyped-call]
         return out
 
-    def note(self, count: int, mean: Tensor, var: Tensor) -> None:
+    def note(self, count: int | Tensor, mean: Tensor, var: Tensor) -> None:
         """Add an input to what was seen. A sum, not a list of numbers: a compiler would take those for constants."""
         seen = torch.cat((mean, mean.square() + var, mean.new_ones(1))) * count
         self.seen = seen if self.seen is None else self.seen + seen
@@ -124,7 +129,7 @@ def take_moments(layers: Sequence[BatchNorm]) -> Tensor:
 
 
 @torch.no_grad()
-def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: float) -> None:
+def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: float | Tensor) -> None:
     """Move every follower's statistics: stat <- alpha * stat + (1 - alpha) * pooled moment (Eq. 4).
 
     The first follower has the layers that took the moments; a further one may be a prefix of them, as the target is
@@ -143,8 +148,8 @@ def commit(moments: Tensor, followers: Iterable[Sequence[BatchNorm]], alpha: flo
     pooled_means = [m.float() for m in mean.split(sizes)]
     pooled_vars = [v.float() for v in var.split(sizes)]
     for layers in networks:
-        torch._foreach_lerp_([layer.mean for layer in layers], pooled_means[: len(layers)], 1 - alpha)
-        torch._foreach_lerp_([layer.var for layer in layers], pooled_vars[: len(layers)], 1 - alpha)
+        lerp_([layer.mean for layer in layers], pooled_means[: len(layers)], 1 - alpha)
+        lerp_([layer.var for layer in layers], pooled_vars[: len(layers)], 1 - alpha)
 
 
 def warm_alpha(alpha: float, step: int) -> float:
@@ -158,9 +163,9 @@ def cosine_momentum(initial: float, step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def ema(target: nn.Module, online: nn.Module, momentum: float) -> None:
+def ema(target: nn.Module, online: nn.Module, momentum: float | Tensor) -> None:
     """xi <- lambda * xi + (1 - lambda) * theta for all parameters (Eq. 3), in their own type, which must be float32.
 
     An average kept in bfloat16 stands still: near one, lambda's step is below the type's resolution.
     """
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)
+    lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)

@@ -179,11 +179,12 @@ def train(job: Job, strategy: Strategy) -> Summary:
         for step in range(done, job.steps):
             set_learning_rate(optimizer, job.learning_rate(step))
             optimizer.zero_grad(set_to_none=True)
+            early = shared(job, strategy, clock, groups, step) if method.shares else {}
             for group in groups:
                 last = group == groups[-1]
                 watch.at(step, "waiting for data")
                 with clock.waiting():
-                    batch = loader.group(step, group)
+                    batch = early.get(group) or loader.group(step, group)
                 watch.at(step, "computing")
                 strategy.seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
                 with strategy.accumulate(last=last):
@@ -241,6 +242,21 @@ def train(job: Job, strategy: Strategy) -> Summary:
         )
     lost = [part.unsaved for part in (writer, journal) if part is not None and part.unsaved]
     return summary._replace(unsaved=" and ".join(lost))
+
+
+def shared(job: Job, strategy: Strategy, clock: Clock, groups: Sequence[int], step: int) -> dict[int, Batch]:
+    """What a step's groups know of each other, before the first of them is trained on; returns this rank's batches."""
+    batches: dict[int, Batch] = {}
+    for group in groups:
+        strategy.watch.at(step, "waiting for data")
+        with clock.waiting():
+            batches[group] = job.loader.group(step, group)
+        strategy.watch.at(step, "computing")
+        strategy.seed(batches[group].seed)
+        with torch.no_grad(), torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+            job.method.share(batches[group], step)
+    strategy.sum(job.method.shared)
+    return batches
 
 
 def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> float:

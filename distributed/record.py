@@ -144,6 +144,7 @@ LATER: dict[tuple[str, str | None], dict[str, Any]] = {
     ("clip", None): {"normalise": "none", "motion": False},
     ("encoder", "stgcn"): {"partitions": "distance"},
     ("method", "byol"): {"variance": 0.0, "covariance": 0.0},
+    ("method", "supervised"): {"head": "linear"},
 }
 
 
@@ -154,6 +155,10 @@ def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
         settings = out.get(part)
         if isinstance(settings, dict) and settings and settings.get("kind") == kind:
             out[part] = later | settings
+    if "recipe" not in out and ("scratch" in out or "teacher" in out):
+        out = {"optimizer": {}, **out}
+    if "scratch" in out:
+        out = {"warmup": None, "floor": 0.0, **out}
     return out
 
 
@@ -171,7 +176,14 @@ def _renamed(result: Mapping[str, Any]) -> dict[str, Any]:
     if "scratch" in out:
         scratch = out["scratch"]
         pace = {"encoder_rate": 1.0, "frozen": 0.0} if scratch else {k: out[k] for k in ("encoder_rate", "frozen")}
-        out["method"] = {"kind": "supervised", **out["method"], "pretrained": not scratch, **pace, "view": view}
+        out["method"] = {
+            "kind": "supervised",
+            "head": "linear",
+            **out["method"],
+            "pretrained": not scratch,
+            **pace,
+            "view": view,
+        }
     else:
         out["method"] = {"kind": "distill", **out["method"], "view": view}
     return out

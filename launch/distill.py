@@ -7,6 +7,7 @@ kind than its teacher. Each student is a run of its own: compare them with launc
 Examples:
   python launch/distill.py --teacher runs/teacher --data packed/nw-ucla --encoder.width 0.25 --run runs/student
   python launch/distill.py --teacher runs/teacher --data packed/nw-ucla --method.temperature 2 --run runs/softer
+  python launch/distill.py --teacher runs/tuned --data packed/nw-ucla --encoder stgcn --run runs/graph
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bonestrap.options import UserError, option, required
 from evaluation.models import load_model, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
-from launch.training.options import check_group, own_settings
+from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from shards.storage.folder import resolved
@@ -43,8 +44,11 @@ class Options(TrainingOptions):
     epochs: float = option(100.0, "passes over the training recordings", EPOCHS)
     batch: int = option(256, "recordings a step", Bounds(2, WIDE))
     group: int | None = option(None, "recordings normalised together; none takes the whole batch", Bounds(2, WIDE))
-    learning_rate: float = option(0.2, "peak, falls along a cosine", RATE)
-    weight_decay: float = option(1e-4, "L2 penalty", DECAY)
+    optimizer: Changes = Changes("settings of the optimizer that differ from SGD's, or its kind: adamw")
+    learning_rate: float | None = option(
+        None, "peak, falls along a cosine; none: 0.2, or the other optimizer's own", RATE
+    )
+    weight_decay: float | None = option(None, "none: 1e-4, or the other optimizer's own", DECAY)
     method: DistillConfig = DistillConfig()
 
     def __post_init__(self) -> None:
@@ -57,6 +61,8 @@ def main(options: Options) -> None:
     teacher = load_model(options.teacher)
     if not teacher.classes:
         raise UserError(f"{options.teacher} has no classifier to distil; fine-tune it first with launch/finetune.py")
+    usual = SGD(learning_rate=0.2, weight_decay=1e-4)
+    optimizer = changed_optimizer(options.optimizer, usual, options.learning_rate, options.weight_decay)
     training = Training(
         stage="student",
         title="distil",
@@ -64,11 +70,12 @@ def main(options: Options) -> None:
         clip=teacher.description.clip,
         encoder=options.encoder.applied(teacher.description.encoder),
         method=options.method,
-        optimizer=SGD(learning_rate=options.learning_rate, weight_decay=options.weight_decay),
+        optimizer=optimizer,
         schedule=Schedule(epochs=options.epochs, batch=options.batch, group=options.group or options.batch, warmup=0.0),
         source=options.teacher,
     )
-    run(training, options, own_settings(options))
+    rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
+    run(training, options, {**own_settings(options), **rates})
 
 
 if __name__ == "__main__":

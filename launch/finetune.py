@@ -9,6 +9,9 @@ Examples:
   python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --labels 0.1 --run runs/teacher
   python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --labels 0.1 --scratch --run runs/scratch
   python launch/finetune.py --model runs/pretrained --data packed/nw-ucla --scratch --encoder.width 0.25 --run runs/s
+  python launch/finetune.py --model runs/mamp --data packed/nw-ucla --run runs/tuned --optimizer adamw \
+    --optimizer.layer-decay 0.8 --encoder.drop-path 0.3 --encoder.pool joint --method.head perceptron \
+    --encoder-rate 1 --frozen 0
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from bonestrap.options import option, required
 from evaluation.models import load_model, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
-from launch.training.options import check_group, own_settings
+from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from shards.storage.folder import resolved
@@ -47,6 +50,9 @@ class Loss(Bounded):
 
     smoothing: float = option(0.0, "label smoothing", Bounds(0, 1, below=True))
     alpha: float = option(0.9, "momentum of the moving batch statistics", Bounds(0, 1, below=True))
+    head: Literal["linear", "perceptron"] = option(
+        "linear", "classifier: a linear layer, or 2,048 hidden units with batch normalisation and dropout"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,22 +65,29 @@ class Options(TrainingOptions):
     labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", FRACTION)
     split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
-    encoder: Changes = Changes("settings of the encoder from scratch that differ from the model's, or its kind")
+    encoder: Changes = Changes("settings of the encoder that differ from the model's; with --scratch also its kind")
+    optimizer: Changes = Changes("settings of the optimizer that differ from SGD's, or its kind: adamw")
     steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
     batch: int = option(32, "recordings a step", Bounds(2, WIDE))
     group: int | None = option(
         None, "recordings normalised together, from scratch; none takes the whole batch", Bounds(2, WIDE)
     )
-    learning_rate: float = option(
-        0.1, "peak, of the linear layer and of a network from scratch; falls along a cosine", RATE
+    learning_rate: float | None = option(
+        None, "peak, of the classifier and of a network from scratch; none: 0.1, or the other optimizer's own", RATE
     )
+    warmup: int | None = option(
+        None, "steps of linear warm-up; none: 0 for a pretrained encoder, a twentieth from scratch", Bounds(0, COUNT)
+    )
+    floor: float = option(0.0, "fraction of the peak learning rate at the end of its cosine", Bounds(0, 1))
     encoder_rate: float | None = option(
         None, "factor of a pretrained encoder's learning rate once it moves; none: 0.01", Bounds(0, 1e3)
     )
     frozen: float | None = option(
         None, "fraction of the steps during which a pretrained encoder is frozen; none: 0.1", Bounds(0, 1)
     )
-    weight_decay: float | None = option(None, "L2 penalty; none: 0 for a pretrained encoder, 3e-4 from scratch", DECAY)
+    weight_decay: float | None = option(
+        None, "none: 0 for a pretrained encoder, 3e-4 from scratch, or the other optimizer's own", DECAY
+    )
     method: Loss = Loss()
     views: Literal["conservative", "rotated"] = option(
         "conservative",
@@ -88,8 +101,10 @@ class Options(TrainingOptions):
         for name in ("frozen", "encoder_rate"):
             if self.scratch and getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
-        if self.encoder and not self.scratch:
-            raise ValueError("encoder needs --scratch: a pretrained encoder has its settings")
+        if self.warmup is not None and self.warmup >= self.steps:
+            raise ValueError(f"warmup must be less than the {self.steps} steps, got {self.warmup}")
+        if self.encoder.kind is not None and not self.scratch:
+            raise ValueError("encoder can be of another kind with --scratch alone: a pretrained encoder has its own")
 
     @property
     def pace(self) -> dict[str, float]:
@@ -105,11 +120,12 @@ def main(options: Options) -> None:
     source = load_model(options.model)
     encoder = options.encoder.applied(source.description.encoder)
     loss, scratch = options.method, options.scratch
-    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha, view=VIEWS[options.views])
+    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha, head=loss.head, view=VIEWS[options.views])
     if not scratch:
         pace = options.pace
         method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
-    decay = options.weight_decay if options.weight_decay is not None else (3e-4 if scratch else 0.0)
+    usual = SGD(learning_rate=0.1, weight_decay=3e-4 if scratch else 0.0)
+    optimizer = changed_optimizer(options.optimizer, usual, options.learning_rate, options.weight_decay)
     training = Training(
         stage="scratch" if scratch else "teacher",
         title="train from scratch" if scratch else "fine-tune",
@@ -117,16 +133,17 @@ def main(options: Options) -> None:
         clip=source.description.clip,
         encoder=encoder,
         method=method,
-        optimizer=SGD(learning_rate=options.learning_rate, weight_decay=decay),
-        schedule=Schedule(batch=options.batch, group=options.group or options.batch),
+        optimizer=optimizer,
+        schedule=Schedule(batch=options.batch, group=options.group or options.batch, floor=options.floor),
         steps=options.steps,
-        warmup_steps=options.steps // 20 if scratch else 0,
+        warmup_steps=options.warmup if options.warmup is not None else options.steps // 20 if scratch else 0,
         source=options.model,
         continues=not scratch,
         labels=options.labels,
     )
     settings = {name: value for name, value in own_settings(options).items() if name != "views"}  # method holds them
-    run(training, options, {**settings, **options.pace, "method": to_json(method)})
+    rate = {"learning_rate": optimizer.learning_rate}
+    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})
 
 
 if __name__ == "__main__":

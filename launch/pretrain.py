@@ -26,7 +26,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.config import to_json
-from bonestrap.options import option
+from bonestrap.options import UserError, option
 from launch.cli.parser import start_choice
 from launch.recipes import ALIASES, RECIPES, Recipe
 from launch.training.options import EVERY
@@ -53,6 +53,10 @@ class Options(TrainingOptions):
 
 def main(name: str, options: Options, recipe: Recipe) -> None:
     options = options.absolute()
+    if recipe.method.tunes and options.init_from is None:
+        raise UserError(
+            f"{recipe.method.label} tunes a trained encoder: name its run with --init-from, as one of --method mamp"
+        )
     training = Training(
         stage="supervised" if recipe.method.input.labels else "pretrained",
         title="pretrain",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 
 from bonestrap.clips import Batch
 from shards.errors import DataError
@@ -77,6 +78,8 @@ class Loader:
             views=tuple(self.data.recordings(chosen) for chosen in views),
             labels=self.data.labels(views[0]) if self.labels else None,
             seed=_seeds(self.plan.seed, group, step // SEEDS)[step % SEEDS],
+            items=torch.from_numpy(items),
+            group=group,
         )
 
     def _order(self) -> Shuffled | Windowed:

@@ -35,6 +35,8 @@ class Task(NamedTuple):
     steps: int  # of the whole run, for schedules
     classes: int  # 0 where labels are not read
     source: Model | None = None  # a trained model that the run starts from or learns from
+    batch: int = 0  # clips a step, all workers together
+    groups: int = 1  # normalisation groups that they are divided into
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class MethodConfig(Bounded):
     """The settings of a learning method, which build it. Derive a frozen keyword-only dataclass from this."""
 
     kind: ClassVar[str] = ""  # names the class in files and on command lines; empty: package.module:Name
+    # Kinds of a recipe's other settings, which a command line takes where it names this method and not them.
+    goes_with: ClassVar[Mapping[str, str]] = {}
+    tunes: ClassVar[bool] = False  # a trained encoder, which `--init-from` names
 
     @property
     def input(self) -> Input:

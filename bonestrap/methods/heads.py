@@ -1,4 +1,4 @@
-"""Perceptrons on top of an encoder, for methods that compare embeddings."""
+"""Heads of self-supervised methods: what stands on the encoder while it trains and is not shipped."""
 
 from __future__ import annotations
 

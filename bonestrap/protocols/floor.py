@@ -51,8 +51,10 @@ def raw_pipeline(layout: Layout) -> Pipeline:
 @torch.no_grad()
 def calibrate(encoder: nn.Module, pipeline: Pipeline, chunks: Iterable[Recordings]) -> None:
     """Give an untrained encoder the batch statistics of these recordings: without them it is a worse floor than due."""
-    encoder.train()
     layers = batch_norms(encoder)
+    if not layers:
+        return
+    encoder.train()
     moments = sum(_moments(encoder, pipeline, chunk) for chunk in chunks)
     assert isinstance(moments, Tensor)
     commit(moments, [layers], alpha=0.0)

@@ -105,22 +105,35 @@ def exchangeable(config: Any) -> bool:
 
 
 def choose_kinds(config: Any, argv: list[str], path: tuple[str, ...] = ()) -> Any:
-    """The instance with those kinds that the command line names, `--encoder KIND`, with their own defaults."""
+    """The instance with those kinds that the command line names, `--encoder KIND`, with their own defaults.
+
+    A kind that is named brings along what it `goes_with`, where the command line does not name that itself.
+    """
     changes: dict[str, Any] = {}
-    for field in fields(config):
-        if not field.nested or isinstance(field.default, Changes) or not exchangeable(field.config):
-            continue
-        flag = Leaf((*path, field.name), str, None, "").flag
-        if (word := _value(flag, argv)) is None:
-            continue
-        try:
-            base = next(cls for cls in type(field.config).__mro__[::-1] if "kinds" in vars(cls))
-            found = find_kind(base, field.config.kinds(), word)
-        except ValueError as error:
-            raise UserError(f"{flag}: {error}") from None
+    choices = {
+        field.name: (field, Leaf((*path, field.name), str, None, "").flag)
+        for field in fields(config)
+        if field.nested and not isinstance(field.default, Changes) and exchangeable(field.config)
+    }
+    named = {name: word for name, (_, flag) in choices.items() if (word := _value(flag, argv)) is not None}
+    brought: dict[str, str] = {}
+    for name, word in named.items():
+        brought |= getattr(_kind(*choices[name], word), "goes_with", {})
+    for name, word in (brought | named).items():
+        field, flag = choices[name]
+        found = _kind(field, flag, word)
         if not isinstance(field.default, found):
-            changes[field.name] = found()
+            changes[name] = found()
     return dataclasses.replace(config, **changes) if changes else config
+
+
+def _kind(field: Field, flag: str, word: str) -> Any:
+    """The class that `--encoder KIND` names."""
+    try:
+        base = next(cls for cls in type(field.config).__mro__[::-1] if "kinds" in vars(cls))
+        return find_kind(base, field.config.kinds(), word)
+    except ValueError as error:
+        raise UserError(f"{flag}: {error}") from None
 
 
 def _value(flag: str, argv: list[str]) -> str | None:

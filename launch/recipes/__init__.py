@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
+from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.supervised import supervised
 from launch.recipes.vicreg import vicreg
 
@@ -14,6 +15,11 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "nw-ucla": nw_ucla,
     "own": own,
     "demo": demo,
+    "mamp": mamp,
+    "mamp-small": mamp_small,
+    "latent-small": latent_small,
+    "stars": stars,
+    "stars-small": stars_small,
     "supervised": supervised,
     "vicreg": vicreg,
 }

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from bonestrap.bounds import COUNT, SEED, THREADS, Bounds
 from bonestrap.config import to_json
+from bonestrap.optim import OptimizerConfig
 from bonestrap.options import option, required
 from distributed.workers import WorkerConfig, Workers
 from launch.cli.parser import Changes
@@ -96,6 +97,14 @@ def own_settings(options: Options) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(options) if field.name not in COMMON]
     values = {name: getattr(options, name) for name in names}
     return {name: value.plain() if isinstance(value, Changes) else to_json(value) for name, value in values.items()}
+
+
+def changed_optimizer(
+    changes: Changes, usual: OptimizerConfig, learning_rate: float | None, weight_decay: float | None
+) -> OptimizerConfig:
+    """The usual optimizer, or another one, with the settings that the command line gives."""
+    given = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    return dataclasses.replace(changes.applied(usual), **{k: v for k, v in given.items() if v is not None})
 
 
 def chosen_precision(options: Options) -> Literal["fp32", "bf16"]:

@@ -114,7 +114,7 @@ def train_worker(
     plain = Pipeline(data.layout, training.clip)
     encoder = new_encoder(training, source, data, plain, strategy.device)
     classes = data.manifest.classes if labels else source.classes if source else ()
-    task = Task(data.layout, training.clip, steps, len(classes), source)
+    task = Task(data.layout, training.clip, steps, len(classes), source, training.schedule.batch, training.groups)
     try:
         method = training.method.build(encoder, task)
     except ValueError as error:
@@ -151,6 +151,7 @@ def train_worker(
 
     # ---------------------------------------------------------------- model
     if strategy.first:
+        from bonestrap.classifiers import head_name
         from bonestrap.model import Description, Model
 
         head = method.shipped_head()
@@ -161,6 +162,7 @@ def train_worker(
             clip=training.clip,
             classes=tuple(classes) if head is not None else (),
             lineage=lineage(training, options, data.manifest, summary, source, subset),
+            head=head_name(head),
         )
         ship(training, options, Model(description, method.encoder, head), data, subset)
     return summary
@@ -185,13 +187,25 @@ def new_encoder(training: Training, source: Model | None, data: Recorded, plain:
     """The source's encoder, or one with random weights; one that pretrains begins with the recordings' statistics."""
     if training.continues:
         assert source is not None
-        return source.encoder
+        return source.encoder if training.encoder == source.description.encoder else changed(training, source)
     encoder = training.encoder.build(data.layout, training.clip)
     if training.source is None:
         from bonestrap.protocols.floor import calibrate
 
         encoder = encoder.to(device)
         calibrate(encoder, plain, (data.recordings(chunk) for chunk in chunks(min(len(data), CALIBRATED))))
+    return encoder
+
+
+def changed(training: Training, source: Model) -> Any:
+    """The source's encoder with other settings and the same weights. UserError where these do not fit."""
+    encoder = training.encoder.build(source.layout, training.clip)
+    try:
+        encoder.load_state_dict(source.encoder.state_dict())
+    except RuntimeError:
+        raise UserError(
+            f"--encoder changes the shape of the weights of {training.source}; leave that out, or train with --scratch"
+        ) from None
     return encoder
 
 

@@ -62,7 +62,9 @@ class Pairs:
         generator = torch.Generator().manual_seed(seed)
         bodies = (1 + (torch.rand(self.size, generator=generator) < 0.3).long()).tolist()
         lengths = torch.randint(1, 40, (self.size,), generator=generator).tolist()
-        return Batch(tuple(recordings(bodies, lengths, 2 * seed + view) for view in range(2)), None, seed)
+        views = tuple(recordings(bodies, lengths, 2 * seed + view) for view in range(2))
+        items = torch.randint(0, 24, (self.size,), generator=generator)
+        return Batch(views, None, seed, items, group)
 
 
 def byol(seed: int = 0, steps: int = 20, momentum: float = 0.99) -> BYOL:

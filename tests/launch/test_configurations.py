@@ -229,9 +229,9 @@ def test_a_mistake_in_a_change_is_said_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pretrained_encoder_takes_no_changes() -> None:
-    with pytest.raises(UserError, match="--encoder needs --scratch: a pretrained encoder has its settings"):
-        parse(finetune.Options, ["--model", "m", "--data", "d", "--run", "r", "--encoder.width", "2"])
+def test_a_pretrained_encoder_is_of_no_other_kind() -> None:
+    with pytest.raises(UserError, match="--encoder can be of another kind with --scratch alone"):
+        parse(finetune.Options, ["--model", "m", "--data", "d", "--run", "r", "--encoder", "stgcn"])
 
 
 def test_start_choice_hands_the_renamed_words_on() -> None:

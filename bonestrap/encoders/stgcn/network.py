@@ -115,6 +115,8 @@ def every(x_NCTV: Tensor, stride: int) -> Tensor:
 class STGCN(Encoder):
     """Clips of `channels` coordinates a joint to features (B, `features`): mean over frames and joints, then bodies."""
 
+    takes_padding = True
+
     def __init__(self, config: STGCNConfig, layout: Layout, channels: int):
         super().__init__()
         self.config = config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import torch
 from torch import Tensor
@@ -71,10 +71,12 @@ class BYOL(Method):
         self.target.eval()
         return self
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, batch: Batch) -> tuple[Clips, Clips]:
         generator = torch.Generator().manual_seed(batch.seed)
-        v1 = self.view1(batch.views[0], generator)
-        v2 = self.view2(batch.views[1], generator)
+        return self.view1(batch.views[0], generator), self.view2(batch.views[1], generator)
+
+    def losses(self, inputs: tuple[Clips, Clips], branch: Hashable) -> dict[str, Tensor]:
+        v1, v2 = inputs
         with torch.no_grad():
             # Moving statistics do not tell views apart: both in one pass are the same, and half the kernels.
             z1, z2 = self.target(v1.followed_by(v2)).split((v1.size, v2.size))
@@ -88,13 +90,20 @@ class BYOL(Method):
             loss = loss + self.config.covariance * (covariance_term(p1) + covariance_term(p2))
         return {"loss": loss}
 
-    def after_step(self, step: int) -> None:
+    def branch(self, step: int) -> Hashable:
+        return "first" if step == 0 else "later"
+
+    def rates(self, step: int) -> dict[str, float]:
+        momentum = cosine_momentum(self.config.momentum, step, self.steps)
+        return {"momentum": momentum, "alpha": warm_alpha(self.config.alpha, step)}
+
+    def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
         """Move the target (Eq. 3) and the statistics of target and online networks (Eq. 4)."""
-        ema(self.target, self.online, cosine_momentum(self.config.momentum, step, self.steps))
+        ema(self.target, self.online, rates["momentum"])
         followers = [self.noting_norms()]
-        if self.config.statistics == "online" or step == 0:  # before the first step both networks are the same
+        if self.config.statistics == "online" or branch == "first":  # before the first step both networks are the same
             followers.append(batch_norms(self.target))
-        commit(self.moments, followers, warm_alpha(self.config.alpha, step))
+        commit(self.moments, followers, rates["alpha"])
         self.moments.zero_()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,21 +50,28 @@ class Distill(Method):
         self.teacher.eval()
         return self
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, batch: Batch) -> tuple[Clips, Clips]:
+        """The student's clips and the teacher's."""
         recordings = batch.views[0]
         draw = self.view.sample(recordings.size, torch.Generator().manual_seed(batch.seed))
         clips = self.view.apply(recordings, draw)
         same = self.teacher_view.clip == self.view.clip
+        return clips, clips if same else self.teacher_view.apply(recordings, draw)
+
+    def losses(self, inputs: tuple[Clips, Clips], branch: Hashable) -> dict[str, Tensor]:
+        clips, teacher_clips = inputs
         with torch.no_grad():
-            teacher_clips: Clips = clips if same else self.teacher_view.apply(recordings, draw)
             teacher_logits = self.teacher(teacher_clips)
         logits = self.student(clips)
         self.moments += take_moments(batch_norms(self.student))
         agree = (logits.argmax(1) == teacher_logits.argmax(1)).float().mean()
         return {"loss": distillation_loss(logits, teacher_logits, self.config.temperature), "agreement": agree}
 
-    def after_step(self, step: int) -> None:
-        commit(self.moments, [batch_norms(self.student)], warm_alpha(self.config.alpha, step))
+    def rates(self, step: int) -> dict[str, float]:
+        return {"alpha": warm_alpha(self.config.alpha, step)}
+
+    def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
+        commit(self.moments, [batch_norms(self.student)], rates["alpha"])
         self.moments.zero_()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bonestrap.augment import CONSERVATIVE, View
 from bonestrap.bounds import Bounds
@@ -26,6 +26,9 @@ class SupervisedConfig(MethodConfig):
     pretrained: bool = option(False, "the encoder has been trained before and keeps its batch statistics")
     encoder_rate: float = option(1.0, "factor of the encoder's learning rate", Bounds(0, 1e3))
     frozen: float = option(0.0, "fraction of the steps during which the encoder is frozen", Bounds(0, 1))
+    head: Literal["linear", "perceptron"] = option(
+        "linear", "classifier on the features: a linear layer, or one of 2,048 hidden units with dropout, as MAMP's"
+    )
     view: View = CONSERVATIVE
 
     @property
@@ -41,7 +44,7 @@ class SupervisedConfig(MethodConfig):
         from bonestrap.methods.supervised.method import Classifier, Supervised
 
         return Supervised(
-            Classifier.new(encoder, task.classes),
+            Classifier.new(encoder, task.classes, self.head),
             self,
             view=Pipeline(task.layout, task.clip, self.view),
             frozen=round(self.frozen * task.steps),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.classifiers import HEADS
 from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import SupervisedConfig
@@ -15,7 +18,7 @@ from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, 
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear layer on top: clips to logits (B, classes)."""
+    """An encoder with a classifier on top: clips to logits (B, classes)."""
 
     def __init__(self, encoder: Encoder, head: nn.Module):
         super().__init__()
@@ -23,9 +26,9 @@ class Classifier(nn.Module):
         self.head = head
 
     @classmethod
-    def new(cls, encoder: Encoder, classes: int) -> Classifier:
-        """With a linear layer of random weights."""
-        return cls(encoder, nn.Linear(encoder.features, classes))
+    def new(cls, encoder: Encoder, classes: int, head: str = "linear") -> Classifier:
+        """With a classifier of random weights, of a kind that `bonestrap.classifiers` has."""
+        return cls(encoder, HEADS[head](encoder.features, classes))
 
     def forward(self, clips: Clips) -> Tensor:
         logits: Tensor = self.head(self.encoder(clips).float())
@@ -46,7 +49,10 @@ class Supervised(Method):
         self.view = view
         self.classifier = classifier
         self.frozen = frozen
-        self.register_buffer("moments", torch.zeros(moments_size(batch_norms(self)), dtype=torch.float64))
+        self.noting = batch_norms(classifier.head if config.pretrained else self)
+        # Where nothing is noted the buffer has the size of all layers nevertheless, as in checkpoints that there are.
+        size = moments_size(self.noting or batch_norms(self))
+        self.register_buffer("moments", torch.zeros(size, dtype=torch.float64))
         self.train()
 
     @property
@@ -69,20 +75,27 @@ class Supervised(Method):
                 layer.eval()
         return self
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, batch: Batch) -> tuple[Clips, Tensor]:
         if batch.labels is None:
             raise ValueError("supervised training needs labelled recordings: this batch carries no labels")
-        clips = self.view(batch.views[0], torch.Generator().manual_seed(batch.seed))
-        with torch.set_grad_enabled(step >= self.frozen):
+        return self.view(batch.views[0], torch.Generator().manual_seed(batch.seed)), batch.labels
+
+    def losses(self, inputs: tuple[Clips, Tensor], branch: Hashable) -> dict[str, Tensor]:
+        clips, labels = inputs
+        with torch.set_grad_enabled(branch != "frozen"):
             features = self.encoder(clips).float()
         logits = self.classifier.head(features)
-        if not self.config.pretrained:
-            self.moments += take_moments(batch_norms(self))
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.config.smoothing)
-        correct = (logits.argmax(1) == batch.labels).float().mean()
+        self.moments += take_moments(self.noting)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.config.smoothing)
+        correct = (logits.argmax(1) == labels).float().mean()
         return {"loss": loss, "train_accuracy": correct}
 
-    def after_step(self, step: int) -> None:
-        if not self.config.pretrained:
-            commit(self.moments, [batch_norms(self)], warm_alpha(self.config.alpha, step))
-            self.moments.zero_()
+    def branch(self, step: int) -> Hashable:
+        return "frozen" if step < self.frozen else "whole"
+
+    def rates(self, step: int) -> dict[str, float]:
+        return {"alpha": warm_alpha(self.config.alpha, step)}
+
+    def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
+        commit(self.moments, [self.noting], rates["alpha"])
+        self.moments.zero_()
