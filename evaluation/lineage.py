@@ -58,7 +58,7 @@ def _fault(lineage: Any) -> str:
 
 def _is_corpus(corpus: Any) -> bool:
     """Whether it says what a model card shows of one of several data sets."""
-    texts, numbers = ("data", "digest", "split", "layout", "licence"), ("recordings", "share")
+    texts, numbers = ("data", "digest", "split", "layout", "licence"), ("recordings", "fraction")
     return (
         isinstance(corpus, Mapping)
         and all(isinstance(corpus.get(name), str) for name in texts)

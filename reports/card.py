@@ -167,7 +167,7 @@ def _corpora(record: RunRecord) -> list[str]:
     return [
         *(
             f"- **data set**: {each['data']}, digest `{each['digest']}`, split {each['split']}, "
-            f"layout {each['layout']}, {each['recordings']:,} recordings, {each['share']:.1%} of the clips"
+            f"layout {each['layout']}, {each['recordings']:,} recordings, {each['fraction']:.1%} of the clips"
             for each in lineage["corpora"]
         ),
         f"- **common skeleton**: layout {layout}{rate}",

@@ -23,20 +23,20 @@ from shards.loader import Loader, batch_seed
 from shards.order import STREAMS, Plan, mix, uniform
 from shards.reader import Resident
 
-CYCLE = 1000  # slots after which every folder has had its share; shares are multiples of its inverse
+CYCLE = 1000  # slots after which every folder has had its part; fractions are multiples of its inverse
 
 
-class Shares:
-    """An endless row of slots, each filled from one of several folders, in given shares.
+class Interleaving:
+    """An endless row of slots, each filled from one of several folders, in given fractions.
 
     In every cycle of slots each folder has a fixed number, spread evenly with jitter: its k-th of q slots has a random
     time between k / q and (k + 1) / q, and slots follow in the order of their times.
     """
 
-    def __init__(self, shares: Sequence[float], seed: int) -> None:
-        """`shares` are positive and sum to one."""
+    def __init__(self, fractions: Sequence[float], seed: int) -> None:
+        """`fractions` are positive and sum to one."""
         self.seed = seed
-        self.quotas = apportioned(shares, CYCLE)
+        self.quotas = apportioned(fractions, CYCLE)
         self._row = functools.lru_cache(maxsize=4)(self._cycle)
 
     def at(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,9 +59,9 @@ class Shares:
         return owner[order], before[order]
 
 
-def apportioned(shares: Sequence[float], slots: int) -> np.ndarray:
-    """Whole numbers, one a share and at least one, that sum to `slots`, by largest remainders."""
-    exact = np.array(shares) * slots
+def apportioned(fractions: Sequence[float], slots: int) -> np.ndarray:
+    """Whole numbers, one a fraction and at least one, that sum to `slots`, by largest remainders."""
+    exact = np.array(fractions) * slots
     quotas = np.maximum(np.floor(exact).astype(np.int64), 1)
     while quotas.sum() != slots:
         less = quotas.sum() < slots
@@ -85,9 +85,9 @@ class Mixture:
     many clips as there are items in all folders.
     """
 
-    def __init__(self, parts: Sequence[Part], shares: Sequence[float], plan: Plan, *, single: bool) -> None:
+    def __init__(self, parts: Sequence[Part], fractions: Sequence[float], plan: Plan, *, single: bool) -> None:
         self.parts, self.plan, self.single = parts, plan, single
-        self.order = Shares(shares, plan.seed)
+        self.order = Interleaving(fractions, plan.seed)
         self.groups = plan.groups
 
     @property
@@ -96,8 +96,8 @@ class Mixture:
         return sum(len(part.loader.items) for part in self.parts) / self.plan.batch
 
     @property
-    def shares(self) -> list[float]:
-        """The share of each folder in the clips."""
+    def fractions(self) -> list[float]:
+        """What fraction of the clips each folder gives."""
         return [int(quota) / CYCLE for quota in self.order.quotas]
 
     def keys(self, step: int, group: int) -> list[str]:

@@ -23,7 +23,7 @@ from shards.storage.folder import spoken
 if TYPE_CHECKING:
     from bonestrap.retarget import Joints, Retarget
 
-SHARE = Bounds(0, 1e9, above=True)
+WEIGHT = Bounds(0, 1e9, above=True)
 RATE = Bounds(0, 10_000, above=True)  # frames a second
 
 
@@ -39,9 +39,8 @@ class Pool(Bounded):
     )
     splits: tuple[str, ...] = option((), "split of each folder, in their order; none takes --split for all")
     weights: tuple[float, ...] = option(
-        (), "share of each folder in the clips, in their order, of any sum; none takes its size to the power of alpha",
-        SHARE,
-    )  # fmt: skip
+        (), "how often each folder is drawn from, in their order; none: as its size to the power of alpha", WEIGHT
+    )
     alpha: float = option(1.0, "1 draws every recording as often, 0 every folder", Bounds(0, 1))
     rate: float | None = option(
         None,
@@ -120,8 +119,8 @@ class Pooled:
         except ValueError as error:
             raise DataError(f"{spoken(corpus.data)}: {error}") from None
 
-    def shares(self, sizes: Sequence[int]) -> list[float]:
-        """The share of each folder in the clips, of folders with so many items."""
+    def fractions(self, sizes: Sequence[int]) -> list[float]:
+        """What fraction of the clips each folder gives, of folders with so many items."""
         weights = self.weights or [size**self.alpha for size in sizes]
         return [weight / sum(weights) for weight in weights]
 

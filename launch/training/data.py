@@ -109,11 +109,11 @@ def _of_pool(training: Training, pool: Pooled, options: Options, plan: Plan, dev
         data, rest = (retargeted(packed, retarget), None) if isinstance(packed, Resident) else (packed, retarget)
         loader = Loader(data, part_plan(plan, number), unit=unit, pairs=pairs, labels=labels)
         parts.append(Part(loader=loader, retarget=rest))
-    shares = pool.shares([len(part.loader.items) for part in parts])
-    mixture = Mixture(parts, shares, plan, single=pool.groups == "single")
+    fractions = pool.fractions([len(part.loader.items) for part in parts])
+    mixture = Mixture(parts, fractions, plan, single=pool.groups == "single")
     corpora = [
-        {**corpus.about, "recordings": len(part.loader.data), "share": share}
-        for corpus, part, share in zip(pool.corpora, parts, mixture.shares, strict=True)
+        {**corpus.about, "recordings": len(part.loader.data), "fraction": fraction}
+        for corpus, part, fraction in zip(pool.corpora, parts, mixture.fractions, strict=True)
     ]
     about = pool.about
     return TrainingData(
@@ -127,7 +127,7 @@ def _of_pool(training: Training, pool: Pooled, options: Options, plan: Plan, dev
 
 
 def _first(mixture: Mixture) -> Iterator[Recordings]:
-    """The first view of the first clips that train: of every folder its share."""
+    """The first view of the first clips that train: of every folder its fraction."""
     for slot in range(-(-CALIBRATED // mixture.plan.group)):
         yield mixture.group(*divmod(slot, mixture.groups)).views[0]
 

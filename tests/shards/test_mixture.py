@@ -1,4 +1,4 @@
-"""Batches of several folders: exact shares, every item once an epoch of its folder, the same whoever builds them."""
+"""Batches of several folders: exact fractions, every item once an epoch of its folder, the same whoever builds them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bonestrap.clips import Batch, concatenated
 from bonestrap.layouts import KINECT20, SBU15
 from bonestrap.retarget import Retarget
 from shards.loader import Loader
-from shards.mixture import CYCLE, Mixture, Part, Shares, apportioned, part_plan, retargeted
+from shards.mixture import CYCLE, Interleaving, Mixture, Part, apportioned, part_plan, retargeted
 from shards.order import Plan
 from shards.packing.pack import pack
 from shards.reader import Resident
@@ -37,7 +37,7 @@ def mixture(
     folders: list[Path],
     *,
     single: bool,
-    shares: tuple[float, ...] = (0.4, 0.6),
+    fractions: tuple[float, ...] = (0.4, 0.6),
     window: int | None = None,
     plan: tuple[int, int, int] = (12, 6, 0),
     retarget: Retarget | None = None,
@@ -49,27 +49,27 @@ def mixture(
         data = Stream.open(folder) if window else Resident.load(folder)
         own = part_plan(whole, number)
         parts.append(Part(loader=Loader(data, own, unit="performance", pairs=True, labels=False), retarget=retarget))
-    return Mixture(parts, shares, whole, single=single)
+    return Mixture(parts, fractions, whole, single=single)
 
 
-@pytest.mark.parametrize("shares", [(0.4, 0.6), (1 / 3, 1 / 3, 1 / 3), (0.0001, 0.9999), (1.0,), (0.07, 0.2, 0.73)])
-def test_shares_are_those_of_every_cycle(shares: tuple[float, ...]) -> None:
-    order = Shares(shares, seed=3)
+@pytest.mark.parametrize("fractions", [(0.4, 0.6), (1 / 3, 1 / 3, 1 / 3), (0.0001, 0.9999), (1.0,), (0.07, 0.2, 0.73)])
+def test_shares_are_those_of_every_cycle(fractions: tuple[float, ...]) -> None:
+    order = Interleaving(fractions, seed=3)
     folder, rank = order.at(np.arange(3 * CYCLE))
     walked: Counter[int] = Counter()
     for owner, before in zip(folder.tolist(), rank.tolist(), strict=True):  # by walking through all slots
         assert before == walked[owner]
         walked[owner] += 1
     for cycle in folder.reshape(3, CYCLE):
-        assert np.bincount(cycle, minlength=len(shares)).tolist() == order.quotas.tolist()
+        assert np.bincount(cycle, minlength=len(fractions)).tolist() == order.quotas.tolist()
     assert order.quotas.sum() == CYCLE and (order.quotas >= 1).all()
-    np.testing.assert_allclose(order.quotas / CYCLE, shares, atol=1 / CYCLE)
-    # Evenly: at no time is a folder further from its share than by what its own jitter and the others' explain.
+    np.testing.assert_allclose(order.quotas / CYCLE, fractions, atol=1 / CYCLE)
+    # Evenly: at no time is a folder further from its fraction than by what its own jitter and the others' explain.
     ahead = np.arange(1, CYCLE + 1)[:, None] * (order.quotas / CYCLE)
-    got = np.cumsum(folder[:CYCLE, None] == np.arange(len(shares)), axis=0)
-    assert abs(got - ahead).max() <= len(shares)
+    got = np.cumsum(folder[:CYCLE, None] == np.arange(len(fractions)), axis=0)
+    assert abs(got - ahead).max() <= len(fractions)
     places = np.random.default_rng(0).permutation(3 * CYCLE)[:200]
-    again = Shares(shares, seed=3).at(places)
+    again = Interleaving(fractions, seed=3).at(places)
     assert (again[0] == folder[places]).all() and (again[1] == rank[places]).all()
 
 
