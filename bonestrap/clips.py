@@ -8,6 +8,7 @@ costs no arithmetic and touches no statistic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,25 @@ class Recordings(NamedTuple):
             "length": (self.length, host),
             "owner": (self.owner, host),
         }
+
+
+def concatenated(parts: Sequence[Recordings]) -> Recordings:
+    """All recordings of several sets, set after set. Of more than one, the rows in use are copied together."""
+    if len(parts) == 1:
+        return parts[0]
+    frames = [part.frames.index_select(0, to_device(_rows(part), part.frames.device)) for part in parts]
+    length = torch.cat([part.length for part in parts])
+    sizes = torch.tensor([part.size for part in parts])
+    before = (sizes.cumsum(0) - sizes).tolist()
+    owner = torch.cat([part.owner + first for part, first in zip(parts, before, strict=True)])
+    return Recordings(torch.cat(frames), length.cumsum(0) - length, length, owner, int(sizes.sum()))
+
+
+def _rows(recordings: Recordings) -> Tensor:
+    """The rows of the frames that bodies own, body after body."""
+    length = recordings.length
+    within = recordings.start - (length.cumsum(0) - length)
+    return torch.arange(int(length.sum())) + within.repeat_interleave(length)
 
 
 class Clips(NamedTuple):

@@ -171,8 +171,11 @@ class MLflowSync:
             client.log_batch(self.id, params=part)
         data = self.told["dataset"]
         if data and not known.inputs.dataset_inputs:
-            dataset = entities.Dataset(data["name"], data["digest"], "local", json.dumps({"uri": data["source"]}))
-            client.log_inputs(self.id, [entities.DatasetInput(dataset)])
+            datasets = [
+                entities.Dataset(each["name"], each["digest"], "local", json.dumps({"uri": each["source"]}))
+                for each in (data, *self.told.get("datasets", ()))
+            ]
+            client.log_inputs(self.id, [entities.DatasetInput(dataset) for dataset in datasets])
 
 
 class SyncThread(threading.Thread):

@@ -60,6 +60,7 @@ class Tracking:
     params: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)  # git commit, versions, the MLflow run it came from, ...
     dataset: Dataset | None = None
+    datasets: tuple[Dataset, ...] = ()  # the others, where there are several
     uri: str = field(default_factory=default_uri)
 
 
@@ -74,6 +75,7 @@ def describe(run: Path, tracking: Tracking, checkpoints: Path | str | None = Non
     told = asdict(tracking)
     told["params"] = {key: str(value) for key, value in tracking.params.items()}
     told["dataset"] = tracking.dataset and tracking.dataset._asdict()
+    told["datasets"] = [each._asdict() for each in tracking.datasets]
     told["checkpoints"] = checkpoints and (str(checkpoints) if public(checkpoints) else UNKNOWN)
     save_about(run, {**told, "created": known.get("created", time.time()), "runs": known.get("runs", {})})
 

@@ -11,7 +11,8 @@ from bonestrap.model import Model
 from bonestrap.options import UserError
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.linear import NotConverged
-from evaluation.features import Adapt, EvaluationData, Features, random_encoder, raw_joints
+from bonestrap.retarget import Retarget
+from evaluation.features import EvaluationData, Features, random_encoder, raw_joints
 from evaluation.protocols import Chosen, TestProtocol
 from evaluation.scoring import Scorer, TrainingSet, scorer_of
 from shards.loader import balanced_subset
@@ -30,7 +31,7 @@ def labels_of(data: Recorded) -> Tensor:
     return data.labels(range(len(data)))
 
 
-def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Adapt, seed: int) -> dict[str, Candidate]:
+def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Retarget, seed: int) -> dict[str, Candidate]:
     """The model and its floors, a random encoder of its kind and raw joints, fitted and ready to score."""
     stage, out = model.description.stage, {}
     features = {

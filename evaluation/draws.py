@@ -75,7 +75,12 @@ def over_draws(fitted: Sequence[Fitted], labels: np.ndarray, scored: Scored) -> 
 
 def over_long_tails(fitted: Sequence[Fitted], labels: Sequence[np.ndarray], scored: Scored) -> LongTail:
     """Figures of classifiers from long-tailed draws of labels."""
+    import torch
+
+    from bonestrap.protocols.bootstrap import bootstrap_balanced
+
     runs, pooled = _together(fitted, scored)
+    right = torch.stack([each.predict(scored.x) == scored.y for each in fitted]).double().mean(0)
     balanced = tuple(run.balanced for run in runs)
     parts = [thirds(kept, len(pooled.classes)) for kept in labels]
     common, between, rare = (_mean_recall(runs, [part[third] for part in parts]) for third in range(3))
@@ -83,6 +88,7 @@ def over_long_tails(fitted: Sequence[Fitted], labels: Sequence[np.ndarray], scor
     return LongTail(
         *spread(balanced), balanced, pooled.accuracy, pooled.top5, common, between, rare,
         max_labels=int(counts.max()), min_labels=int(counts.min()), classes=pooled.classes,
+        bootstrap=bootstrap_balanced(right, scored.y, scored.groups),
     )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
 from bonestrap.model import Model
+from bonestrap.retarget import Joints
 from evaluation import results, trained
 from evaluation.candidates import candidates, labels_of
 from evaluation.evaluation_file import Evaluations
@@ -33,13 +35,19 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    chosen: Chosen, folder: Path, model: Model, data: EvaluationData, source: str, split: str | None, seed: int
+    chosen: Chosen,
+    folder: Path,
+    model: Model,
+    data: EvaluationData,
+    split: str | None,
+    seed: int,
+    joints: Mapping[str, Joints] | None = None,
 ) -> Evaluated:
     """Fit and choose on training recordings, then read and score the others.
 
-    `source` is where the recordings lie, for messages; `split` is the one that the user asked for.
+    `split` is the one that the user asked for; `joints` see `evaluation.features.adaptation`.
     """
-    adapt = adaptation(chosen, source, model, data.train)
+    adapt = adaptation(model, data.train, joints)
     ready = candidates(chosen, model, data, adapt, seed)
     own = next(iter(ready))
     milliseconds = latency(model, data.train, adapt)

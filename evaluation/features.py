@@ -6,27 +6,23 @@ Legend: R recordings, D features or classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Recordings
 from bonestrap.model import Model
 from bonestrap.options import UserError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
-from bonestrap.protocols.transfer import correspondence, retarget
-from evaluation.models import check_layout, chunks
-from evaluation.protocols import Chosen, TransferProtocol
-from shards import splits
+from bonestrap.retarget import Joints, Retarget
+from evaluation.models import chunks
+from shards import splits, terms
 from shards.reading import Reading, Recorded
 
 CALIBRATED = 256  # recordings that set a random encoder's batch statistics; with all of them accuracy differs by noise
-
-Adapt = Callable[[Recordings], Recordings]
 
 
 class EvaluationData:
@@ -61,23 +57,24 @@ def open_data(reading: Reading, name: str, *, choosing: bool) -> EvaluationData:
     return EvaluationData(train, torch.from_numpy(held_out), lambda: reading.open(splits.labelled(scored), "cpu"))
 
 
-def adaptation(chosen: Chosen, folder: str, model: Model, data: Recorded) -> Adapt:
-    """How recordings reach the model's joints. UserError where their layout does not fit it."""
-    if not isinstance(chosen, TransferProtocol):
-        check_layout(model, data, folder)
-    if model.layout == data.layout:
-        return lambda recordings: recordings
+def adaptation(model: Model, data: Recorded, declared: Mapping[str, Joints] | None = None) -> Retarget:
+    """How recordings reach the joints and the frame rate of a model's training. UserError where they cannot.
+
+    `declared` says by layout what joints are made of, before what the model's own training was told.
+    """
+    lineage, recorded = model.description.lineage, data.layout
+    joints = (declared or {}).get(recorded.name) or lineage.get("joints", {}).get(recorded.name)
+    rate, wanted = terms.rate(data.manifest), lineage.get("rate")
     try:
-        weights = correspondence(model.layout, data.layout)
+        return Retarget.of(model.layout, recorded, joints, rate / wanted if rate and wanted else 1.0)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return functools.partial(retarget, weights=weights, layout=model.layout)
 
 
 class Features:
     """Features, or logits, of all recordings, (R, D), each computed once."""
 
-    def __init__(self, encoder: nn.Module, pipeline: Pipeline, adapt: Adapt, data: EvaluationData) -> None:
+    def __init__(self, encoder: nn.Module, pipeline: Pipeline, adapt: Retarget, data: EvaluationData) -> None:
         self.encoder, self.pipeline, self.adapt, self.data = encoder, pipeline, adapt, data
 
     @functools.cached_property
@@ -93,7 +90,7 @@ class Features:
         return extract(self.encoder, self.pipeline, parts)
 
 
-def random_encoder(model: Model, data: EvaluationData, adapt: Adapt, seed: int) -> Features:
+def random_encoder(model: Model, data: EvaluationData, adapt: Retarget, seed: int) -> Features:
     """A floor: an untrained encoder with these settings, whose weights are drawn once a command."""
     about = model.description
     kind = repr((about.encoder, about.clip, about.layout))
@@ -112,5 +109,5 @@ def raw_joints(data: EvaluationData) -> Features:
     if "raw joints" not in data.floors:
         layout = data.train.layout
         raw = RawJoints(layout.coordinates), raw_pipeline(layout)
-        data.floors["raw joints"] = Features(*raw, lambda recordings: recordings, data)
+        data.floors["raw joints"] = Features(*raw, Retarget.of(layout, layout), data)
     return data.floors["raw joints"]

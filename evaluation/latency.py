@@ -8,14 +8,14 @@ import time
 import torch
 
 from bonestrap.model import Model
-from evaluation.features import Adapt
+from bonestrap.retarget import Retarget
 from shards.reading import Recorded
 
 WARM_UP = 5  # calls that are not timed
 
 
 @torch.no_grad()
-def latency(model: Model, data: Recorded, adapt: Adapt, repeats: int = 30) -> float:
+def latency(model: Model, data: Recorded, adapt: Retarget, repeats: int = 30) -> float:
     """Milliseconds for one clip of one recording on one CPU thread, float32: the median of `repeats`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -42,6 +42,9 @@ def _fault(lineage: Any) -> str:
     left_out = lineage.get("left_out", [])
     if not isinstance(left_out, list | tuple) or not all(isinstance(label, int) for label in left_out):
         return "left_out is not a list of classes"
+    corpora = lineage.get("corpora", [])
+    if not isinstance(corpora, list | tuple) or not all(_is_corpus(corpus) for corpus in corpora):
+        return "corpora is not a list of data sets"
     parents = lineage.get("parents", [])
     if not isinstance(parents, list | tuple) or not all(isinstance(parent, Mapping) for parent in parents):
         return "parents is not a list of models"
@@ -51,6 +54,16 @@ def _fault(lineage: Any) -> str:
         if fault := _fault(parent.get("lineage")):
             return f"of a parent: {fault}"
     return ""
+
+
+def _is_corpus(corpus: Any) -> bool:
+    """Whether it says what a model card shows of one of several data sets."""
+    texts, numbers = ("data", "digest", "split", "layout", "licence"), ("recordings", "fraction")
+    return (
+        isinstance(corpus, Mapping)
+        and all(isinstance(corpus.get(name), str) for name in texts)
+        and all(_is_number(corpus.get(name)) for name in numbers)
+    )
 
 
 def _names_labels(lineage: Mapping[str, Any]) -> bool:

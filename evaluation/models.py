@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonestrap.options import UserError
-from shards.storage.folder import spoken
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
-    from shards.reading import Recorded
 
 
 def load_model(folder: Path) -> Model:
@@ -30,15 +28,6 @@ def load_model(folder: Path) -> Model:
 def split_of(model: Model) -> str:
     """The split whose training recordings trained a model."""
     return model.description.lineage["split"]
-
-
-def check_layout(model: Model, data: Recorded, folder: str) -> None:
-    """UserError where the shards have another joint layout than the model."""
-    if model.layout != data.layout:
-        raise UserError(
-            f"{spoken(folder)} holds layout {data.layout.name} and the model was made for {model.layout.name}; "
-            "choose shards of that layout, or another model"
-        )
 
 
 def chunks(count: int, size: int = 256) -> Sequence[range]:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from bonestrap.options import UserError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.scores import confusion
-from evaluation.models import check_layout, chunks
+from evaluation.features import adaptation
+from evaluation.models import chunks
 from evaluation.run_record import RunRecord
 from shards import splits
 from shards.reading import Reading, Recorded
@@ -68,8 +69,8 @@ def predictions(reading: Reading, records: Sequence[RunRecord], split: str) -> P
     each = []
     for record in records:
         model = record.model
-        check_layout(model, data, reading.data)
-        rows = extract(model.encoder, model.pipeline, (data.recordings(chunk) for chunk in chunks(len(data))))
+        adapt = adaptation(model, data)
+        rows = extract(model.encoder, model.pipeline, (adapt(data.recordings(chunk)) for chunk in chunks(len(data))))
         table = None
         if model.head is not None:
             with torch.no_grad():

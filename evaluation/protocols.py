@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bonestrap.bounds import COUNT, FRACTION, SEED, WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
+from bonestrap.protocols.bootstrap import bootstrap
 from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
@@ -182,9 +183,9 @@ class FewShotProtocol(Bounded):
                 train.x, train.y, scored.x, scored.y, train.novel,
                 shots=self.shots, episodes=self.episodes, seed=train.seed,
             )  # fmt: skip
-            return Outcome(
-                {f"few-shot {self.shots}": Episodes(*spread(found), len(train.novel), self.shots, self.episodes)}
-            )
+            drawn = bootstrap(found.right, scored.groups.take(found.asked))
+            counts = len(train.novel), self.shots, self.episodes
+            return Outcome({f"few-shot {self.shots}": Episodes(*spread(found.accuracies), *counts, drawn)})
 
         return scorer
 
@@ -207,7 +208,9 @@ class RetrievalProtocol:
                 found = retrieve(queries, gallery if self.gallery == "train" else queries)
             except ValueError as error:
                 raise UserError(f"{error}; search another one with --gallery") from None
-            return Outcome({f"retrieval in {self.gallery}": Search(found.precision, *found.recall, found.queries)})
+            drawn = bootstrap(found.each, scored.groups.take(found.asked))
+            figures = Search(found.precision, *found.recall, found.queries, drawn)
+            return Outcome({f"retrieval in {self.gallery}": figures})
 
         return scorer
 

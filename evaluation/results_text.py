@@ -83,6 +83,7 @@ def _of_episodes(figures: Episodes) -> dict[str, str]:
         "accuracy": percent(figures.accuracy),
         "std": percent(figures.std),
         **_interval("draws", figures),
+        **_bootstrap(figures),
         "novel classes": f"{figures.ways}",
         "shots": f"{figures.shots}",
         "draws": f"{figures.episodes:,}",
@@ -94,6 +95,7 @@ def _of_long_tail(figures: LongTail) -> dict[str, str]:
         "balanced": percent(figures.balanced),
         "std": percent(figures.std),
         **_interval("draws", figures),
+        **_bootstrap(figures),
         "common classes": percent(figures.common),
         "between": percent(figures.between),
         "rare": percent(figures.rare),
@@ -105,6 +107,7 @@ def _of_long_tail(figures: LongTail) -> dict[str, str]:
 def _of_search(figures: Search) -> dict[str, str]:
     return {
         "mAP": percent(figures.precision),
+        **_bootstrap(figures),
         "recall at 1": percent(figures.recall1),
         "at 5": percent(figures.recall5),
         "at 10": percent(figures.recall10),
@@ -116,7 +119,7 @@ def _interval(kind: str, figures: Scores | Repeated | Episodes | LongTail) -> di
     return {f"95 % ({kind})": f"{figures.low:.1%} to {figures.high:.1%}"}
 
 
-def _bootstrap(figures: Scores | Repeated) -> dict[str, str]:
+def _bootstrap(figures: Figures) -> dict[str, str]:
     drawn = figures.bootstrap
     if drawn is None:
         return {}

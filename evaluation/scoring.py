@@ -65,6 +65,7 @@ class Episodes(NamedTuple):
     ways: int
     shots: int
     episodes: int
+    bootstrap: Bootstrap | None  # of the mean over the draws, over groups of test recordings
 
 
 class LongTail(NamedTuple):
@@ -83,6 +84,7 @@ class LongTail(NamedTuple):
     max_labels: int  # of the commonest class, in a draw
     min_labels: int  # of the rarest class
     classes: tuple[ClassScore, ...]  # of all draws together
+    bootstrap: Bootstrap | None  # of balanced accuracy, over groups of test recordings
 
 
 class Search(NamedTuple):
@@ -93,6 +95,7 @@ class Search(NamedTuple):
     recall5: float
     recall10: float
     queries: int
+    bootstrap: Bootstrap | None  # of the mean average precision, over groups of queries
 
 
 Figures = Scores | Repeated | Episodes | LongTail | Search

@@ -31,13 +31,12 @@ def fingerprints(data: Recorded) -> np.ndarray:
     )
 
 
-def keep(run: Path, data: Recorded, rows: np.ndarray | None, parents: Sequence[Path]) -> None:
-    """Write what a run was trained on, `rows` of `data` or all, and what the models that it started from were.
+def keep(run: Path, own: np.ndarray, parents: Sequence[Path]) -> None:
+    """Write what a run was trained on, by the fingerprints, and what the models that it started from were.
 
     Nothing is written where that is not known of one of these: the file is complete or absent.
     """
-    own = fingerprints(data)
-    parts = [own if rows is None else own[rows]]
+    parts = [own]
     for parent in parents:
         known = read(parent)
         if known is None:

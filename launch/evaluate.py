@@ -37,6 +37,7 @@ from evaluation.models import load_model, split_of
 from evaluation.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
 from launch.cli.parser import start_choice
 from shards import splits
+from shards.pool import read_joints
 from shards.reading import Reading
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Options(Reading):
     on: Literal["test", "held-out"] = option("test", "held-out: training subjects set aside, for choosing settings")
     seed: int = option(
         0, "of the random encoder that is the floor, of SGD's order and of few-shot exemplars", Bounds(0, SEED)
+    )
+    joints: Path | None = option(
+        None, "JSON file that says, by layout, which recorded joints a joint of the model's layout is made of"
     )
     classes: bool = option(False, "print recall and precision of every class")
     pictures: Path | None = option(None, "folder for a confusion matrix and a map of the features")
@@ -88,13 +92,14 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
                 f"{folder} is a {model.description.stage} model without a classifier; "
                 "fine-tune it first, or evaluate linear"
             )
+    joints = read_joints(options.joints) if options.joints else None
     known: dict[str, EvaluationData] = {}  # by split
     plain: dict[Path, Evaluations] = {}
     for folder, model in models.items():
         split = options.split or split_of(model)
         if split not in known:
             known[split] = open_data(options, split, choosing=options.on == "held-out")
-        found = evaluate(chosen, folder, model, known[split], options.data, options.split, options.seed)
+        found = evaluate(chosen, folder, model, known[split], options.split, options.seed, joints)
         plain[folder] = report(name, options, folder, model, found)
     if options.json:
         first, *others = plain.values()

@@ -143,6 +143,8 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
         f"- **data set**: {lineage['data']}, digest `{lineage['digest']}`",
         f"- **split**: {lineage['split']}" + (f": {dataset.sides.split.description}" if dataset else ""),
     ]
+    if "corpora" in lineage:
+        lines = _corpora(record)
     if dataset:
         train = dataset.sides.train - (dataset.sides.held_out if record.result["hold_out"] else 0)
         people = f", {dataset.subjects} subjects" if dataset.subjects else ""
@@ -156,6 +158,20 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
             "- **known issues**: none in manifest and index; `python launch/preview.py SHARDS` checks every frame"
         ]
     return lines
+
+
+def _corpora(record: RunRecord) -> list[str]:
+    """The data sets of a pool."""
+    lineage, layout = record.lineage, record.description.layout.name
+    rate = f", {lineage['rate']:g} frames a second" if lineage.get("rate") else ""
+    return [
+        *(
+            f"- **data set**: {each['data']}, digest `{each['digest']}`, split {each['split']}, "
+            f"layout {each['layout']}, {each['recordings']:,} recordings, {each['fraction']:.1%} of the clips"
+            for each in lineage["corpora"]
+        ),
+        f"- **common skeleton**: layout {layout}{rate}",
+    ]
 
 
 def _labels(record: RunRecord) -> str:
@@ -205,9 +221,12 @@ def _limits(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
 
 
 def _licence(record: RunRecord) -> list[str]:
+    terms = [f"- {each['data']}: {each['licence']}" for each in record.lineage.get("corpora", ())]
+    names = " and ".join(each["data"] for each in record.lineage.get("corpora", ())) or record.lineage["data"]
     return [
         "The code is licensed under Apache-2.0. The weights are subject to the terms of the training data: read those "
-        f"of {record.lineage['data']} before using or distributing them."
+        f"of {names} before using or distributing them." + (" As told with the recordings:" if terms else ""),
+        *(("", *terms) if terms else ()),
     ]
 
 

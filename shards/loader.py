@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bonestrap.clips import Batch
+from bonestrap.clips import Batch, Recordings
 from shards.errors import DataError
 from shards.order import Plan, Shuffled, Windowed, mix, uniform
 from shards.reader import Resident
@@ -49,7 +49,7 @@ class Loader:
         self.unit = unit
         self.pairs = pairs
         self.labels = labels
-        count = len(data) if unit == "view" else len(data.performance_key)
+        self.count = count = len(data) if unit == "view" else len(data.performance_key)
         self.items = np.arange(count) if subset is None else np.unique(np.asarray(subset, dtype=np.int64))
         if not len(self.items) or self.items[0] < 0 or self.items[-1] >= count:
             raise DataError(f"{data.manifest.name}: a subset names some of the {count} {unit}s; choose another one")
@@ -63,9 +63,21 @@ class Loader:
 
     def keys(self, step: int, group: int) -> list[str]:
         """The performances of a group, for messages about it."""
-        items = self._drawn(step, group)[1]
-        performances = self.data.view_performance[items] if self.unit == "view" else items
-        return [self.data.performance_key[performance] for performance in performances]
+        return self._names(self._drawn(step, group)[1])
+
+    def named(self, positions: np.ndarray) -> list[str]:
+        """The performances at these places of the endless sequence."""
+        return self._names(self.chosen(positions))
+
+    def chosen(self, positions: np.ndarray) -> np.ndarray:
+        """The items at these places of the endless sequence, 0..count-1."""
+        chosen: np.ndarray = self.items[self.order.at(positions)]
+        return chosen
+
+    def clips(self, positions: np.ndarray) -> tuple[Recordings, ...]:
+        """The recordings at these places of the endless sequence, one set a view."""
+        items = self.chosen(positions)
+        return tuple(self.data.recordings(self._views(items, positions, draw)) for draw in range(1 + self.pairs))
 
     def group(self, step: int, group: int) -> Batch:
         """Normalisation group `group`, 0..groups-1, of step `step`."""
@@ -77,10 +89,14 @@ class Loader:
         return Batch(
             views=tuple(self.data.recordings(chosen) for chosen in views),
             labels=self.data.labels(views[0]) if self.labels else None,
-            seed=_seeds(self.plan.seed, group, step // SEEDS)[step % SEEDS],
+            seed=batch_seed(self.plan.seed, step, group),
             items=torch.from_numpy(items),
             group=group,
         )
+
+    def _names(self, items: np.ndarray) -> list[str]:
+        performances = self.data.view_performance[items] if self.unit == "view" else items
+        return [self.data.performance_key[performance] for performance in performances]
 
     def _order(self) -> Shuffled | Windowed:
         if self.plan.window is None:
@@ -104,6 +120,11 @@ class Loader:
         first = self.data.performance_first_view[items]
         count = self.data.performance_first_view[items + 1] - first
         return first + (uniform(self.plan.seed, positions, 1 + draw) * count).astype(np.int64)
+
+
+def batch_seed(seed: int, step: int, group: int) -> int:
+    """The seed of a group's draws."""
+    return _seeds(seed, group, step // SEEDS)[step % SEEDS]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class Manifest:
     coordinates: int = 3
     confidence: bool = False  # stored after the coordinates, as the last number of a joint
     unit: str = "metre"
+    rate: float | None = None  # frames a second, where the source says so
+    licence: str = ""  # the terms of the recordings, where the source says so
     format: str = FORMAT
     version: int = VERSION
 
@@ -86,6 +89,8 @@ class Manifest:
 
     def _json(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for absent in [name for name in ("rate", "licence") if not fields[name]]:  # as before there were these fields
+            del fields[absent]
         shards = [dataclasses.asdict(shard) for shard in self.shards]
         return {**fields, "layout": self.layout.to_json(), "shards": shards, "index": dataclasses.asdict(self.index)}
 
@@ -152,7 +157,7 @@ def _fault(manifest: Manifest) -> str:
     files = (manifest.index, *manifest.shards)
     counts = [manifest.performances, manifest.views, manifest.frames, *(stored.bytes for stored in files)]
     counts += [count for shard in manifest.shards for count in (shard.performances, shard.views)]
-    texts = [manifest.name, manifest.created_by, manifest.unit, *manifest.classes]
+    texts = [manifest.name, manifest.created_by, manifest.unit, manifest.licence, *manifest.classes]
     texts += [text for drop in manifest.dropped for text in drop]
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(s, dict) for s in manifest.preprocessing):
         return "a name, a class, a dropped file or a step of its preprocessing is none"
@@ -169,6 +174,8 @@ def _fault(manifest: Manifest) -> str:
             return f"its {what} are not those of its shards"
     if manifest.dtype not in DTYPES:
         return f"joints of type {manifest.dtype!r:.40}, and there is {' and '.join(DTYPES)}"
+    if not (manifest.rate is None or (isinstance(manifest.rate, int | float) and 0 < manifest.rate < math.inf)):
+        return f"{manifest.rate!r:.40} is no number of frames a second"
     layout = manifest.layout
     kept = (manifest.coordinates, manifest.confidence, manifest.unit)
     if kept != (layout.coordinates, layout.confidence, layout.unit):

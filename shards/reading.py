@@ -108,8 +108,10 @@ class Reading(Bounded):
         """The window where there is a stream: a stream's order is another one, so this shapes results."""
         return self.window if self.stream == "yes" else None
 
-    def resolve_streaming(self: Kind, *, workers: int, cuda: bool, run: Path | None = None) -> tuple[Kind, str]:
-        """The same with `auto` decided, and a sentence that says how.
+    def resolve_streaming(
+        self: Kind, *, workers: int, cuda: bool, run: Path | None = None, beside: int = 0
+    ) -> tuple[Kind, str]:
+        """The same with `auto` decided, and a sentence that says how; `beside` are the bytes of other folders.
 
         Every worker reads for itself, so each needs room of its own. A run that was started is gone on with as it was
         begun, even where there is more or less memory now.
@@ -122,7 +124,7 @@ class Reading(Bounded):
         elif self.stream == "auto":
             free = min(_free(cuda))
             window, why = 0, ""
-            if manifest.total_bytes * workers > FRACTION * free:
+            if (manifest.total_bytes + beside) * workers > FRACTION * free:
                 window = self.window
                 why = f", because {workers} x that is more than half of the {free / GIB:.1f} GiB that are free"
         else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DRAWS = 10_000
+TOGETHER = 500  # draws that are made at once
 FEW = 5  # groups; fewer say too little of how groups differ
 
 
@@ -24,6 +25,10 @@ class Groups(NamedTuple):
 
     unit: str  # what a group is, in the plural: subjects or performances
     of: Tensor  # (R,) int64, the group of each recording
+
+    def take(self, chosen: Tensor) -> Groups:
+        """Those of some recordings, by a mask (R,)."""
+        return Groups(self.unit, self.of[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +58,34 @@ def bootstrap(right: Tensor, groups: Groups, draws: int = DRAWS, seed: int = 0) 
     # Groups of the same sum and size are interchangeable: how often each kind is drawn is multinomial.
     kinds, times = np.unique(torch.stack((sums, count.double()), 1).numpy(), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(units, times / units, size=draws) @ kinds
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
-    return Bootstrap(low=float(low), high=float(high), unit=groups.unit, units=units)
+    return _percentiles(drawn[:, 0] / drawn[:, 1], groups.unit, units)
+
+
+def bootstrap_balanced(
+    right: Tensor, labels: Tensor, groups: Groups, draws: int = DRAWS, seed: int = 0
+) -> Bootstrap | None:
+    """The same of balanced accuracy: the mean over classes of `right` (R,), of the classes `labels` (R,) in a draw."""
+    import torch
+
+    _, member = groups.of.unique(return_inverse=True)
+    _, label = labels.unique(return_inverse=True)
+    units, classes = int(member.max()) + 1, int(label.max()) + 1
+    if units < FEW:
+        return None
+    cell = member * classes + label
+    count, sums = (
+        torch.bincount(cell, weights=weights.double(), minlength=units * classes).view(units, classes).numpy()
+        for weights in (torch.ones_like(right), right)
+    )
+    random = np.random.default_rng(seed)
+    means = []
+    for first in range(0, draws, TOGETHER):  # how often each group is drawn, for some draws at a time
+        times = random.multinomial(units, np.full(units, 1 / units), size=min(TOGETHER, draws - first))
+        there = times @ count
+        means.append(np.nanmean(np.where(there > 0, times @ sums / np.maximum(there, 1), np.nan), axis=1))
+    return _percentiles(np.concatenate(means), groups.unit, units)
+
+
+def _percentiles(drawn: np.ndarray, unit: str, units: int) -> Bootstrap:
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Bootstrap(low=float(low), high=float(high), unit=unit, units=units)

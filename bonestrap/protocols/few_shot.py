@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,14 @@ def novel_classes(dataset: str, classes: int) -> tuple[int, ...]:
     return tuple(sorted(np.random.default_rng(0).permutation(classes)[: classes // 2].tolist()))
 
 
+class Answers(NamedTuple):
+    """What queries of novel classes were answered."""
+
+    accuracies: list[float]  # of each episode
+    asked: Tensor  # (R,) bool: queries of novel classes
+    right: Tensor  # float64, of those in order: the fraction of the episodes in which the answer was right
+
+
 def few_shot(
     pool_x: Tensor,
     pool_y: Tensor,
@@ -30,8 +39,8 @@ def few_shot(
     shots: int,
     episodes: int,
     seed: int,
-) -> list[float]:
-    """The accuracy of each episode, which draws `shots` exemplars of every novel class from the pool.
+) -> Answers:
+    """The answers of several episodes, each of which draws `shots` exemplars of every novel class from the pool.
 
     All queries of novel classes are answered, by the class of the most similar exemplar by cosine. Raises ValueError
     where a novel class has too few exemplars or none has a query.
@@ -44,9 +53,11 @@ def few_shot(
         raise ValueError("there is no query of a novel class")
     pool, queries = F.normalize(pool_x.float(), dim=1), F.normalize(query_x[asked].float(), dim=1)
     generator = torch.Generator().manual_seed(seed)
-    out = []
+    accuracies, right = [], torch.zeros(int(asked.sum()), dtype=torch.float64)
     for _ in range(episodes):
         drawn = torch.cat([rows[torch.randperm(len(rows), generator=generator)[:shots]] for rows in places])
         nearest = (queries @ pool[drawn].T).argmax(1)
-        out.append((pool_y[drawn][nearest] == query_y[asked]).double().mean().item())
-    return out
+        correct = (pool_y[drawn][nearest] == query_y[asked]).double()
+        accuracies.append(correct.mean().item())
+        right += correct / episodes
+    return Answers(accuracies, asked, right)

@@ -29,6 +29,8 @@ class Retrieved(NamedTuple):
     precision: float  # mean average precision: of the precision at the rank of every recording of the query's class
     recall: tuple[float, float, float]  # a recording of the query's class is among the first 1, 5, 10
     queries: int
+    asked: Tensor  # (R,) bool: those queries
+    each: Tensor  # float64: the average precision of each of them
 
 
 def retrieve(queries: Gallery, gallery: Gallery, block: int = 128) -> Retrieved:
@@ -38,7 +40,7 @@ def retrieve(queries: Gallery, gallery: Gallery, block: int = 128) -> Retrieved:
     are. Raises ValueError where no query has anything to find.
     """
     unit = F.normalize(gallery.x.double(), dim=1)
-    precision, hits = [], []
+    precision, hits, answered = [], [], []
     for rows in torch.arange(len(queries.y)).split(block):
         own = queries.performance[rows][:, None] == gallery.performance
         similarity = F.normalize(queries.x[rows].double(), dim=1) @ unit.T
@@ -46,6 +48,7 @@ def retrieve(queries: Gallery, gallery: Gallery, block: int = 128) -> Retrieved:
         right = (gallery.y == queries.y[rows][:, None]) & ~own
         asked = right.any(1)
         level, order = level[asked].sort(dim=1, descending=True)
+        answered.append(asked)
         ties = Ties.of(level, right[asked].gather(1, order).double())
         precision.append(ties.average_precision())
         hits.append(torch.stack([ties.hit(depth) for depth in DEPTHS], 1))
@@ -53,7 +56,7 @@ def retrieve(queries: Gallery, gallery: Gallery, block: int = 128) -> Retrieved:
     if not len(found):
         raise ValueError("no query has a recording of its class in the gallery")
     first, five, ten = torch.cat(hits).mean(0).tolist()
-    return Retrieved(found.mean().item(), (first, five, ten), len(found))
+    return Retrieved(found.mean().item(), (first, five, ten), len(found), torch.cat(answered), found)
 
 
 class Ties(NamedTuple):

@@ -6,6 +6,7 @@ end, `model/`. The same command on the same directory resumes; another configura
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import signal
 import sys
@@ -28,6 +29,7 @@ from launch.training.training import Training, train_worker
 from shards import splits
 from shards.errors import DataError, of_storage, sentence
 from shards.manifest import Manifest
+from shards.pool import Corpus
 from shards.storage.folder import spoken
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ def run(training: Training, options: Options, settings: dict[str, Any]) -> Summa
     except ValueError as error:
         raise UserError(str(error)) from None
     most = max(1, config.workers.max)
-    options, said = options.resolve_streaming(workers=most, cuda=options.device != "cpu", run=options.run)
-    print(said)
+    others = [dataclasses.replace(options, data=corpus.data) for corpus in others_of(training)]
+    beside = sum(other.manifest.total_bytes for other in others)
+    cuda = options.device != "cpu"
+    options, said = options.resolve_streaming(workers=most, cuda=cuda, run=options.run, beside=beside)
+    print(said, *(training.pool.said if training.pool else ()), sep="\n")
     result = {
         **settings,
         "window": options.mixing,
@@ -120,7 +125,7 @@ def tracked(
     parents = [identifier for folder in training.parents if (identifier := mlflow_run(folder))]
     encoder = to_json(training.encoder)
     params = {
-        **flat({**settings, "encoder": encoder}),
+        **flat({**settings, **shortened(training), "encoder": encoder}),
         "stage": training.stage,
         "split": training.split,
         "encoder": training.encoder.label,
@@ -140,8 +145,23 @@ def tracked(
             **{f"bonestrap.{key}": value for key, value in info.items()},
         },
         dataset=Dataset(manifest.name, manifest.digest[:DIGEST], spoken(options.data)),
+        datasets=tuple(Dataset(each.name, each.digest[:DIGEST], spoken(each.data)) for each in others_of(training)),
         **({"uri": options.tracking_uri} if options.tracking_uri else {}),
     )
+
+
+def others_of(training: Training) -> Sequence[Corpus]:
+    """The folders beside the first."""
+    return training.pool.corpora[1:] if training.pool else ()
+
+
+def shortened(training: Training) -> dict[str, Any]:
+    """What a pool is, in parameters that can be compared."""
+    if training.pool is None:
+        return {}
+    about = training.pool.about
+    corpora = " + ".join(f"{corpus.name} {corpus.split}" for corpus in training.pool.corpora)
+    return {"pool": {**about, "skeleton": training.pool.layout.name, "corpora": corpora}}
 
 
 def mlflow_run(folder: Path) -> str | None:

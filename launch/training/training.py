@@ -19,16 +19,13 @@ from bonestrap.optim import OptimizerConfig, Schedule, cosine
 from bonestrap.options import UserError
 from distributed.record import Record
 from distributed.tracking import Tracking
-from evaluation.models import check_layout, chunks, load_model
+from evaluation.models import load_model
 from launch.training.options import Options
-from shards import splits
 from shards.composition import Composition
-from shards.manifest import Manifest
-from shards.splits import Split
+from shards.pool import Pooled
 from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -37,10 +34,7 @@ if TYPE_CHECKING:
     from distributed.loop import Summary
     from distributed.probes import Probe
     from distributed.strategy import Strategy
-    from shards.reading import Recorded
-
-PROBED = 1000  # recordings a part of a probe
-CALIBRATED = 1024  # recordings whose batch statistics a new encoder begins with
+    from launch.training.data import TrainingData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +55,7 @@ class Training:
     continues: bool = False  # the encoder is the source's, not a new one
     labels: float | None = None  # fraction of the labels that is used, class-balanced
     composition: Composition = Composition()  # which classes train
+    pool: Pooled | None = None  # the folders that are pooled; None: one folder, as it is
     init_from: Path | None = None
     probe_every: int | None = None  # steps between probes; None: no probe
 
@@ -95,25 +90,19 @@ def train_worker(
     from bonestrap.augment.pipeline import Pipeline
     from distributed.loop import Job, train
     from launch.training.compilation import compile_encoders
+    from launch.training.data import open_data
     from launch.training.weights import start_from
-    from shards.loader import Loader
 
     # ---------------------------------------------------------------- data
     source = None if training.source is None else load_model(training.source)
-    split = splits.find(options.manifest.name, training.split)
-    data, subset = recordings(training, options, split, strategy.device)
-    if source is not None:
-        check_layout(source, data, options.data)
-    plan = options.plan(batch=training.schedule.batch, group=training.schedule.group, seed=options.seed)
-    unit, pairs, labels = training.method.input
-    loader = Loader(data, plan, unit=unit, pairs=pairs, labels=labels, subset=subset)
-    steps, warmup = training.length(loader.epoch_length)
+    data = open_data(training, options, source, strategy.device)
+    steps, warmup = training.length(data.loader.epoch_length)
 
     # ---------------------------------------------------------------- method
     torch.manual_seed(options.seed)
     plain = Pipeline(data.layout, training.clip)
     encoder = new_encoder(training, source, data, plain, strategy.device)
-    classes = data.manifest.classes if labels else source.classes if source else ()
+    classes = data.manifest.classes if training.method.input.labels else source.classes if source else ()
     task = Task(data.layout, training.clip, steps, len(classes), source, training.schedule.batch, training.groups)
     try:
         method = training.method.build(encoder, task)
@@ -130,7 +119,7 @@ def train_worker(
     summary = train(
         Job(
             method=method,
-            loader=loader,
+            loader=data.loader,
             optimizer=optimizer,
             learning_rate=cosine(training.optimizer.learning_rate, steps, warmup, training.schedule.floor),
             steps=steps,
@@ -139,7 +128,7 @@ def train_worker(
             record=record,
             title=training.title,
             tracking=with_parameter_count(tracking, method.encoder, method.shipped_head()),
-            probe=probe(training, method.encoder, plain, options, split, strategy),
+            probe=probe(training, method.encoder, plain, options, strategy),
             probe_every=training.probe_every or steps,
             checkpoint_every=options.checkpoint_every,
             checkpoints=options.checkpoints,
@@ -161,29 +150,16 @@ def train_worker(
             layout=data.layout,
             clip=training.clip,
             classes=tuple(classes) if head is not None else (),
-            lineage=lineage(training, options, data.manifest, summary, source, subset),
+            lineage=lineage(training, options, data, summary, source),
             head=head_name(head),
         )
-        ship(training, options, Model(description, method.encoder, head), data, subset)
+        ship(training, options, Model(description, method.encoder, head), data)
     return summary
 
 
-def recordings(
-    training: Training, options: Options, split: Split, device: torch.device
-) -> tuple[Recorded, np.ndarray | None]:
-    """The training recordings, and which of them have a label that is used (None: all)."""
-    from shards.loader import balanced_subset
-
-    select = split.fit if options.hold_out else split.train
-    if training.method.input.labels:
-        select = splits.labelled(select)
-    data = training.composition.chosen(options.open(select, device), options.seed)
-    if training.labels is None:
-        return data, None
-    return data, balanced_subset(data.labels(range(len(data))).cpu().numpy(), training.labels, options.seed)
-
-
-def new_encoder(training: Training, source: Model | None, data: Recorded, plain: Pipeline, device: torch.device) -> Any:
+def new_encoder(
+    training: Training, source: Model | None, data: TrainingData, plain: Pipeline, device: torch.device
+) -> Any:
     """The source's encoder, or one with random weights; one that pretrains begins with the recordings' statistics."""
     if training.continues:
         assert source is not None
@@ -193,7 +169,7 @@ def new_encoder(training: Training, source: Model | None, data: Recorded, plain:
         from bonestrap.protocols.floor import calibrate
 
         encoder = encoder.to(device)
-        calibrate(encoder, plain, (data.recordings(chunk) for chunk in chunks(min(len(data), CALIBRATED))))
+        calibrate(encoder, plain, data.some())
     return encoder
 
 
@@ -210,18 +186,19 @@ def changed(training: Training, source: Model) -> Any:
 
 
 def probe(
-    training: Training, encoder: nn.Module, plain: Pipeline, options: Options, split: Split, strategy: Strategy
+    training: Training, encoder: nn.Module, plain: Pipeline, options: Options, strategy: Strategy
 ) -> Probe | None:
     """Measures the encoder on held-out training subjects, on the first rank. None where there are none with labels."""
-    parts = [splits.labelled(part) for part in (split.fit, split.held_out)]
-    if training.probe_every is None or not strategy.first or not all(options.counts(*parts)):
+    if training.probe_every is None or not strategy.first:
         return None
-    from distributed.probes import Probe, Sample
+    from distributed.probes import Probe
+    from launch.training.data import probed
 
-    found = [options.sample(part, PROBED, strategy.device) for part in parts]
-    fit, held_out = (Sample.of(data, limit=PROBED) for data in found)
-    say = strategy.screen.message
-    return Probe(encoder, plain, layout=found[0].layout, fit=fit, held_out=held_out, say=say)
+    found = probed(training, options, strategy.device)
+    if found is None:
+        return None
+    fit, held_out, layout = found
+    return Probe(encoder, plain, layout=layout, fit=fit, held_out=held_out, say=strategy.screen.message)
 
 
 def with_parameter_count(tracking: Tracking | None, *modules: nn.Module | None) -> Tracking | None:
@@ -233,14 +210,10 @@ def with_parameter_count(tracking: Tracking | None, *modules: nn.Module | None) 
 
 
 def lineage(
-    training: Training,
-    options: Options,
-    manifest: Manifest,
-    summary: Summary,
-    source: Model | None,
-    subset: np.ndarray | None,
+    training: Training, options: Options, data: TrainingData, summary: Summary, source: Model | None
 ) -> dict[str, Any]:
     """What a shipped model says of its making."""
+    manifest = data.manifest
     out: dict[str, Any] = {
         "data": manifest.name,
         "digest": manifest.digest,
@@ -249,12 +222,13 @@ def lineage(
         "steps": summary.steps,
         "device_hours": round(summary.device_hours, 5),
         "run": options.run.name,
+        **data.lineage,
     }
     if not training.composition.whole:
         out["left_out"] = list(training.composition.without(manifest.name, len(manifest.classes)))
         out["imbalance"] = training.composition.imbalance
-    if subset is not None:
-        out |= {"labels": training.labels, "labelled": len(subset)}
+    if data.labelled is not None:
+        out |= {"labels": training.labels, "labelled": data.labelled}
     elif source is not None:
         out["labels"] = source.description.lineage.get("labels")
     if parents := [parent for folder in training.parents if (parent := parent_of(folder, source, training))]:
@@ -274,7 +248,7 @@ def parent_of(folder: Path, source: Model | None, training: Training) -> dict[st
     return {"stage": source.description.stage, "run": resolved(folder).name, "lineage": source.description.lineage}
 
 
-def ship(training: Training, options: Options, model: Model, data: Recorded, subset: np.ndarray | None) -> None:
+def ship(training: Training, options: Options, model: Model, data: TrainingData) -> None:
     """Write the run's model, what it was trained on and its card. UserError where the card fails; the model stays."""
     from bonestrap import model as models
     from evaluation import run_record, trained
@@ -282,9 +256,10 @@ def ship(training: Training, options: Options, model: Model, data: Recorded, sub
     from reports.dataset_facts import DatasetFacts
 
     models.save(options.run / "model", model)
-    trained.keep(options.run, data, subset, training.parents)
+    trained.keep(options.run, data.fingerprints(), training.parents)
     try:
-        card.ship(run_record.read(options.run), DatasetFacts.of(options, training.split))
+        facts = None if training.pool else DatasetFacts.of(options, training.split)
+        card.ship(run_record.read(options.run), facts)
     except (ValueError, OSError) as error:
         raise UserError(
             f"{options.run / 'model'} is trained and written, but its card is not: {error}; "

@@ -143,6 +143,8 @@ def _kind(source: Source, dtype: str) -> dict[str, Any]:
         "layout": source.layout,
         "classes": source.classes,
         "dtype": dtype,
+        "rate": source.rate,
+        "licence": source.licence,
         "preprocessing": tuple(describe(step) for step in steps(source.cleaning, source.layout)),
     }
 

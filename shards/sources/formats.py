@@ -23,6 +23,7 @@ from shards.sources.table import Table, read_classes, read_table
 from shards.sources.units import Unit
 
 CONFIDENCE = Bounds(0, 1e6)  # detectors' own scales are not always 0 to 1
+RATE = Bounds(0, 10_000, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,8 @@ class Described(Bounded):
     )
     classes: Path | None = option(None, "class names, one a line, in the order of their labels; none: as they sort")
     name: str | None = option(None, "of the data set; none takes the name of --input")
+    rate: float | None = option(None, "frames a second; training on several folders resamples them to one rate", RATE)
+    licence: str = option("", "terms of the recordings, for the card of every model that is trained on them")
 
     def read(self) -> Table | None:
         if self.classes and not self.table:
@@ -97,6 +100,11 @@ class Described(Bounded):
 
     def named(self, folder: Path) -> str:
         return FOREIGN.sub("-", self.name or folder.stem)
+
+    def told(self, source: Source) -> Source:
+        """The source, which says the rate and the licence of its recordings."""
+        source.rate, source.licence = self.rate, self.licence
+        return source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +128,17 @@ class Own(Described):
     def open(self, folder: Path) -> Source:
         layout = read_layout(self.layout)
         layout = dataclasses.replace(layout, coordinates=self.coordinates or layout.coordinates)
-        return arrays.arrays(
-            folder,
-            name=self.named(folder),
-            layout=layout,
-            table=self.read(),
-            axes=self.axes,
-            unit=self.unit,
-            confidence=self.confidence or ("keep" if layout.confidence else "none"),
-            min_confidence=self.min_confidence,
+        return self.told(
+            arrays.arrays(
+                folder,
+                name=self.named(folder),
+                layout=layout,
+                table=self.read(),
+                axes=self.axes,
+                unit=self.unit,
+                confidence=self.confidence or ("keep" if layout.confidence else "none"),
+                min_confidence=self.min_confidence,
+            )
         )
 
 
@@ -142,14 +152,16 @@ class Coco(Described):
     bodies: int = option(2, "persons kept of a clip, those seen longest", Bounds(1, 1000))
 
     def open(self, folder: Path) -> Source:
-        return coco.keypoints(
-            folder,
-            name=self.named(folder),
-            layout=read_layout(self.layout),
-            table=self.read(),
-            confidence=self.confidence,
-            min_confidence=self.min_confidence,
-            bodies=self.bodies,
+        return self.told(
+            coco.keypoints(
+                folder,
+                name=self.named(folder),
+                layout=read_layout(self.layout),
+                table=self.read(),
+                confidence=self.confidence,
+                min_confidence=self.min_confidence,
+                bodies=self.bodies,
+            )
         )
 
 

@@ -52,6 +52,8 @@ class Source(ABC):
     name: str
     layout: Layout
     classes: tuple[str, ...]
+    rate: float | None = None  # frames a second, where it is told with the recordings
+    licence: str = ""  # their terms, where these are told with them
     cleaning: tuple[Step, ...] = ()  # what this format needs before the common preprocessing
     dropped: Sequence[tuple[str, str]] = ()  # (file, reason): files left out by their names, known without reading
     notices: Sequence[str] = ()  # what is doubtful about the recordings as a whole, in sentences, known without reading

@@ -14,7 +14,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def chosen() -> str:
-    return chosen_precision(pretrain.Options(data="shards", run=Path("run"), device="cpu"))
+    return chosen_precision(pretrain.Options(data=("shards",), run=Path("run"), device="cpu"))
 
 
 @pytest.mark.skipif(not CPUINFO.exists(), reason="the processor is asked through Linux")

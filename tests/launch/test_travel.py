@@ -25,7 +25,7 @@ def test_a_training_arrives_as_it_was_sent(method: MethodConfig, optimizer: Opti
         encoder=STGCNConfig(width=0.25), method=method, schedule=Schedule(epochs=3, batch=8, group=4, warmup=0),
         source=tmp_path,
     )  # fmt: skip
-    options, record = pretrain.Options(data="shards", run=tmp_path, seed=7), Record.of({"seed": 7}, {"command": "x"})
+    options, record = pretrain.Options(data=("shards",), run=tmp_path, seed=7), Record.of({"seed": 7}, {"command": "x"})
     arrived = cloudpickle.loads(cloudpickle.dumps(functools.partial(train_worker, training, options, record, None)))
     assert arrived.func is train_worker  # by name: a worker imports the module anew
     assert arrived.args == (training, options, record, None)

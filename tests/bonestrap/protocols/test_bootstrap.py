@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import bootstrap as scipy_bootstrap
+from sklearn.metrics import recall_score
 
-from bonestrap.protocols.bootstrap import Groups, bootstrap
+from bonestrap.protocols.bootstrap import Groups, bootstrap, bootstrap_balanced
 from bonestrap.protocols.scores import score, wilson
 
 
@@ -67,3 +68,27 @@ def test_few_groups_have_no_interval() -> None:
     right = torch.tensor([True, False] * 10)
     assert bootstrap(right, Groups("subjects", torch.arange(20) % 4)) is None
     assert bootstrap(right, Groups("subjects", torch.arange(20) % 5)) is not None
+
+
+def test_balanced_accuracy_against_a_plain_loop() -> None:
+    """Rare classes, of which many draws have none: scikit-learn's mean over the classes that are there."""
+    rng = np.random.default_rng(1)
+    group, labels = rng.integers(0, 9, 120), rng.choice(4, 120, p=(0.7, 0.25, 0.03, 0.02))
+    right = rng.random(120) < np.array([0.9, 0.6, 0.3, 0.8])[labels]
+    predicted = np.where(right, labels, 9)
+    means = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(group == one) for one in rng.integers(0, 9, 9)])
+        there = np.unique(labels[rows])
+        means.append(recall_score(labels[rows], predicted[rows], labels=there, average="macro", zero_division=0))
+    groups = Groups("subjects", torch.from_numpy(group))
+    found = bootstrap_balanced(torch.from_numpy(right), torch.from_numpy(3 * labels), groups, draws=4001)
+    assert found is not None and (found.unit, found.units) == ("subjects", 9)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, (0.025, 0.975))), abs=0.015)
+    few = groups._replace(of=groups.of % 4)
+    assert bootstrap_balanced(torch.from_numpy(right), torch.from_numpy(labels), few) is None
+    plain = bootstrap(torch.from_numpy(right), groups)
+    once = bootstrap_balanced(torch.from_numpy(right), torch.zeros(120, dtype=torch.int64), groups)
+    assert plain is not None and once is not None  # of one class it is the accuracy's
+    assert (once.low, once.high) == pytest.approx((plain.low, plain.high), abs=0.01)
+    assert groups.take(torch.from_numpy(labels == 0)).of.tolist() == group[labels == 0].tolist()

@@ -39,6 +39,7 @@ def test_against_scikit_learn(same: bool) -> None:
     assert found.precision == pytest.approx(np.mean(precision), rel=1e-6)
     assert found.recall == pytest.approx(np.mean(recall, axis=0))
     assert found.queries == len(queries.y)
+    np.testing.assert_allclose(found.each, precision, rtol=1e-6)
     again = retrieve(queries, shelf, block=7)
     assert again.recall == found.recall and again.precision == pytest.approx(found.precision)
 
@@ -49,7 +50,8 @@ def test_a_query_never_finds_its_own_performance() -> None:
     with pytest.raises(ValueError, match="no query"):
         retrieve(alone, alone)
     apart = alone._replace(performance=torch.tensor([5, 7, 6]))
-    assert retrieve(apart, apart) == (1.0, (1.0, 1.0, 1.0), 2)  # the third has nothing to find
+    found = retrieve(apart, apart)  # the third has nothing to find
+    assert found[:3] == (1.0, (1.0, 1.0, 1.0), 2) and found.asked.tolist() == [True, True, False]
 
 
 def test_ties_count_as_the_mean_over_all_their_orders() -> None:
@@ -95,14 +97,18 @@ def test_few_shot_against_scikit_learn() -> None:
     found = few_shot(pool_x, pool_y, query_x, query_y, [1, 3], shots=3, episodes=4, seed=5)
     generator = torch.Generator().manual_seed(5)
     asked = (query_y == 1) | (query_y == 3)
-    for share in found:
+    assert torch.equal(found.asked, asked)
+    right = np.zeros(int(asked.sum()))
+    for share in found.accuracies:
         rows = torch.cat([
             (places := (pool_y == label).nonzero().squeeze(1))[torch.randperm(len(places), generator=generator)[:3]]
             for label in (1, 3)
         ])  # fmt: skip
         peer = KNeighborsClassifier(1, metric="cosine").fit(pool_x[rows].double(), pool_y[rows])
         assert share == pytest.approx(peer.score(query_x[asked].double(), query_y[asked]))
-    assert len(set(found)) > 1
+        right += peer.predict(query_x[asked].double()) == query_y[asked].numpy()
+    np.testing.assert_allclose(found.right, right / 4)
+    assert len(set(found.accuracies)) > 1
 
 
 def test_few_shot_needs_exemplars_and_queries() -> None:
