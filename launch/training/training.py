@@ -237,7 +237,7 @@ def lineage(
         "run": options.run.name,
     }
     if not training.composition.whole:
-        out["left_out"] = list(training.composition.without(manifest.name, len(manifest.classes)))
+        out["left_out"] = list(training.composition.without(manifest.name, manifest.classes))
         out["imbalance"] = training.composition.imbalance
     if subset is not None:
         out |= {"labels": training.labels, "labelled": len(subset)}
