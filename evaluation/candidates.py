@@ -45,7 +45,7 @@ def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Adapt,
         out[stage] = Candidate(own, scorer_of("test", lambda logits: logits))
         rows, held_out = labels_of_model(model, labels_of(data.train))
     for name, each in features.items():
-        seen = training_set(name, each, data.train, rows, held_out, seed, novel(model, data.train))
+        seen = training_set(name, each, data.train, rows, held_out, seed, model)
         try:
             out[name] = Candidate(each, chosen.learn(seen))
         except NotConverged as error:
@@ -54,7 +54,7 @@ def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Adapt,
 
 
 def training_set(
-    name: str, features: Features, train: Recorded, rows: Tensor, held_out: Tensor, seed: int, novel: tuple[int, ...]
+    name: str, features: Features, train: Recorded, rows: Tensor, held_out: Tensor, seed: int, model: Model
 ) -> TrainingSet:
     """The training recordings in `rows` as a candidate sees them."""
     return TrainingSet(
@@ -65,7 +65,10 @@ def training_set(
         classes=len(train.manifest.classes),
         raw=name == "raw joints",
         seed=seed,
-        novel=novel,
+        novel=novel(model, train),
+        left_out=left_out(model, train),
+        names=train.manifest.classes,
+        dataset=train.manifest.name,
     )
 
 

@@ -1,0 +1,51 @@
+"""How features are brought to one scale: by the training recordings of seen classes, and nothing else.
+
+Legend: R recordings, D features, P principal components.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bonestrap.zero_shot import WIDEST
+
+SMALL = 1e-6
+
+
+class Scaling(nn.Module):
+    """Features to what the autoencoder sees: (R, D) to (R, min(D, WIDEST))."""
+
+    centre: Tensor
+    factor: Tensor
+    axes: Tensor | None
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("factor", torch.ones(min(features, WIDEST)))
+        wide = features > WIDEST
+        self.register_buffer("axes", torch.zeros(features, WIDEST) if wide else None)  # principal, (D, P)
+
+    @classmethod
+    def fitted(cls, x: Tensor, *, scaled: bool) -> Scaling:
+        """From the training recordings of seen classes, (R, D).
+
+        Wide features are projected on their first principal components, which keep their proportions: one factor for all.
+        """
+        made = cls(x.shape[1])
+        if made.axes is not None:
+            made.centre = x.mean(0)
+            _, _, v = torch.linalg.svd((x - made.centre).double(), full_matrices=False)
+            made.axes = torch.zeros_like(made.axes)
+            made.axes[:, : min(len(v), WIDEST)] = v[:WIDEST].T.float()
+            spread = ((x - made.centre) @ made.axes).std().clamp(min=SMALL)
+            made.factor = torch.full_like(made.factor, 1 / spread.item())
+        elif scaled:
+            made.centre = x.mean(0)
+            made.factor = 1 / x.std(0, unbiased=False).clamp(min=SMALL)
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - self.centre
+        return (centred if self.axes is None else centred @ self.axes) * self.factor
