@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bonestrap.bounds import WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
+from bonestrap.protocols.scores import spread, wilson
 from bonestrap.text import MiniLM, TextEncoder, TextError
 from bonestrap.zero_shot import PUBLISHED, SADVAEConfig
-from bonestrap.protocols.scores import spread, wilson
 from evaluation.class_splits import check, drawn, named
 from evaluation.scoring import Generalised, Outcome, Scored, Scorer, TrainingSet, ZeroShot
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from bonestrap.zero_shot.alignment import Alignment, Seen
     from bonestrap.zero_shot.generalised import Recogniser
     from bonestrap.zero_shot.ridge import TextRidge
-    from bonestrap.zero_shot.texts import ClassTexts, Mode
+    from bonestrap.zero_shot.scaling import Scaling
+    from bonestrap.zero_shot.texts import ClassTexts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,27 +88,28 @@ class ZeroShotProtocol(Describing):
     method: SADVAEConfig = SADVAEConfig()
 
     def learn(self, train: TrainingSet) -> Scorer:
-        from bonestrap.zero_shot.alignment import choose_cycles, fit
+        from bonestrap.zero_shot.alignment import Alignment, choose_cycles, fit, scaled
         from bonestrap.zero_shot.ridge import choose_ridge
 
         texts, splits, config = self.prepared(train)
-        learned = []
+        learned: list[tuple[Alignment, TextRidge, int]] = []
         for split in splits:
-            seen, hidden = seen_of(train, texts, split), len(split.unseen)
+            scaling, seen = scaled(seen_of(train, texts, split), config)
+            hidden = len(split.unseen)
             cycles, _ = choose_cycles(config, seen, hidden, train.seed)
-            learned.append((fit(config, seen, cycles, train.seed), choose_ridge(seen, hidden, train.seed), cycles))
+            alignment = Alignment(scaling, fit(config, seen, cycles, train.seed))
+            learned.append((alignment, choose_ridge(seen, hidden, train.seed), cycles))
 
         def scorer(scored: Scored) -> Outcome:
             def figures(votes: Callable[[int, Tensor, ClassTexts], Tensor], cycles: tuple[int, ...]) -> ZeroShot:
                 return over_splits(splits, scored, texts, votes, cycles)
 
             def aligned(number: int, x: Tensor, asked: ClassTexts) -> Tensor:
-                alignment: Alignment = learned[number][0]
-                return alignment.votes(x, asked, train.seed)
+                return learned[number][0].votes(x, asked, train.seed)
 
             def ridge(number: int, x: Tensor, asked: ClassTexts) -> Tensor:
-                found: TextRidge = learned[number][1]
-                return found.votes(x, asked)
+                alignment, found, _ = learned[number]
+                return found.votes(alignment.scaling(x.float()), asked)
 
             name = self.name("zero-shot", splits)
             return Outcome(
@@ -172,24 +174,28 @@ class GeneralisedZeroShotProtocol(ZeroShotProtocol):
     """
 
     def learn(self, train: TrainingSet) -> Scorer:
-        from bonestrap.zero_shot.alignment import choose_cycles
+        from bonestrap.zero_shot.alignment import choose_cycles, scaled
         from bonestrap.zero_shot.generalised import fit_recogniser
         from bonestrap.zero_shot.ridge import choose_ridge
 
         texts, splits, config = self.prepared(train)
-        learned: list[tuple[Recogniser, TextRidge]] = []
+        learned: list[tuple[Scaling, Recogniser, TextRidge]] = []
         for split in splits:
-            seen, hidden = seen_of(train, texts, split), len(split.unseen)
+            scaling, seen = scaled(seen_of(train, texts, split), config)
+            hidden = len(split.unseen)
             cycles, _ = choose_cycles(config, seen, hidden, train.seed)
             recogniser = fit_recogniser(config, seen, cycles, hidden, train.seed)
-            learned.append((recogniser, choose_ridge(seen, hidden, train.seed)))
+            learned.append((scaling, recogniser, choose_ridge(seen, hidden, train.seed)))
 
         def scorer(scored: Scored) -> Outcome:
             def gated(number: int, x: Tensor) -> Tensor:
-                return learned[number][0].predict(x, texts.of(splits[number].unseen), train.seed)
+                scaling, recogniser, _ = learned[number]
+                return recogniser.predict(scaling(x.float()), texts.of(splits[number].unseen), train.seed)
 
             def ridge(number: int, x: Tensor) -> Tensor:
-                return learned[number][1].votes(x, texts.of([*splits[number].seen, *splits[number].unseen])).argmax(1)
+                scaling, _, found = learned[number]
+                asked = texts.of([*splits[number].seen, *splits[number].unseen])
+                return found.votes(scaling(x.float()), asked).argmax(1)
 
             name = self.name("generalised zero-shot", splits)
             return Outcome(
@@ -226,7 +232,9 @@ def over_splits(
     for number, split in enumerate(splits):
         rows = torch.isin(scored.y, torch.tensor(split.unseen))
         if not rows.any():
-            raise UserError(f"no test recording is of the unseen classes {','.join(map(str, split.unseen))}: choose others")
+            raise UserError(
+                f"no test recording is of the unseen classes {','.join(map(str, split.unseen))}: choose others"
+            )
         truth = torch.searchsorted(torch.tensor(split.unseen), scored.y[rows])
         predicted = votes(number, scored.x[rows], texts.of(split.unseen)).argmax(1)
         runs.append((predicted == truth).double().mean().item())
@@ -251,7 +259,9 @@ def both_sides(splits: Sequence[ClassSplit], scored: Scored, predict: Callable[[
         right = order[predict(number, scored.x[rows])] == scored.y[rows]
         unseen = torch.isin(scored.y[rows], torch.tensor(split.unseen))
         if not unseen.any() or unseen.all():
-            raise UserError(f"the test recordings are all of one side of {','.join(map(str, split.unseen))}: choose others")
+            raise UserError(
+                f"the test recordings are all of one side of {','.join(map(str, split.unseen))}: choose others"
+            )
         sides.append((right[~unseen].double().mean().item(), right[unseen].double().mean().item()))
     runs = [2 * s * u / (s + u) if s + u else 0.0 for s, u in sides]
     return Generalised(

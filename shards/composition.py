@@ -59,7 +59,9 @@ class Composition(Bounded):
         except ValueError as error:
             raise DataError(f"--classes.leave-out: {error}") from None
         if len(found) == len(classes):
-            raise DataError(f"--classes.leave-out names all {len(classes)} classes of {dataset}: leave some to train on")
+            raise DataError(
+                f"--classes.leave-out names all {len(classes)} classes of {dataset}: leave some to train on"
+            )
         return found
 
     def chosen(self, data: Recorded, seed: int) -> Recorded:

@@ -63,7 +63,9 @@ class SentenceBERT(TextEncoder):
     """A sentence-BERT model through `transformers`: the mean over tokens of its last layer."""
 
     kind: ClassVar[str] = "sentence-bert"
-    model: str = option("sentence-transformers/stsb-bert-large", "folder of the weights, or a name that is in the cache")
+    model: str = option(
+        "sentence-transformers/stsb-bert-large", "folder of the weights, or a name that is in the cache"
+    )
 
     @property
     def label(self) -> str:

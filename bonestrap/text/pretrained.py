@@ -39,5 +39,7 @@ def _load(name: str, tokenizer: str, model: str) -> tuple[Any, Any]:
         parts = [getattr(library, part).from_pretrained(name, local_files_only=True) for part in (tokenizer, model)]
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise TextError(f"{name} is neither a folder of weights nor in the cache ({reason:.200}): copy it there") from None
+        raise TextError(
+            f"{name} is neither a folder of weights nor in the cache ({reason:.200}): copy it there"
+        ) from None
     return parts[0], parts[1].eval()

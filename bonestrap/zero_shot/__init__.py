@@ -24,17 +24,23 @@ class SADVAEConfig(Bounded):
 
     semantic: int = option(64, "semantic latent units, of skeletons and of texts", Bounds(1, WIDE))
     style: int = option(8, "style latent units, of skeletons alone; 0: without disentanglement", Bounds(0, WIDE))
-    beta_x: float = option(0.023, "weight of the KL divergence of both skeleton latents, at a cycle's end", Bounds(0, 1e3))
+    beta_x: float = option(
+        0.023, "weight of the KL divergence of both skeleton latents, at a cycle's end", Bounds(0, 1e3)
+    )
     beta_y: float = option(0.011, "weight of the KL divergence of the text latent, at a cycle's end", Bounds(0, 1e3))
     cross: float = option(1.0, "weight of cross-alignment", Bounds(0, 1e3))
-    penalty: float = option(0.011, "weight of the total-correlation penalty at a cycle's end; 0: without", Bounds(0, 1e3))
-    warmup: float = option(1 / 3, "part of a cycle before the KL weights and the penalty rise", Bounds(0, 1, below=True))
+    penalty: float = option(
+        0.011, "weight of the total-correlation penalty at a cycle's end; 0: without", Bounds(0, 1e3)
+    )
+    warmup: float = option(
+        1 / 3, "part of a cycle before the KL weights and the penalty rise", Bounds(0, 1, below=True)
+    )
     cross_from: float = option(0.0, "part of a cycle before cross-alignment counts", Bounds(0, 1, below=True))
-    learning_rate: float = option(2e-3, "of both optimizers, Adam", RATE)
+    learning_rate: float = option(3e-3, "of both optimizers, Adam", RATE)
     batch: int = option(32, "recordings a step", Bounds(2, WIDE))
     cycles: int = option(5, "at most; how many are trained is chosen on held-out seen classes", Bounds(1, 10_000))
     cycle_steps: int | None = option(
-        60, "steps of a cycle; none: one pass over the training recordings", Bounds(1, COUNT)
+        40, "steps of a cycle; none: one pass over the training recordings", Bounds(1, COUNT)
     )
     dis_step: int = option(5, "steps from one update of the discriminator to the next", Bounds(1, COUNT))
     features: Literal["scaled", "as-they-are"] = option(

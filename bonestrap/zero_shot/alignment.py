@@ -6,6 +6,7 @@ Legend: R recordings, D features, K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -47,10 +48,14 @@ class Seen(NamedTuple):
 class Alignment(nn.Module):
     """A SA-DVAE with the scaling of its features."""
 
-    def __init__(self, config: SADVAEConfig, skeleton: int, text: int) -> None:
+    def __init__(self, scaling: Scaling, autoencoders: SADVAE) -> None:
         super().__init__()
-        self.scaling = Scaling(skeleton)
-        self.autoencoders = SADVAE(config, min(skeleton, WIDEST), text)
+        self.scaling, self.autoencoders = scaling, autoencoders
+
+    @classmethod
+    def empty(cls, config: SADVAEConfig, skeleton: int, text: int) -> Alignment:
+        """For weights that are about to be loaded."""
+        return cls(Scaling(skeleton), SADVAE(config, min(skeleton, WIDEST), text))
 
     def latents(self, x: Tensor) -> Tensor:
         """Means of the semantic latents of features (R, D)."""
@@ -65,23 +70,23 @@ class Alignment(nn.Module):
         return self.classifier(texts, seed).logits(self.latents(x))
 
 
-def cycles_of(config: SADVAEConfig, seen: Seen, seed: int) -> Iterator[Alignment]:
-    """The same alignment after every cycle of its training."""
+def scaled(seen: Seen, config: SADVAEConfig) -> tuple[Scaling, Seen]:
+    """The scaling of the seen classes' features, and these features scaled: what everything below works on."""
     scaling = Scaling.fitted(seen.x, scaled=config.features == "scaled")
-    trainer = Trainer(config, scaling(seen.x), seen.y, seen.texts, seed)
-    out = Alignment(config, seen.x.shape[1], seen.texts.features.shape[1])
-    out.scaling, out.autoencoders = scaling, trainer.model
+    return scaling, seen._replace(x=scaling(seen.x))
+
+
+def cycles_of(config: SADVAEConfig, seen: Seen, seed: int) -> Iterator[SADVAE]:
+    """The same autoencoders after every cycle of their training, on scaled features."""
+    trainer = Trainer(config, seen.x, seen.y, seen.texts, seed)
     for _ in range(config.cycles):
         trainer.cycle()
-        yield out
+        yield trainer.model
 
 
-def fit(config: SADVAEConfig, seen: Seen, cycles: int, seed: int) -> Alignment:
-    """Trained for `cycles` cycles."""
-    for number, found in enumerate(cycles_of(config, seen, seed), 1):
-        if number == cycles:
-            return found
-    raise ValueError(f"cycles must lie in 1..{config.cycles}, got {cycles}")
+def fit(config: SADVAEConfig, seen: Seen, cycles: int, seed: int) -> SADVAE:
+    """Trained for `cycles` cycles on scaled features."""
+    return next(itertools.islice(cycles_of(config, seen, seed), cycles - 1, None))
 
 
 def held_out_classes(classes: int, hidden: int, seed: int) -> list[tuple[list[int], list[int]]]:
@@ -102,13 +107,14 @@ def held_out_classes(classes: int, hidden: int, seed: int) -> list[tuple[list[in
 def choose_cycles(config: SADVAEConfig, seen: Seen, hidden: int, seed: int) -> tuple[int, list[float]]:
     """How many cycles recognise held-out seen classes best, by balanced accuracy, and that accuracy by cycle.
 
-    Of equals the fewest. `hidden` is the number of unseen classes; nothing else is known of them here.
+        The features are scaled.
+    Of equals the fewest cycles. `hidden` is the number of unseen classes; nothing else is known of them here.
     """
     scores = [0.0] * config.cycles
     for held, kept in held_out_classes(seen.texts.classes, hidden, seed):
         inner, asked = seen.of(kept), seen.of(held)
-        for cycle, alignment in enumerate(cycles_of(config, inner, seed)):
-            votes = alignment.votes(asked.x, asked.texts, seed)
+        for cycle, model in enumerate(cycles_of(config, inner, seed)):
+            votes = fit_classifier(model, asked.texts, seed).logits(semantic(model, asked.x))
             scores[cycle] += balanced(votes.argmax(1), asked.y) / DRAWS
     return max(range(config.cycles), key=lambda cycle: (scores[cycle], -cycle)) + 1, scores
 

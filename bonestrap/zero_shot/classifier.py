@@ -15,6 +15,7 @@ from bonestrap.zero_shot.networks import SADVAE
 from bonestrap.zero_shot.texts import ClassTexts
 
 STEPS, RATE = 300, 1e-3  # of Adam on all samples, as in the authors' code
+BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's own
 
 
 class LatentClassifier(NamedTuple):
@@ -42,15 +43,23 @@ def fit_classifier(model: SADVAE, texts: ClassTexts, seed: int) -> LatentClassif
         latent = model.text(texts.features.to(model.encode_y.weight.dtype)[rows])
         noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)).to(latent.mean.dtype)
         z = latent.sample(noise)
-    weight = z.new_zeros(classes, z.shape[1]).requires_grad_()
-    bias = z.new_zeros(classes).requires_grad_()
-    optimizer = torch.optim.Adam([weight, bias], lr=RATE, fused=True)
-    with torch.enable_grad():
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            F.cross_entropy(z @ weight.T + bias, label).backward()
-            optimizer.step()
-    return LatentClassifier(weight.detach(), bias.detach())
+    return _descended(z, label, classes)
+
+
+@torch.no_grad()
+def _descended(z: Tensor, label: Tensor, classes: int) -> LatentClassifier:
+    """Adam on the cross-entropy, whose gradient is written out: it is half the time of a choice of cycles."""
+    inputs = torch.cat((z, z.new_ones(len(z), 1)), 1)
+    weight = z.new_zeros(classes, inputs.shape[1])
+    first, second = torch.zeros_like(weight), torch.zeros_like(weight)
+    target = F.one_hot(label, classes).to(z.dtype)
+    for step in range(1, STEPS + 1):
+        gradient = ((inputs @ weight.T).softmax(1) - target).T @ inputs / len(z)
+        first = BETAS[0] * first + (1 - BETAS[0]) * gradient
+        second = BETAS[1] * second + (1 - BETAS[1]) * gradient.square()
+        mean, spread = first / (1 - BETAS[0] ** step), (second / (1 - BETAS[1] ** step)).sqrt()
+        weight -= RATE * mean / (spread + EPS)
+    return LatentClassifier(weight[:, :-1], weight[:, -1])
 
 
 @torch.no_grad()

@@ -12,34 +12,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.zero_shot.alignment import Seen, balanced, held_out_classes
-from bonestrap.zero_shot.scaling import Scaling
 from bonestrap.zero_shot.texts import ClassTexts
 
 STRENGTHS = tuple(10.0**e for e in range(-1, 6))
 
 
 class TextRidge(NamedTuple):
-    """A linear map into text features."""
+    """A linear map from scaled features into text features."""
 
-    scaling: Scaling
     weight: Tensor  # (D, Y)
     bias: Tensor  # (Y,)
 
     def votes(self, x: Tensor, texts: ClassTexts) -> Tensor:
-        """Cosine similarities (R, K) with the mean text of each class."""
-        predicted = self.scaling(x.float()).double() @ self.weight + self.bias
-        return F.normalize(predicted, dim=1) @ texts.means.double().T
+        """Cosine similarities (R, K) of scaled features with the mean text of each class."""
+        return F.normalize(x.double() @ self.weight + self.bias, dim=1) @ texts.means.double().T
 
 
 def fit_ridge(seen: Seen, strength: float) -> TextRidge:
     """Least squares with an L2 penalty of `strength` on the weights, in closed form and float64."""
-    scaling = Scaling.fitted(seen.x, scaled=True)
-    z, target = scaling(seen.x.float()).double(), seen.texts.means.double()[seen.y]
+    z, target = seen.x.double(), seen.texts.means.double()[seen.y]
     z_mean, t_mean = z.mean(0), target.mean(0)
     centred = z - z_mean
     gram = centred.T @ centred + strength * torch.eye(z.shape[1], dtype=z.dtype)
     weight = torch.linalg.solve(gram, centred.T @ (target - t_mean))
-    return TextRidge(scaling, weight, t_mean - z_mean @ weight)
+    return TextRidge(weight, t_mean - z_mean @ weight)
 
 
 def choose_ridge(seen: Seen, hidden: int, seed: int) -> TextRidge:
