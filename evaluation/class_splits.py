@@ -40,9 +40,7 @@ def named(words: Sequence[str], dataset: str, names: Sequence[str]) -> list[tupl
 def check(unseen: Sequence[int], classes: int, said: str) -> None:
     """UserError where a split leaves too few classes, or asks nothing."""
     if len(unseen) == classes:
-        raise UserError(
-            f"{said} names all {classes} classes, and none is left to learn from: leave {FEWEST} or more seen"
-        )
+        raise UserError(f"{said} names all {classes} classes, and none is left to learn from: leave {FEWEST} or more")
     if len(unseen) < 2:
         raise UserError(f"{said} names one class, which no other is told apart from: name two or more")
     if classes - len(unseen) < FEWEST:

@@ -145,13 +145,13 @@ class ZeroShotProtocol(Describing):
             count = self.count or max(2, round(len(names) / 5))
             if len(among) < count:
                 raise UserError(
-                    f"--among left-out: pretraining left out {len(among)} classes, and --count is {count}; pretrain with "
-                    "--classes.leave-out, or give --among all"
+                    f"--among left-out: pretraining left out {len(among)} classes, and --count is {count}; pretrain "
+                    "with --classes.leave-out, or give --among all"
                 )
             found = drawn(among, count, self.splits, seed=0)
         out = [ClassSplit(tuple(sorted(there - set(unseen))), unseen) for unseen in found]
         for split in out:
-            check(split.unseen, len(split.seen) + len(split.unseen), f"--unseen {','.join(map(str, split.unseen))}")
+            check(split.unseen, len(split.seen) + len(split.unseen), f"--unseen {listed(split)}")
         return out
 
     def name(self, protocol: str, splits: Sequence[ClassSplit]) -> str:
@@ -205,6 +205,11 @@ class GeneralisedZeroShotProtocol(ZeroShotProtocol):
         return scorer
 
 
+def listed(split: ClassSplit) -> str:
+    """Its unseen classes, as one gives them."""
+    return ",".join(map(str, split.unseen))
+
+
 def seen_of(train: TrainingSet, texts: ClassTexts, split: ClassSplit) -> Seen:
     """All that training and selection get: recordings and texts of seen classes, numbered in their order."""
     import torch
@@ -232,9 +237,7 @@ def over_splits(
     for number, split in enumerate(splits):
         rows = torch.isin(scored.y, torch.tensor(split.unseen))
         if not rows.any():
-            raise UserError(
-                f"no test recording is of the unseen classes {','.join(map(str, split.unseen))}: choose others"
-            )
+            raise UserError(f"no test recording is of the unseen classes {listed(split)}: choose others")
         truth = torch.searchsorted(torch.tensor(split.unseen), scored.y[rows])
         predicted = votes(number, scored.x[rows], texts.of(split.unseen)).argmax(1)
         runs.append((predicted == truth).double().mean().item())
@@ -259,9 +262,7 @@ def both_sides(splits: Sequence[ClassSplit], scored: Scored, predict: Callable[[
         right = order[predict(number, scored.x[rows])] == scored.y[rows]
         unseen = torch.isin(scored.y[rows], torch.tensor(split.unseen))
         if not unseen.any() or unseen.all():
-            raise UserError(
-                f"the test recordings are all of one side of {','.join(map(str, split.unseen))}: choose others"
-            )
+            raise UserError(f"the test recordings are all of one side of {listed(split)}: choose others")
         sides.append((right[~unseen].double().mean().item(), right[unseen].double().mean().item()))
     runs = [2 * s * u / (s + u) if s + u else 0.0 for s, u in sides]
     return Generalised(

@@ -45,7 +45,7 @@ class TextEncoder(Bounded):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MiniLM(TextEncoder):
-    """all-MiniLM-L6-v2: six layers, 384 features, the mean over tokens (Reimers and Gurevych 2019; Wang et al. 2020)."""
+    """all-MiniLM-L6-v2: six layers, 384 features, a mean over tokens (Reimers and Gurevych 2019; Wang et al. 2020)."""
 
     kind: ClassVar[str] = "minilm"
     folder: Path | None = option(

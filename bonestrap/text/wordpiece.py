@@ -33,7 +33,7 @@ class WordPiece:
         return [self.vocabulary[token] for token in (BEGIN, *pieces, END)]
 
     def pieces(self, word: str) -> list[str]:
-        """The longest pieces of a word from its beginning; the whole word is unknown where they do not reach its end."""
+        """The longest pieces of a word from its beginning; it is unknown where they do not reach its end."""
         if len(word) > LONGEST:
             return [UNKNOWN]
         found, start = [], 0

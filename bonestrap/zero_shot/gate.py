@@ -54,7 +54,7 @@ class Gate(NamedTuple):
 
 
 def fit_gate(examples: Sequence[Example]) -> Gate:
-    """Temperature and threshold by the balanced accuracy on the draw that was not fitted on, then fitted on all draws."""
+    """Temperature and threshold by balanced accuracy on the draw that was not fitted on; then fitted on all draws."""
     found = []
     for temperature in TEMPERATURES:
         probabilities = []

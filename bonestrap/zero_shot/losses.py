@@ -40,8 +40,8 @@ class Weights(NamedTuple):
 
 
 def weights_at(config: SADVAEConfig, place: float) -> Weights:
-    """The weights at a place of a cycle, 0 to 1: those of the KL divergences and of the penalty rise linearly to its end,
-    after `warmup` (cyclical annealing: Fu et al. 2019, section 4).
+    """The weights at a place of a cycle, 0 to 1. Those of the KL divergences and of the penalty rise linearly to its
+    end, after `warmup` (cyclical annealing: Fu et al. 2019, section 4).
     """
     rise = max(0.0, (place - config.warmup) / (1 - config.warmup))
     cross = config.cross if place >= config.cross_from else 0.0
@@ -69,7 +69,7 @@ def autoencoder_loss(model: SADVAE, x_BX: Tensor, y_BY: Tensor, noise: Noise, we
 
 
 def discriminator_loss(model: SADVAE, x_BX: Tensor, noise: Noise, order: tuple[Tensor, Tensor]) -> Tensor:
-    """Binary cross-entropy of true pairs of latents against pairs in two random orders; no gradient reaches the encoder."""
+    """Binary cross-entropy of true pairs of latents against pairs in two random orders. The encoder gets no gradient."""
     with torch.no_grad():
         semantic, style = model.skeleton(x_BX)
         z_BR, style_BV = semantic.sample(noise.semantic), style.sample(noise.style)

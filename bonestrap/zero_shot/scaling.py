@@ -31,7 +31,7 @@ class Scaling(nn.Module):
     def fitted(cls, x: Tensor, *, scaled: bool) -> Scaling:
         """From the training recordings of seen classes, (R, D).
 
-        Wide features are projected on their first principal components, which keep their proportions: one factor for all.
+        Wide features are projected on their first principal components, all by one factor.
         """
         made = cls(x.shape[1])
         if made.axes is not None:
