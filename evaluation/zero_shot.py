@@ -94,7 +94,7 @@ class ZeroShotProtocol(Describing):
         texts, splits, config = self.prepared(train)
         learned: list[tuple[Alignment, TextRidge, int]] = []
         for split in splits:
-            scaling, seen = scaled(seen_of(train, texts, split), config)
+            scaling, seen = scaled(seen_of(train.x, train.y, train.held_out, texts, split), config)
             hidden = len(split.unseen)
             cycles, _ = choose_cycles(config, seen, hidden, train.seed)
             alignment = Alignment(scaling, fit(config, seen, cycles, train.seed))
@@ -123,16 +123,8 @@ class ZeroShotProtocol(Describing):
 
     def prepared(self, train: TrainingSet) -> tuple[ClassTexts, list[ClassSplit], SADVAEConfig]:
         """The texts of all classes, the class splits, and the method's settings for them."""
-        return self.features(train.dataset, train.names), self.class_splits(train), self.settings(train.dataset)
-
-    def settings(self, dataset: str) -> SADVAEConfig:
-        """The method's, or the paper's. UserError where none were published."""
-        if not self.published:
-            return self.method
-        found = PUBLISHED.get((dataset, "fixed" if self.unseen else "random"))
-        if found is None:
-            raise UserError(f"--published: the paper has no settings for {dataset} and such splits; leave it out")
-        return found
+        config = settings_of(self.method, self.published, train.dataset, fixed=bool(self.unseen))
+        return self.features(train.dataset, train.names), self.class_splits(train), config
 
     def class_splits(self, train: TrainingSet) -> list[ClassSplit]:
         """As asked for. Seen classes have training recordings. UserError where a split leaves too few."""
@@ -181,7 +173,7 @@ class GeneralisedZeroShotProtocol(ZeroShotProtocol):
         texts, splits, config = self.prepared(train)
         learned: list[tuple[Scaling, Recogniser, TextRidge]] = []
         for split in splits:
-            scaling, seen = scaled(seen_of(train, texts, split), config)
+            scaling, seen = scaled(seen_of(train.x, train.y, train.held_out, texts, split), config)
             hidden = len(split.unseen)
             cycles, _ = choose_cycles(config, seen, hidden, train.seed)
             recogniser = fit_recogniser(config, seen, cycles, hidden, train.seed)
@@ -210,15 +202,25 @@ def listed(split: ClassSplit) -> str:
     return ",".join(map(str, split.unseen))
 
 
-def seen_of(train: TrainingSet, texts: ClassTexts, split: ClassSplit) -> Seen:
+def settings_of(method: SADVAEConfig, published: bool, dataset: str, *, fixed: bool) -> SADVAEConfig:
+    """The method's settings, or the paper's for fixed or random splits. UserError where none were published."""
+    if not published:
+        return method
+    found = PUBLISHED.get((dataset, "fixed" if fixed else "random"))
+    if found is None:
+        raise UserError(f"--published: the paper has no settings for {dataset} and such splits; leave it out")
+    return found
+
+
+def seen_of(x: Tensor, y: Tensor, held_out: Tensor, texts: ClassTexts, split: ClassSplit) -> Seen:
     """All that training and selection get: recordings and texts of seen classes, numbered in their order."""
     import torch
 
     from bonestrap.zero_shot.alignment import Seen
 
-    rows = torch.isin(train.y, torch.tensor(split.seen))
-    number = torch.searchsorted(torch.tensor(split.seen), train.y[rows])
-    return Seen(train.x[rows].float(), number, texts.of(split.seen), train.held_out[rows])
+    rows = torch.isin(y, torch.tensor(split.seen))
+    number = torch.searchsorted(torch.tensor(split.seen), y[rows])
+    return Seen(x[rows].float(), number, texts.of(split.seen), held_out[rows])
 
 
 def over_splits(

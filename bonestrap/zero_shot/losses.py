@@ -69,7 +69,7 @@ def autoencoder_loss(model: SADVAE, x_BX: Tensor, y_BY: Tensor, noise: Noise, we
 
 
 def discriminator_loss(model: SADVAE, x_BX: Tensor, noise: Noise, order: tuple[Tensor, Tensor]) -> Tensor:
-    """Binary cross-entropy of true pairs of latents against pairs in two random orders. The encoder gets no gradient."""
+    """Binary cross-entropy of true pairs of latents against pairs in two random orders. Encoders get no gradient."""
     with torch.no_grad():
         semantic, style = model.skeleton(x_BX)
         z_BR, style_BV = semantic.sample(noise.semantic), style.sample(noise.style)
