@@ -38,7 +38,7 @@ class SADVAEConfig(Bounded):
     cross_from: float = option(0.0, "part of a cycle before cross-alignment counts", Bounds(0, 1, below=True))
     learning_rate: float = option(3e-3, "of both optimizers, Adam", RATE)
     batch: int = option(32, "recordings a step", Bounds(2, WIDE))
-    cycles: int = option(5, "at most; how many are trained is chosen on held-out seen classes", Bounds(1, 10_000))
+    cycles: int = option(4, "at most; how many are trained is chosen on held-out seen classes", Bounds(1, 10_000))
     cycle_steps: int | None = option(
         40, "steps of a cycle; none: one pass over the training recordings", Bounds(1, COUNT)
     )
