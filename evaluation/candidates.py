@@ -12,6 +12,7 @@ from bonestrap.options import UserError
 from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.linear import NotConverged
 from evaluation.features import Adapt, EvaluationData, Features, random_encoder, raw_joints
+from evaluation.lineage import never_seen
 from evaluation.protocols import Chosen, TestProtocol
 from evaluation.scoring import Scorer, TrainingSet, scorer_of
 from shards.loader import balanced_subset
@@ -88,13 +89,7 @@ def novel(model: Model, data: Recorded) -> tuple[int, ...]:
 
 def left_out(model: Model, data: Recorded) -> tuple[int, ...]:
     """The classes of the data set that every pretraining in the model's lineage left out."""
-    lineage, found = model.description.lineage, []
-    while True:
-        if "labels" not in lineage or "left_out" in lineage:  # a pretraining, which another may have started from
-            found.append(set(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else set())
-        if not lineage.get("parents"):
-            return tuple(sorted(set.intersection(*found))) if found else ()
-        lineage = lineage["parents"][0]["lineage"]
+    return never_seen(model.description.lineage, data.manifest.name)
 
 
 def label_seed(lineage: dict[str, Any]) -> int:

@@ -11,19 +11,9 @@ import numpy as np
 
 from bonestrap.files import opened, read_array
 from bonestrap.options import UserError
+from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
 from shards.composition import numbers_of
 
-# Unseen classes, from 0. NTU: Gupta et al. 2021 (SynSE), used by Li et al. 2024. NW-UCLA: Zhu et al. 2024 (PURLS).
-PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
-    "ntu60": {"55/5": (10, 11, 19, 26, 56), "48/12": (3, 5, 9, 12, 15, 40, 42, 47, 51, 56, 58, 59)},
-    "ntu120": {
-        "110/10": (4, 13, 37, 43, 49, 65, 88, 95, 99, 106),
-        "96/24": (
-            5, 9, 11, 16, 18, 20, 22, 29, 35, 39, 45, 49, 59, 68, 70, 81, 84, 87, 93, 94, 104, 113, 114, 119,
-        ),
-    },
-    "nw-ucla": {"8/2": (1, 4), "5/5": (1, 3, 4, 6, 8)},
-}  # fmt: skip
 FEWEST = 4  # seen classes, so that some of them can be held out
 
 
@@ -31,7 +21,7 @@ def named(words: Sequence[str], dataset: str, names: Sequence[str]) -> list[tupl
     """The unseen classes of each split that is named: a published one, a file, or classes. UserError for others."""
     out = []
     for word in words:
-        unseen = PUBLISHED.get(dataset, {}).get(word) or _read(word, dataset, names)
+        unseen = PUBLISHED_SPLITS.get(dataset, {}).get(word) or _read(word, dataset, names)
         check(unseen, len(names), f"--unseen {word}")
         out.append(unseen)
     return out
@@ -59,7 +49,7 @@ def _read(word: str, dataset: str, names: Sequence[str]) -> tuple[int, ...]:
             return numbers_of(",".join(path.read_text("utf-8").split("\n")).strip(", "), names)
         return numbers_of(word, names)
     except (OSError, ValueError) as error:
-        known = ", ".join(PUBLISHED.get(dataset, {}))
+        known = ", ".join(PUBLISHED_SPLITS.get(dataset, {}))
         more = f"; published for {dataset}: {known}" if known else ""
         raise UserError(f"--unseen {word}: {error}{more}") from None
 

@@ -203,13 +203,17 @@ def listed(split: ClassSplit) -> str:
 
 
 def settings_of(method: SADVAEConfig, published: bool, dataset: str, *, fixed: bool) -> SADVAEConfig:
-    """The method's settings, or the paper's for fixed or random splits. UserError where none were published."""
+    """The method's settings, or the paper's for fixed or random splits, without what the method leaves out.
+
+    UserError where none were published.
+    """
     if not published:
         return method
     found = PUBLISHED.get((dataset, "fixed" if fixed else "random"))
     if found is None:
         raise UserError(f"--published: the paper has no settings for {dataset} and such splits; leave it out")
-    return found
+    ablated = {name: 0 for name in ("style", "penalty") if not getattr(method, name)}
+    return dataclasses.replace(found, **ablated)
 
 
 def seen_of(x: Tensor, y: Tensor, held_out: Tensor, texts: ClassTexts, split: ClassSplit) -> Seen:

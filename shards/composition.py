@@ -14,6 +14,7 @@ import numpy as np
 from bonestrap.bounds import COUNT, Bounded, Bounds
 from bonestrap.options import did_you_mean
 from bonestrap.protocols.long_tailed import long_tailed
+from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
 from shards.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Composition(Bounded):
     leave_out: str = field(
         default="nothing",
         metadata={
-            "help": "novel: the classes that few-shot evaluation asks for; or numbers (from 0) or names of classes, "
-            "separated by commas, such as those that zero-shot evaluation calls unseen"
+            "help": "novel: the classes that few-shot evaluation asks for; or the unseen ones of a published class "
+            "split, such as 55/5; or numbers (from 0) or names of classes, separated by commas"
         },
     )
     imbalance: float = field(
@@ -55,7 +56,7 @@ class Composition(Bounded):
         if self.leave_out == "novel":
             return novel_classes(dataset, len(classes))
         try:
-            found = numbers_of(self.leave_out, classes)
+            found = PUBLISHED_SPLITS.get(dataset, {}).get(self.leave_out) or numbers_of(self.leave_out, classes)
         except ValueError as error:
             raise DataError(f"--classes.leave-out: {error}") from None
         if len(found) == len(classes):

@@ -1,4 +1,4 @@
-"""Texts to features: the tokenizer against published numbers, the network against numpy in float64, the package whole."""
+"""Texts to features: the tokenizer against published numbers, the network against numpy, the package."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def reference(weights: dict[str, np.ndarray], tokens: list[int], there: list[boo
 
 def test_the_network_is_bert() -> None:
     torch.manual_seed(0)
-    weights = {published(name): torch.randn(part.shape).double() * 0.5 for name, part in BERT(CONFIG).state_dict().items()}
+    weights = {
+        published(name): torch.randn(part.shape).double() * 0.5 for name, part in BERT(CONFIG).state_dict().items()
+    }
     bert = BERT(CONFIG).double().eval()
     bert.load_published(weights)
     tokens = torch.tensor([[2, 7, 9, 3, 0, 0], [2, 5, 6, 11, 29, 3]])

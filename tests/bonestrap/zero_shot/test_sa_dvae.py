@@ -237,7 +237,9 @@ def test_a_cycle_against_a_transcription() -> None:
         zr = out[:, :R] + torch.exp(out[:, R + V : 2 * R + V] / 2) * noise
         zv = out[:, R : R + V] + torch.exp(out[:, 2 * R + V :] / 2) * noise_v
         zy = text[:, :R] + torch.exp(text[:, R:] / 2) * noise_y
-        loss = ((linear("decode_x", torch.cat((zr, zv), 1)) - x) ** 2).mean() + ((linear("decode_y", zy) - y) ** 2).mean()
+        loss = ((linear("decode_x", torch.cat((zr, zv), 1)) - x) ** 2).mean() + (
+            (linear("decode_y", zy) - y) ** 2
+        ).mean()
         loss = loss + 0.5 * rise * divergence(out[:, :R], out[:, R + V : 2 * R + V])
         loss = loss + 0.5 * rise * divergence(out[:, R : R + V], out[:, 2 * R + V :])
         loss = loss + 0.3 * rise * divergence(text[:, :R], text[:, R:])
