@@ -1,16 +1,14 @@
-"""Published tables as data (Moliner et al. 2022, Li et al. 2024): the commands that fill a cell, its baseline, and what was published."""
+"""The tables of Moliner et al. (2022) as data: the commands that fill a cell, its baseline, and what was published."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
-from bonestrap.options import UserError, option, required
-from bonestrap.zero_shot import PUBLISHED as SIZES
-from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
+from bonestrap.options import option, required
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
+from experiments.zero_shot_table import SADVAETable
 
 CONSERVATIVE_1 = (
     "--method.view1.smooth.probability", "0", "--method.view1.shear.limit", "0", "--method.view1.shift.limit", "0",
@@ -241,57 +239,6 @@ class Table6(BySplit):
                     cells.append(Cell(row, self.target_split, seed, (pretrained, step, measured)))
         published = {(alone, "cross-subject"): 61.9, (finetuned, "cross-subject"): 68.3}
         return Plan("Table 6: transfer to another data set", tuple(cells), {finetuned: alone}, published, "ntu60")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SADVAETable(Bounded):
-    """Zero-shot recognition (Li et al. 2024): SA-DVAE, its ablations, and the generalised protocol, by class split.
-
-    The encoder is pretrained without the unseen classes: by the recipe, or with --recipe supervised on the labels of
-    the seen ones, as published.
-    """
-
-    unseen: tuple[str, ...] = option((), "published class splits, such as 55/5; none takes all of the data set")
-    width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
-    method: str = option("", "more options of every evaluation, in quotes")
-
-    def columns(self, dataset: str, own: str) -> Words:
-        """The recipe's split of recordings."""
-        return (own,)
-
-    def plan(self, setup: Setup) -> Plan:
-        known = PUBLISHED_SPLITS.get(setup.dataset, {})
-        if not known or any(name not in known for name in self.unseen):
-            raise UserError(
-                f"--unseen: {setup.dataset} has the published class splits {', '.join(known) or 'none'}; evaluate others "
-                "with launch/evaluate.py zero-shot"
-            )
-        sizes = ("--published",) if (setup.dataset, "fixed") in SIZES else ()
-        cells = []
-        for column in self.unseen or known:
-            for seed in setup.seeds:
-                variant = f"without-{column.replace('/', '-')}"
-                words = ("--classes.leave-out", column)
-                pretrained = setup.pretraining(setup.splits[0], seed, self.width, variant, words)
-                for row, (protocol, name, more) in SADVAE_ROWS.items():
-                    common = ("--unseen", column, "--seed", str(seed), *sizes, *more, *shlex.split(self.method))
-                    step = setup.evaluating(protocol, pretrained)
-                    step = step._replace(words=(*step.words, *common), measures=name.format(column))
-                    cells.append(Cell(row, column, seed, (pretrained, step)))
-        against = {row: "SA-DVAE" for row in SADVAE_ROWS if row.startswith("without")}
-        published = {("SA-DVAE", column): figure for column, figure in SADVAE_FIGURES.get(setup.dataset, {}).items()}
-        paper = "Li et al. (2024, arXiv:2407.13460), with sentence-BERT"
-        return Plan("SA-DVAE: zero-shot recognition", tuple(cells), against, published, setup.dataset, paper)
-
-
-# Row: the protocol, what its evaluation is called, and its options.
-SADVAE_ROWS: dict[str, tuple[str, str, Words]] = {
-    "SA-DVAE": ("zero-shot", "zero-shot {}", ()),
-    "without penalty": ("zero-shot", "zero-shot {} without penalty", ("--method.penalty", "0")),
-    "without disentanglement": ("zero-shot", "zero-shot {} without disentanglement", ("--method.style", "0")),
-    "generalised, harmonic mean": ("generalised-zero-shot", "generalised zero-shot {}", ()),
-}
-SADVAE_FIGURES = {"ntu60": {"55/5": 82.37, "48/12": 41.38}, "ntu120": {"110/10": 68.77, "96/24": 46.12}}
 
 
 TABLES = {
