@@ -36,7 +36,10 @@ NAMES = tuple(f"action {number}" for number in range(CLASSES))
 
 
 def texts() -> ClassTexts:
-    features = F.normalize(torch.randn(CLASSES, Y, generator=torch.Generator().manual_seed(1)), dim=1)
+    """Of three dimensions, so that six classes tell what the other two are like."""
+    generator = torch.Generator().manual_seed(1)
+    inner = torch.randn(CLASSES, 3, generator=generator) @ torch.randn(3, Y, generator=generator)
+    features = F.normalize(inner, dim=1)
     return ClassTexts(features, torch.arange(CLASSES))
 
 

@@ -93,17 +93,17 @@ def test_the_classifier_against_adam() -> None:
     latent = model.text(texts.features[rows])
     noise = torch.randn(90, 5, generator=torch.Generator().manual_seed(3))
     z = (latent.mean + (latent.logvar / 2).exp() * noise).detach()
-    layer = torch.nn.Linear(5, 3)
+    layer = torch.nn.Linear(5, 3).double()
     with torch.no_grad():
         for part in layer.parameters():
             part.zero_()
     optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
     for _ in range(300):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(layer(z), torch.arange(3).repeat_interleave(30)).backward()
+        torch.nn.functional.cross_entropy(layer(z.double()), torch.arange(3).repeat_interleave(30)).backward()
         optimizer.step()
     x = semantic(model, torch.randn(9, 7))
-    torch.testing.assert_close(found.logits(x), layer(x).detach(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.logits(x), layer(x.double()).float().detach(), atol=1e-5, rtol=0)
 
 
 def test_held_out_classes_are_seen_ones() -> None:
