@@ -5,6 +5,7 @@
     probabilities = model.predict(joints)      # (T, M, V, C) as recorded, NaN where a body is absent
     print(model.classes[probabilities.argmax()], probabilities.max())
     features = model.embed(joints)
+    ranked = bonestrap.load("runs/aligned").predict(joints, texts=["wave both hands", "limp"])
 
 Legend: B recordings, C numbers a joint, D features, M bodies, N bodies of all recordings, T frames, V joints.
 
@@ -36,8 +37,11 @@ from bonestrap.encoders.encoder import Encoder
 from bonestrap.files import opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
+from bonestrap.text import TextError
+from bonestrap.zero_shot.head import AlignmentConfig, TextHead
 
 FORMAT = 3
+ALIGNED = 4  # the format of models that rank texts, which older versions cannot use
 ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
 PROTOCOLS = 2  # the format that called a lineage's split its protocol
@@ -55,13 +59,14 @@ class ModelError(ValueError):
 class Description:
     """Everything that a model is beside its weights, and where it comes from."""
 
-    stage: str  # pretrained, teacher, student, scratch or random
+    stage: str  # pretrained, teacher, student, scratch, aligned or random
     encoder: EncoderConfig
     layout: Layout
     clip: ClipConfig
     classes: tuple[str, ...]  # empty: no classifier, features only
     lineage: dict[str, Any]  # data set, digest, split, labels used, parents, cost
     head: str = "linear"  # a key of HEADS
+    alignment: AlignmentConfig | None = None  # of a model whose head ranks texts
 
     def build_encoder(self) -> Encoder:
         """A new encoder of this kind with random weights."""
@@ -98,9 +103,23 @@ class Model(nn.Module):
         """
         return self._chunked(recordings, lambda clips: self.encoder(clips).float())
 
-    def predict(self, recordings: Joints | Sequence[Joints]) -> Tensor:
-        """Class probabilities (B, classes) of raw recordings; one array gives (classes,). See `embed`."""
-        return self._chunked(recordings, lambda clips: self(clips).softmax(1))
+    def predict(self, recordings: Joints | Sequence[Joints], texts: Sequence[str] | None = None) -> Tensor:
+        """Class probabilities (B, classes) of raw recordings; one array gives (classes,). See `embed`.
+
+        An aligned model ranks any `texts` instead of its classes, (B, texts). Raises ModelError where another model is
+        given texts, or they cannot be encoded.
+        """
+        if texts is None:
+            return self._chunked(recordings, lambda clips: self(clips).softmax(1))
+        head = self.head
+        if not isinstance(head, TextHead):
+            raise ModelError(f"a {self.description.stage} model cannot rank texts: align it first with launch/align.py")
+        if isinstance(texts, str) or len(texts) < 2 or len(set(texts)) < len(texts):
+            raise ModelError("texts must be a list of two or more different texts")
+        try:
+            return self._chunked(recordings, lambda clips: head.votes(self.encoder(clips).float(), texts).softmax(1))
+        except TextError as error:
+            raise ModelError(str(error)) from None
 
     @torch.no_grad()
     def _chunked(self, recordings: Joints | Sequence[Joints], answer: Callable[[Clips], Tensor]) -> Tensor:
@@ -166,7 +185,10 @@ def save(directory: Path, model: Model) -> None:
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     (aside / "model.safetensors").write_bytes(packed(tensors))  # written here: a full disk is an OSError
     about = model.description
-    fields = {**to_json({**vars(about), "layout": None}), "layout": model.layout.to_json(), "format": FORMAT}
+    fields = {**to_json({**vars(about), "layout": None}), "layout": model.layout.to_json(), "format": ALIGNED}
+    if about.alignment is None:
+        del fields["alignment"]
+        fields["format"] = FORMAT
     text = json.dumps(fields, indent=2, sort_keys=True)
     (aside / "model.json").write_text(text + "\n")
     directory.mkdir(exist_ok=True)
@@ -199,8 +221,7 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # not JSON, not an object, or impossible values
         raise ModelError(f"{file} is damaged ({error!s:.300}): copy the model directory again") from error
-    head = HEADS[description.head](encoder.features, len(description.classes)) if description.classes else None
-    model = Model(description, encoder, head)
+    model = Model(description, encoder, _head(description, encoder.features))
     try:
         with opened(folder / "model.safetensors"):  # a FIFO would block
             model.load_state_dict(load_file(folder / "model.safetensors"))
@@ -213,10 +234,19 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
     return model.to(device).eval()
 
 
+def _head(description: Description, features: int) -> nn.Module | None:
+    """What a model says of features, without its weights; nothing where it knows no classes."""
+    if not description.classes:
+        return None
+    if description.alignment is not None:
+        return TextHead.empty(description.alignment, features, len(description.classes))
+    return HEADS[description.head](features, len(description.classes))
+
+
 def _description(fields: dict[str, Any], file: Path) -> Description:
     """What model.json says, of this format or an older one."""
     version = fields.pop("format")
-    if version not in (FORMAT, PROTOCOLS, NAMED_LAYOUTS):
+    if version not in (ALIGNED, FORMAT, PROTOCOLS, NAMED_LAYOUTS):
         raise ModelError(f"{file} was written by another version of Bonestrap: install the version that wrote it")
     if version < FORMAT:
         fields["encoder"] = {"kind": fields["encoder"], **fields.pop("config")}
@@ -224,7 +254,10 @@ def _description(fields: dict[str, Any], file: Path) -> Description:
     layout = LAYOUTS[fields["layout"]] if version == NAMED_LAYOUTS else Layout.from_json(fields["layout"])
     encoder = from_json(EncoderConfig, ENCODERS, fields["encoder"])
     clip, classes = ClipConfig(**fields["clip"]), tuple(fields["classes"])
-    return Description(**{**fields, "encoder": encoder, "layout": layout, "clip": clip, "classes": classes})
+    known = {"encoder": encoder, "layout": layout, "clip": clip, "classes": classes}
+    if version == ALIGNED:
+        known["alignment"] = from_json(AlignmentConfig, AlignmentConfig.kinds(), fields["alignment"])
+    return Description(**{**fields, **known})
 
 
 def _rename_protocol(lineage: dict[str, Any]) -> None:

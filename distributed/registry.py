@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Shipped:
     outputs: tuple[int, ...]
     example: Any  # a request, (2, ...) float32
     metadata: Mapping[str, Any]  # classes, layout, lineage
+    params: Mapping[str, Sequence[str]] = field(default_factory=dict)  # lists of texts of a request, with defaults
 
 
 def publish(run: Path, shipped: Shipped, *, name: str, alias: str, tags: Mapping[str, str]) -> int:
@@ -82,16 +83,17 @@ def stored(shipped: Shipped, name: str, weights: str) -> Any:
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
+    from mlflow.types.schema import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
     specs = [Schema([TensorSpec(np.dtype(np.float32), shape)]) for shape in (shipped.inputs, shipped.outputs)]
+    params = [ParamSpec(key, DataType.string, list(known), shape=(-1,)) for key, known in shipped.params.items()]
     return mlflow.pyfunc.log_model(
         name="model",
         python_model=str(shipped.script),
         artifacts={"model": str(shipped.folder)},
         code_paths=[str(path) for path in shipped.code],
         pip_requirements=list(shipped.requirements),
-        signature=ModelSignature(*specs),
+        signature=ModelSignature(*specs, params=ParamSchema(params) if params else None),
         input_example=shipped.example,
         registered_model_name=name,
         metadata={**shipped.metadata, "weights": weights},

@@ -13,6 +13,7 @@ from bonestrap.protocols.few_shot import novel_classes
 from bonestrap.protocols.linear import NotConverged
 from bonestrap.retarget import Retarget
 from evaluation.features import EvaluationData, Features, random_encoder, raw_joints
+from evaluation.lineage import never_seen
 from evaluation.protocols import Chosen, TestProtocol
 from evaluation.scoring import Scorer, TrainingSet, scorer_of
 from shards.loader import balanced_subset
@@ -46,7 +47,7 @@ def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Retarg
         out[stage] = Candidate(own, scorer_of("test", lambda logits: logits))
         rows, held_out = labels_of_model(model, labels_of(data.train))
     for name, each in features.items():
-        seen = training_set(name, each, data.train, rows, held_out, seed, novel(model, data.train))
+        seen = training_set(name, each, data.train, rows, held_out, seed, model)
         try:
             out[name] = Candidate(each, chosen.learn(seen))
         except NotConverged as error:
@@ -55,7 +56,7 @@ def candidates(chosen: Chosen, model: Model, data: EvaluationData, adapt: Retarg
 
 
 def training_set(
-    name: str, features: Features, train: Recorded, rows: Tensor, held_out: Tensor, seed: int, novel: tuple[int, ...]
+    name: str, features: Features, train: Recorded, rows: Tensor, held_out: Tensor, seed: int, model: Model
 ) -> TrainingSet:
     """The training recordings in `rows` as a candidate sees them."""
     return TrainingSet(
@@ -66,7 +67,10 @@ def training_set(
         classes=len(train.manifest.classes),
         raw=name == "raw joints",
         seed=seed,
-        novel=novel,
+        novel=novel(model, train),
+        left_out=left_out(model, train),
+        names=train.manifest.classes,
+        dataset=train.manifest.name,
     )
 
 
@@ -86,13 +90,7 @@ def novel(model: Model, data: Recorded) -> tuple[int, ...]:
 
 def left_out(model: Model, data: Recorded) -> tuple[int, ...]:
     """The classes of the data set that every pretraining in the model's lineage left out."""
-    lineage, found = model.description.lineage, []
-    while True:
-        if "labels" not in lineage or "left_out" in lineage:  # a pretraining, which another may have started from
-            found.append(set(lineage.get("left_out", ())) if lineage["data"] == data.manifest.name else set())
-        if not lineage.get("parents"):
-            return tuple(sorted(set.intersection(*found))) if found else ()
-        lineage = lineage["parents"][0]["lineage"]
+    return never_seen(model.description.lineage, data.manifest.name)
 
 
 def label_seed(lineage: dict[str, Any]) -> int:

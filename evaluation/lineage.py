@@ -25,6 +25,17 @@ def check(model: Model, folder: Path) -> None:
         raise UserError(f"{folder} holds a model whose lineage is damaged ({fault}): copy the run again")
 
 
+def never_seen(lineage: Mapping[str, Any], dataset: str) -> tuple[int, ...]:
+    """The classes of a data set that every pretraining, or alignment with texts, of a lineage left out."""
+    found = []
+    while True:
+        if "labels" not in lineage or "left_out" in lineage:  # a pretraining, which another may have started from
+            found.append(set(lineage.get("left_out", ())) if lineage["data"] == dataset else set())
+        if not lineage.get("parents"):
+            return tuple(sorted(set.intersection(*found))) if found else ()
+        lineage = lineage["parents"][0]["lineage"]
+
+
 def _fault(lineage: Any) -> str:
     if not isinstance(lineage, Mapping):
         return f"{lineage!r:.40} is not an object"

@@ -16,6 +16,7 @@ from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
 from evaluation.scoring import Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
+from evaluation.zero_shot import GeneralisedZeroShotProtocol, ZeroShotProtocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,6 +225,8 @@ PROTOCOLS = {
     "retrieval": RetrievalProtocol,
     "transfer": TransferProtocol,
     "long-tailed": LongTailedProtocol,
+    "zero-shot": ZeroShotProtocol,
+    "generalised-zero-shot": GeneralisedZeroShotProtocol,
 }
 Chosen = (
     LinearProtocol
@@ -233,6 +236,7 @@ Chosen = (
     | FewShotProtocol
     | RetrievalProtocol
     | LongTailedProtocol
+    | ZeroShotProtocol
 )
 
 

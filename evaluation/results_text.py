@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bonestrap.protocols.scores import Scores
+from bonestrap.protocols.scores import Scores, spread
 from evaluation.results import Results, headline
-from evaluation.scoring import Episodes, Figures, LongTail, Repeated, Search
+from evaluation.scoring import Episodes, Figures, Generalised, LongTail, Repeated, Search, ZeroShot
 from evaluation.text_table import Column, aligned, percent
 
 
@@ -20,6 +20,8 @@ def tables(results: Results) -> Iterator[str]:
         yield from aligned(columns, [[who, *row.values()] for who, row in rows.items()], indent="  ").lines
         (model, own), *floors = ((who, headline(figures)[1]) for who, figures in each.items())
         yield from (f"  {line}" for line in below(model, own, dict(floors)))
+        if isinstance(next(iter(each.values())), ZeroShot | Generalised):
+            yield from (f"  {line}" for line in differences(each))
 
 
 def below(name: str, own: float, floors: Mapping[str, float]) -> list[str]:
@@ -27,11 +29,24 @@ def below(name: str, own: float, floors: Mapping[str, float]) -> list[str]:
     return [f"{name} is below {who}: {own:.1%} against {floor:.1%}" for who, floor in floors.items() if own < floor]
 
 
+def differences(each: Mapping[str, Figures]) -> Iterator[str]:
+    """How far the model is above each floor and above chance, paired by class split; nothing of a single split."""
+    (model, own), *floors = each.items()
+    if not isinstance(own, ZeroShot | Generalised) or len(own.runs) < 2:
+        return
+    others = {who: found.runs for who, found in floors if isinstance(found, ZeroShot | Generalised)}
+    if isinstance(own, ZeroShot):
+        others["chance"] = tuple(1 / len(unseen) for unseen in own.unseen)
+    for who, runs in others.items():
+        gap = spread([mine - other for mine, other in zip(own.runs, runs, strict=True)])
+        yield f"{model} - {who}: {gap.mean:+.1%} (95 % over {len(runs)} splits: {gap.low:+.1%} to {gap.high:+.1%})"
+
+
 def class_tables(results: Results, classes: Sequence[str]) -> Iterator[str]:
     """The lines of a table for each evaluation: recall and precision of every class, for the model alone."""
     for name, each in results.items():
         figures = next(iter(each.values()))
-        if isinstance(figures, Episodes | Search):
+        if isinstance(figures, Episodes | Search | ZeroShot | Generalised):
             continue
         columns = [Column(name, text=True), *map(Column, ("recordings", "recall", "precision"))]
         rows = [
@@ -49,6 +64,10 @@ def cells(figures: Figures) -> dict[str, str]:
         return _of_scores(figures)
     if isinstance(figures, Repeated):
         return _of_draws(figures)
+    if isinstance(figures, ZeroShot):
+        return _of_zero_shot(figures)
+    if isinstance(figures, Generalised):
+        return _of_generalised(figures)
     return _of_episodes(figures) if isinstance(figures, Episodes) else _of_long_tail(figures)
 
 
@@ -104,6 +123,28 @@ def _of_long_tail(figures: LongTail) -> dict[str, str]:
     }
 
 
+def _of_zero_shot(figures: ZeroShot) -> dict[str, str]:
+    return {
+        "accuracy": percent(figures.accuracy),
+        "std": percent(figures.std),
+        **_interval("splits" if len(figures.runs) > 1 else "Wilson", figures),
+        "balanced": percent(figures.balanced),
+        "chance": percent(figures.chance),
+        "splits": f"{len(figures.runs)}",
+    }
+
+
+def _of_generalised(figures: Generalised) -> dict[str, str]:
+    return {
+        "harmonic": percent(figures.harmonic),
+        "std": percent(figures.std),
+        **_interval("splits", figures),
+        "seen": percent(figures.on_seen),
+        "unseen": percent(figures.on_unseen),
+        "splits": f"{len(figures.runs)}",
+    }
+
+
 def _of_search(figures: Search) -> dict[str, str]:
     return {
         "mAP": percent(figures.precision),
@@ -115,7 +156,7 @@ def _of_search(figures: Search) -> dict[str, str]:
     }
 
 
-def _interval(kind: str, figures: Scores | Repeated | Episodes | LongTail) -> dict[str, str]:
+def _interval(kind: str, figures: Scores | Repeated | Episodes | LongTail | ZeroShot | Generalised) -> dict[str, str]:
     return {f"95 % ({kind})": f"{figures.low:.1%} to {figures.high:.1%}"}
 
 

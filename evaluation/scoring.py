@@ -27,6 +27,9 @@ class TrainingSet(NamedTuple):
     raw: bool  # rows are joints, not features
     seed: int
     novel: tuple[int, ...]  # the classes that the model left out, or those of the data set
+    left_out: tuple[int, ...] = ()  # the classes that every pretraining of the model left out
+    names: tuple[str, ...] = ()  # of the classes
+    dataset: str = ""
 
 
 class Scored(NamedTuple):
@@ -98,7 +101,34 @@ class Search(NamedTuple):
     bootstrap: Bootstrap | None  # of the mean average precision, over groups of queries
 
 
-Figures = Scores | Repeated | Episodes | LongTail | Search
+class ZeroShot(NamedTuple):
+    """Accuracy on unseen classes over class splits, fractions in 0..1."""
+
+    accuracy: float  # mean
+    std: float
+    low: float  # 95 % interval of the mean over the splits; of one split, Wilson's
+    high: float
+    balanced: float  # mean
+    chance: float
+    runs: tuple[float, ...]
+    unseen: tuple[tuple[int, ...], ...]  # classes of each split
+    cycles: tuple[int, ...]  # of training, as chosen; none where there are none
+
+
+class Generalised(NamedTuple):
+    """Harmonic mean of the accuracies on seen and on unseen classes over class splits, fractions in 0..1."""
+
+    harmonic: float  # mean
+    std: float
+    low: float  # 95 % interval of the mean over the splits
+    high: float
+    on_seen: float  # mean accuracies
+    on_unseen: float
+    runs: tuple[float, ...]
+    unseen: tuple[tuple[int, ...], ...]  # classes of each split
+
+
+Figures = Scores | Repeated | Episodes | LongTail | Search | ZeroShot | Generalised
 
 
 class Outcome(NamedTuple):

@@ -2,7 +2,8 @@
 
 `launch/register.py` stores a copy of this file and of `bonestrap` beside the weights, and MLflow executes the copies
 where the model is loaded: nothing is pickled, and loading still runs code. Requests are float arrays (B, T, M, V, C) as
-recorded; absent bodies and joints, and the frames that shorter recordings of a batch lack, are null (NaN).
+recorded; an aligned model also takes `texts`, which it ranks instead of its classes. Absent bodies
+and joints, and the frames that shorter recordings of a batch lack, are null (NaN).
 
 Legend: B recordings, C coordinates, M bodies, T frames, V joints.
 """
@@ -26,6 +27,9 @@ def serve() -> None:
 
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             recordings = list(np.asarray(model_input, dtype=np.float32))
+            texts = list((params or {}).get("texts", ()))
+            if texts and texts != list(self.model.classes):
+                return self.model.predict(recordings, texts=texts).numpy()
             answer = self.model.predict if self.model.classes else self.model.embed
             return answer(recordings).numpy()
 

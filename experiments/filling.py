@@ -17,8 +17,6 @@ from experiments.steps import Plan, Setup, Step
 from shards.manifest import Manifest
 from shards.storage import redaction
 
-SOURCE = "Moliner et al. (2022, arXiv:2202.02232)"  # of the published figures
-
 
 def settings(setup: Setup, manifest: Manifest) -> dict[str, Any]:
     """What shapes the runs that tables share: a folder of runs belongs to one such set."""
@@ -35,7 +33,9 @@ def fill(name: str, plan: Plan, setup: Setup, manifest: Manifest, jobs: int) -> 
         "seeds": setup.seeds,
         "device_hours": cost.total_device_hours(plan, setup),
     }
-    return summary.write(setup.runs, name, plan, summary.lines(plan, setup), about, how_filled(setup, about))
+    return summary.write(
+        setup.runs, name, plan, summary.lines(plan, setup), about, how_filled(setup, about, plan.paper)
+    )
 
 
 def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
@@ -84,7 +84,7 @@ def run(step: Step, setup: Setup, commands: Commands, progress: TableProgress) -
     print(progress.ended(step, time.monotonic() - start), flush=True)
 
 
-def how_filled(setup: Setup, about: dict[str, Any]) -> str:
+def how_filled(setup: Setup, about: dict[str, Any], paper: str) -> str:
     """How the table was filled, for its reader."""
     more = " ".join(word for kind in (setup.pretrain, setup.finetune, setup.distill) for word in kind)
     said = f"{about['data']} (digest `{about['digest'][:12]}`), recipe {setup.recipe}"
@@ -97,7 +97,7 @@ def how_filled(setup: Setup, about: dict[str, Any]) -> str:
         intervals = "Wilson's, of one seed, beside the bootstrap's over subjects or performances"
     return (
         f"{said}; seeds {seeds}; {about['device_hours']} device-hours. Percent of the test recordings. "
-        f"Intervals are {intervals}. Published figures are from {SOURCE}."
+        f"Intervals are {intervals}. Published figures are from {paper}."
     )
 
 
@@ -112,7 +112,7 @@ def describe(name: str, plan: Plan, setup: Setup, costs: str) -> None:
         [row, f"{figure:.1f}", column] for (row, column), figure in plan.published.items() if (row, column) in cells
     ]
     if rows:
-        print(f"  published for {plan.source} by {SOURCE}:")
+        print(f"  published for {plan.source} by {plan.paper}:")
         columns = [Column("row", text=True), Column("accuracy", "%"), Column("column", text=True)]
         print(*aligned(columns, rows, indent="    ").lines, sep="\n")
     print(f"  the table and a plot will be {setup.runs / name}.md, .json and .png")

@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     against: Mapping[str, str]  # row: the row that it is compared with
     published: Mapping[tuple[str, str], float]  # (row, column): percent
     source: str  # the data set of the published figures
+    paper: str = "Moliner et al. (2022, arXiv:2202.02232)"
 
     @property
     def steps(self) -> list[Step]:
@@ -116,6 +117,7 @@ class Setup:
     base: Recipe  # the recipe of that name
     splits: Words
     seeds: tuple[int, ...]
+    dataset: str = ""
     epochs: float | None  # of pretraining, instead of the recipe's
     common: Words  # of every training command
     pretrain: Words = ()  # the user's own options, which come last

@@ -45,7 +45,7 @@ def lines(plan: Plan, setup: Setup) -> list[Line]:
     groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for cell in plan.cells:
         groups.setdefault((cell.column, cell.row), {})[cell.seed] = evaluation(cell, setup)
-    runs = {key: {seed: _first(each)["accuracy"] for seed, each in of.items()} for key, of in groups.items()}
+    runs = {key: {seed: headline(_first(each)) for seed, each in of.items()} for key, of in groups.items()}
     return [_line(plan, key, runs, groups[key]) for key in groups]
 
 
@@ -55,9 +55,14 @@ def evaluation(cell: Cell, setup: Setup) -> dict[str, Any]:
     return evaluation_file.read(setup.runs / last.run)[last.measures]
 
 
+def headline(figures: Mapping[str, Any]) -> float:
+    """The accuracy of a candidate, or the harmonic mean of its accuracies on seen and unseen classes."""
+    return float(figures["harmonic"] if "harmonic" in figures else figures["accuracy"])
+
+
 def model_accuracy(cell: Cell, setup: Setup) -> float:
     """The cell's figure, in 0..1."""
-    return float(_first(evaluation(cell, setup))["accuracy"])
+    return headline(_first(evaluation(cell, setup)))
 
 
 def _first(values: Mapping[Any, Any]) -> Any:
@@ -84,7 +89,7 @@ def _line(
     published = plan.published.get((row, column))
     beside = plan.published.get((against or "", column))
     gap = None if published is None or beside is None else published - beside
-    floors = {who: spread([each[who]["accuracy"] for each in figures.values()]).mean for who in FLOORS}
+    floors = {who: spread([headline(each[who]) for each in figures.values()]).mean for who in FLOORS}
     return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn)
 
 

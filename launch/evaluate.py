@@ -14,6 +14,8 @@ Examples:
   python launch/evaluate.py retrieval --model runs/pretrained --data packed/nw-ucla --gallery test
   python launch/evaluate.py transfer --model runs/pretrained --data packed/ntu60 --split cross-subject
   python launch/evaluate.py long-tailed --model runs/pretrained --data packed/nw-ucla --imbalance 20
+  python launch/evaluate.py zero-shot --model runs/pretrained --data packed/nw-ucla --count 2 --splits 45
+  python launch/evaluate.py generalised-zero-shot --model runs/ntu --data packed/ntu60 --unseen 55/5 --published
   python launch/evaluate.py test --model runs/student --data packed/nw-ucla
   python launch/evaluate.py test --model runs/teacher --model runs/student --data packed/nw-ucla
 """
@@ -35,6 +37,7 @@ from evaluation import results_text, trained
 from evaluation.evaluation_file import Evaluations
 from evaluation.models import load_model, split_of
 from evaluation.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
+from evaluation.zero_shot import ZeroShotProtocol
 from launch.cli.parser import start_choice
 from shards import splits
 from shards.pool import read_joints
@@ -82,7 +85,7 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     from evaluation.evaluate import evaluate
     from evaluation.features import EvaluationData, open_data
 
-    if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol):
+    if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol | ZeroShotProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
     options, _ = options.resolve_streaming(workers=1, cuda=False)
     models = {folder: load_model(folder) for folder in options.model}
@@ -154,7 +157,28 @@ def show(name: str, options: Options, folder: Path, model: Model, found: Evaluat
         labels = "with" if model.description.lineage.get("labels") else "without"
         seen = "did not see these classes" if left_out(model, scored) else f"saw these classes, {labels} labels"
         print(f"  training {seen}: {', '.join(classes[label] for label in novel(model, scored))}")
+    for said in exposed(found, model):
+        print(f"  {said}")
     print(f"  one clip takes {found.latency_ms:.1f} ms on one CPU thread")
+
+
+def exposed(found: Evaluated, model: Model) -> list[str]:
+    """Of a zero-shot evaluation: whether the encoder's own training has seen unseen classes."""
+    from evaluation.candidates import left_out
+    from evaluation.scoring import Generalised, ZeroShot
+
+    figures = next(iter(next(iter(found.results.values())).values()))
+    if not isinstance(figures, ZeroShot | Generalised):
+        return []
+    without = set(left_out(model, found.scored))
+    clean = sum(set(unseen) <= without for unseen in figures.unseen)
+    if clean == len(figures.unseen):
+        return ["the encoder's training has seen none of the unseen classes"]
+    labels = "with" if model.description.lineage.get("labels") else "without"
+    return [
+        f"the encoder's training has seen unseen classes, {labels} labels, in {len(figures.unseen) - clean} of "
+        f"{len(figures.unseen)} splits: pretrain with --classes.leave-out"
+    ]
 
 
 def draw(name: str, options: Options, who: str, found: Evaluated) -> None:

@@ -67,13 +67,14 @@ def shipped(folder: Path, model: Model) -> Shipped:
     joints, axes = len(model.layout.joints), model.layout.axes
     example = torch.randn(2, 8, 1, joints, axes, generator=torch.Generator().manual_seed(0)).numpy()
     answers = len(model.classes) or model.encoder.features
+    aligned = model.description.alignment is not None
     return Shipped(
         folder=folder,
         script=ROOT / "evaluation" / "serving.py",
         code=[ROOT / "bonestrap"],
         requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in NEEDED],
         inputs=(-1, -1, -1, joints, axes),
-        outputs=(-1, answers),
+        outputs=(-1, -1 if aligned else answers),
         example=example,
         metadata={
             "stage": model.description.stage,
@@ -81,6 +82,7 @@ def shipped(folder: Path, model: Model) -> Shipped:
             "classes": list(model.classes),
             "lineage": model.description.lineage,
         },
+        params={"texts": model.classes} if aligned else {},
     )
 
 

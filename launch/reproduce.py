@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Reproduce a table of Moliner et al. (2022, arXiv:2202.02232): one command trains and evaluates every cell and seed.
+"""Reproduce a published table: one command trains and evaluates every cell and seed.
+
+table-2 to table-6 are those of Moliner et al. (2022, arXiv:2202.02232), sa-dvae is zero-shot recognition by Li et al.
+(2024, arXiv:2407.13460).
 
 A table is a list of the commands that the documentation shows. Those that are done are not run again, so the same
 command resumes after a stop; tables in one --runs share what they have in common, such as a pretraining. --dry-run
@@ -13,6 +16,7 @@ Examples:
   python launch/reproduce.py table-2 --data packed/ntu60 --runs runs/ntu60 --workers 4 --dry-run
   python launch/reproduce.py table-5 --data packed/nw-ucla --runs runs/widths --widths 0.125 0.25 --teacher 0.5
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
+  python launch/reproduce.py sa-dvae --data packed/ntu60 --runs runs/zero-shot --recipe supervised
   python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain '--clip.frames 12'
 """
 
@@ -114,6 +118,7 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
         base=base,
         splits=chosen,
         seeds=options.seeds,
+        dataset=manifest.name,
         epochs=options.epochs,
         common=(*words, *([] if options.track else ["--no-track"])),
         pretrain=tuple(renamed(shlex.split(options.pretrain), RECIPE_ALIASES)),

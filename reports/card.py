@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from bonestrap.config import to_json
 from bonestrap.files import write_atomically
+from evaluation.lineage import never_seen
 from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
 from reports.dataset_facts import DatasetFacts
@@ -153,6 +154,8 @@ def _trained(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
         steps = " → ".join(str(step.get("step", "")).replace("_", " ") for step in dataset.manifest.preprocessing)
         lines.append(f"- **preprocessing**: {steps or 'none'}")
     lines.append(f"- **labels**: {_labels(record)}")
+    if record.description.alignment is not None:
+        lines.append(f"- **unseen classes**: {_unseen(record)}")
     if dataset:
         lines += [f"- **known issue**: {fault}" for fault in dataset.faults] or [
             "- **known issues**: none in manifest and index; `python launch/preview.py SHARDS` checks every frame"
@@ -183,6 +186,21 @@ def _labels(record: RunRecord) -> str:
     return f"none; the teacher used the labels of {100 * fraction:.4g}% of the training recordings"
 
 
+def _unseen(record: RunRecord) -> str:
+    """The classes whose recordings did not align an encoder with texts, and whether its pretraining had seen them."""
+    lineage, names = record.lineage, record.description.classes
+    unseen = lineage.get("left_out", [])
+    if not unseen:
+        return "none: recordings of every class were used"
+    known = sorted(set(unseen) - set(never_seen(lineage, lineage["data"])))
+    said = f"the pretraining of the encoder had seen {', '.join(names[label] for label in known)}"
+    return (
+        ", ".join(names[label] for label in unseen)
+        + "; "
+        + (said if known else "the pretraining of the encoder had seen none of them")
+    )
+
+
 def _lineage(record: RunRecord) -> list[str]:
     lines = [
         f"- **{cost.run}** ({cost.stage}): {cost.steps:,} steps, seed {cost.seed}, {cost.hours:.4f} device-hours"
@@ -206,6 +224,7 @@ def _limits(record: RunRecord, dataset: DatasetFacts | None) -> list[str]:
     description = record.description
     lines = [
         f"- It assigns every input to one of the {len(description.classes)} classes above, whatever the input is."
+        + (" It ranks other texts as well." if description.alignment is not None else "")
         if description.classes
         else "- It turns recordings into features; a classifier has to be trained on them.",
         f"- The input is joints of layout {description.layout.name} with the preprocessing above, not video.",

@@ -225,7 +225,7 @@ def lineage(
         **data.lineage,
     }
     if not training.composition.whole:
-        out["left_out"] = list(training.composition.without(manifest.name, len(manifest.classes)))
+        out["left_out"] = list(training.composition.without(manifest.name, manifest.classes))
         out["imbalance"] = training.composition.imbalance
     if data.labelled is not None:
         out |= {"labels": training.labels, "labelled": data.labelled}

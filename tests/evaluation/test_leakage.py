@@ -30,6 +30,8 @@ PROTOCOLS = {
     "retrieval": [],
     "transfer": ["--fit", "ridge"],
     "long-tailed": ["--imbalance", "4", "--seeds", "0"],
+    "zero-shot": ["--texts", "texts.npy", "--splits", "1", "--method.cycles", "1", "--method.cycle-steps", "2"],
+    "generalised-zero-shot": ["--texts", "texts.npy", "--unseen", "1,4", "--method.cycles", "1"],
 }
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "8"]
 
@@ -68,6 +70,8 @@ def test_training_and_selection_never_touch_a_test_view(
     assert seen and not any(split.test(views).any() for views in seen)
 
     watch_learning(monkeypatch, seen, split)
+    monkeypatch.chdir(tmp_path)
+    np.save("texts.npy", np.random.default_rng(0).normal(size=(16, 6)))
     for protocol, words in PROTOCOLS.items():
         model = student if protocol == "test" else pretrained
         seen.clear()

@@ -95,9 +95,9 @@ def test_every_item_comes_once_an_epoch_of_its_folder(folders: list[Path], singl
     for step in range(45):
         for group in range(2):
             owners = set()
-            for part, positions in mixed._drawn(step, group):
-                owners.add(mixed.parts.index(part))
-                drawn[mixed.parts.index(part)] += part.loader.named(positions)
+            for folder, positions in mixed._drawn(step, group):
+                owners.add(folder)
+                drawn[folder] += mixed.parts[folder].loader.named(positions)
             assert len(owners) == 1 or not single
         assert len(mixed.keys(step, 1)) == 6
     for size, names in zip(SIZES, drawn, strict=True):
@@ -137,7 +137,8 @@ def test_cameras_of_a_performance_stay_a_pair(folders: list[Path]) -> None:
     mixed = mixture(folders, single=False)
     pairs = set()
     for step in range(10):
-        for part, positions in mixed._drawn(step, 0):
+        for folder, positions in mixed._drawn(step, 0):
+            part = mixed.parts[folder]
             data = part.loader.data
             assert isinstance(data, Resident)
             first, second = part.loader.clips(positions)
@@ -146,6 +147,17 @@ def test_cameras_of_a_performance_stay_a_pair(folders: list[Path]) -> None:
             assert shown[0] == shown[1]
             pairs.add(first.start.tolist() == second.start.tolist())
     assert False in pairs  # not always a recording with itself
+
+
+def test_items_are_told_apart_across_folders(folders: list[Path]) -> None:
+    mixed = mixture(folders, single=False)
+    keys: dict[int, str] = {}
+    for step in range(20):
+        batch = mixed.group(step, 1)
+        assert batch.group == 1 and batch.items is not None
+        for item, key in zip(batch.items.tolist(), mixed.keys(step, 1), strict=True):
+            assert keys.setdefault(item, key) == key
+    assert len(keys) > len(mixed.parts[1].loader.items) and max(keys) < sum(SIZES)
 
 
 def test_sets_of_recordings_become_one() -> None:
@@ -169,6 +181,6 @@ def test_recordings_are_retargeted_once_or_as_they_come(folders: list[Path]) -> 
     assert torch.equal(found.length, expected.length) and torch.equal(found.owner, expected.owner)
     assert data.view_length.tolist() == (2 * packed.view_length - 1).tolist()
     streamed = mixture(folders, single=True, window=2, retarget=retarget)
-    ((part, positions),) = streamed._drawn(3, 1)
-    expected = retarget(part.loader.clips(positions)[0])
+    ((folder, positions),) = streamed._drawn(3, 1)
+    expected = retarget(streamed.parts[folder].loader.clips(positions)[0])
     assert torch.equal(streamed.group(3, 1).views[0].frames, expected.frames) and expected.frames.shape[1:] == (15, 3)

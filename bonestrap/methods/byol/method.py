@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Batch
+from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import BYOLConfig
 from bonestrap.methods.heads import Head, Projected
