@@ -1,0 +1,174 @@
+"""Steps on memory that stays the same, replayed: the losses, gradients and state of the plain ones, and nothing stale.
+
+A graph of `tests/recorded.py` stands in for CUDA's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from bonestrap.augment import CONSERVATIVE, ClipConfig
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.clips import Batch
+from bonestrap.encoders.stgcn import network
+from bonestrap.methods import BYOLConfig, DistillConfig, SupervisedConfig
+from bonestrap.methods.byol.method import BYOL
+from bonestrap.methods.distill.method import Distill
+from bonestrap.methods.method import Method
+from bonestrap.methods.supervised.method import Classifier, Supervised
+from bonestrap.optim import SGD, OptimizerConfig
+from distributed import graph
+from distributed.graph import StepGraph, reason_against
+from distributed.step import PlainStep, Step
+from distributed.strategy import Single
+from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, encoder, recordings
+from tests.recorded import ReplayRecorder
+
+BLOCKS = ((64, 1), (128, 2))  # instead of ten: with and without a shortcut, in a fraction of the time
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(network, "BLOCKS", BLOCKS)
+    yield
+
+
+def byol(**changes: object) -> BYOL:
+    views = Pipeline(LAYOUT, CLIP, CONSERVATIVE), Pipeline(LAYOUT, CLIP)
+    config = BYOLConfig(hidden=16, projection=8, **changes)  # type: ignore[arg-type]
+    return BYOL(encoder(), config, view1=views[0], view2=views[1], steps=8)
+
+
+def supervised(frozen: int = 0, *, pretrained: bool = False) -> Supervised:
+    classifier = Classifier.new(encoder(), 3)
+    config = SupervisedConfig(smoothing=0.1, pretrained=pretrained)
+    return Supervised(classifier, config, view=Pipeline(LAYOUT, CLIP, CONSERVATIVE), frozen=frozen)
+
+
+def distill() -> Distill:
+    teacher, student = Classifier.new(encoder(), 3), Classifier.new(encoder(1), 3)
+    views = [Pipeline(LAYOUT, ClipConfig(frames=frames), CONSERVATIVE) for frames in (12, 16)]
+    return Distill(teacher, student, DistillConfig(), view=views[0], teacher_view=views[1])
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "byol": byol,
+    "byol, own statistics": lambda: byol(statistics="target"),
+    "supervised": supervised,
+    "frozen at first": lambda: supervised(frozen=3),
+    "fine-tuned": lambda: supervised(pretrained=True),
+    "distill": distill,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(OptimizerConfig):
+    """Without a large epsilon it makes whole steps of the rounding of gradients that are zero."""
+
+    def build(self, method: Method) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.groups(method), eps=1e-2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSprop(OptimizerConfig):
+    def build(self, method: Method) -> torch.optim.RMSprop:
+        return torch.optim.RMSprop(self.groups(method), eps=1.0)
+
+
+OPTIMIZERS: dict[str, OptimizerConfig] = {"sgd": SGD(weight_decay=0.01), "adamw": Adam(), "rmsprop": RMSprop()}
+
+
+def batch(step: int, group: int, bodies: Sequence[int] = (1, 2, 1, 1)) -> Batch:
+    """Two views of clips of so many bodies, with labels."""
+    seed = 100 * step + group
+    views = tuple(recordings(bodies, [9 + clip for clip in range(len(bodies))], 2 * seed + view) for view in range(2))
+    return Batch(views, torch.arange(len(bodies)) % 3, seed)
+
+
+def steps_of(method: Method, optimizer: str, groups: int, *, graph: bool) -> tuple[Step, torch.optim.Optimizer]:
+    made = OPTIMIZERS[optimizer].build(method)
+    if not graph:
+        return PlainStep(method, made, Single(), groups=groups, all_groups=groups, half=False), made
+    recorder = ReplayRecorder()
+    step = StepGraph(method, made, Single(), groups=groups, all_groups=groups, half=False, recorder=recorder)
+    return step, made
+
+
+def run(
+    method: Method,
+    batches: Sequence[Sequence[Batch]],
+    *,
+    graph: bool,
+    optimizer: str = "sgd",
+    rate: Callable[[int], float] = lambda step: 1e-4,  # at higher ones, ReLUs that tip over spread rounding
+) -> tuple[Tensor, dict[str, Tensor], Step]:
+    """All losses of some steps, the state that they lead to with the gradient norms, and the step itself."""
+    step, made = steps_of(method, optimizer, len(batches[0]), graph=graph)
+    values: list[Tensor] = []
+    norms: list[Tensor] = []
+    for number, groups in enumerate(batches):
+        for param_group in made.param_groups:
+            param_group["lr"] = rate(number)
+        for one in groups:
+            losses = step.group(one, number, last=one is groups[-1])
+            values += [losses[name].detach() for name in sorted(losses)]
+        norms.append(step.finish(number))
+    assert all(isinstance(group["lr"], float) for group in made.param_groups)
+    return torch.stack(values), {**method.state_dict(), "norms": torch.stack(norms)}, step
+
+
+def compare(
+    make: Callable[[], Method], batches: Sequence[Sequence[Batch]], tolerance: float = 1e-5, **how: object
+) -> StepGraph:
+    """The replayed steps and the plain ones give the same within rounding. The replayed ones."""
+    values, state, step = run(make(), batches, graph=True, **how)  # type: ignore[arg-type]
+    expected, plain, _ = run(make(), batches, graph=False, **how)  # type: ignore[arg-type]
+    torch.testing.assert_close(values, expected, rtol=tolerance, atol=2e-6)
+    torch.testing.assert_close(state, plain, rtol=10 * tolerance, atol=tolerance)
+    assert isinstance(step, StepGraph)
+    return step
+
+
+@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+def test_losses_and_state_are_those_of_plain_steps(make: Callable[[], Method]) -> None:
+    batches = [[batch(step, group) for group in range(2)] for step in range(6)]
+    step = compare(make, batches)
+    assert isinstance(step.recorder, ReplayRecorder)
+    assert sum(graph.replays > 1 for graph in step.recorder.graphs) >= 2  # there was something to be stale
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adamw as on a GPU", "rmsprop"])
+def test_a_new_learning_rate_is_used_at_once(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by an optimizer that cannot be recorded: its step is left out of the graph."""
+    if optimizer == "adamw as on a GPU":  # where its count of steps and its learning rate are tensors
+        devices = lambda *_, **__: ["cpu"]  # noqa: E731
+        monkeypatch.setattr(sys.modules["torch.optim.adam"], "_get_capturable_supported_devices", devices)
+        monkeypatch.setattr(graph, "ADAM_DEVICES", ("cpu",))
+    rates = (1e-3, 1e-3, 1e-3, 2e-2, 0.0, 2e-3)
+    batches = [[batch(step, 0)] for step in range(6)]
+    compare(byol, batches, tolerance=2e-4, optimizer=optimizer.split()[0], rate=rates.__getitem__)
+
+
+def test_a_new_momentum_is_used_at_once() -> None:
+    """Of target and statistics: the cosine of Eq. 3 takes lambda from .3 to 1 within these eight steps."""
+    compare(lambda: byol(momentum=0.3, alpha=0.95), [[batch(step, 0)] for step in range(8)])
+
+
+def test_a_new_number_of_bodies_is_used_at_once() -> None:
+    """One shape for several numbers of bodies, another for more, and back: padding is never counted."""
+    bodies = [(1, 2, 2, 1) * 8, (1, 2, 2, 1, *(1, 1, 2, 1) * 7), (1,) * 32, (2,) * 32, (1, 2, 2, 1) * 8, (1,) * 32] * 2
+    batches = [[batch(step, 0, one)] for step, one in enumerate(bodies)]
+    step = compare(supervised, batches)
+    assert [sum(len(leaf) for leaf in shape.leaves[:1]) for shape in step.shapes.values()] == [48, 42, 32, 64]
+
+
+def test_a_new_number_of_groups_is_used_at_once() -> None:
+    """The loss's factor and the sums by halves are those of the step: 1, 2, 3 and 4 groups, in one memory."""
+    for groups in (1, 2, 3, 4):
+        compare(supervised, [[batch(step, group) for group in range(groups)] for step in range(4)])
