@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from distributed.strategy import Strategy
 
 T = TypeVar("T")
-# A collective gives up this much later than the coordinator, which knows who it waits for and says so. NCCL's own end of
-# a collective that takes too long kills the process, without a word that a user could act on.
+# A collective gives up this much later than the coordinator, which knows who it waits for and says so. NCCL ends the
+# process of a collective that takes too long, without a word that a user could act on.
 COLLECTIVE_GRACE_SECONDS = 120
 LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
 LOG_LINES = 15  # of a dead worker's standard error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,9 +26,12 @@ from bonestrap.methods.supervised.method import Classifier, Supervised
 from bonestrap.optim import SGD, OptimizerConfig
 from distributed import graph
 from distributed.graph import StepGraph, reason_against
+from distributed.progress import Silence
 from distributed.step import PlainStep, Step
-from distributed.strategy import Single
-from tests.bonestrap.tiny import CLIP, LAYOUT, Pairs, encoder, recordings
+from distributed.strategy import Single, Strategy
+from distributed.zero import ZeRO
+from tests.bonestrap.tiny import CLIP, LAYOUT, encoder, recordings
+from tests.distributed.toy import Ranks, ToyMethod
 from tests.recorded import ReplayRecorder
 
 BLOCKS = ((64, 1), (128, 2))  # instead of ten: with and without a shortcut, in a fraction of the time
@@ -152,7 +156,7 @@ def test_a_new_learning_rate_is_used_at_once(optimizer: str, monkeypatch: pytest
         monkeypatch.setattr(graph, "ADAM_DEVICES", ("cpu",))
     rates = (1e-3, 1e-3, 1e-3, 2e-2, 0.0, 2e-3)
     batches = [[batch(step, 0)] for step in range(6)]
-    compare(byol, batches, tolerance=2e-4, optimizer=optimizer.split()[0], rate=rates.__getitem__)
+    compare(byol, batches, tolerance=2e-4, optimizer=optimizer.partition(" ")[0], rate=rates.__getitem__)
 
 
 def test_a_new_momentum_is_used_at_once() -> None:
@@ -172,3 +176,106 @@ def test_a_new_number_of_groups_is_used_at_once() -> None:
     """The loss's factor and the sums by halves are those of the step: 1, 2, 3 and 4 groups, in one memory."""
     for groups in (1, 2, 3, 4):
         compare(supervised, [[batch(step, group) for group in range(groups)] for step in range(4)])
+
+
+def two_groups_each(strategy: Strategy, folder: Path, *, graph: bool) -> dict[str, Tensor]:
+    """Some steps of this rank's two of four groups. The second rank begins with other weights, which are replaced."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "BLOCKS", BLOCKS)
+        method = byol()
+    with torch.no_grad():
+        method.predictor.linear1.weight += strategy.rank
+    optimizer = SGD(learning_rate=1e-3, weight_decay=0.01).build(method)
+    step: Step
+    if graph:
+        recorder = ReplayRecorder()
+        step = StepGraph(method, optimizer, strategy, groups=2, all_groups=4, half=False, recorder=recorder)
+    else:
+        step = PlainStep(method, optimizer, strategy, groups=2, all_groups=4, half=False)
+    for number in range(4):
+        for group in (2 * strategy.rank, 2 * strategy.rank + 1):
+            step.group(batch(number, group), number, last=group % 2 == 1)
+        step.finish(number)
+    return dict(method.state_dict())
+
+
+def replayed(strategy: Strategy, folder: Path) -> dict[str, Tensor]:
+    return two_groups_each(strategy, folder, graph=True)
+
+
+def plain(strategy: Strategy, folder: Path) -> dict[str, Tensor]:
+    return two_groups_each(strategy, folder, graph=False)
+
+
+def test_two_ranks_sum_between_the_graphs(tmp_path: Path) -> None:
+    """As DDP does while the backward pass runs: gradients and moments of all groups, the same state on both."""
+    ranks = Ranks(2)
+    try:
+        expected, _ = ranks(plain, tmp_path)
+        first, second = ranks(replayed, tmp_path)
+    finally:
+        ranks.close()
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------------- when
+
+
+class OnGPU(Strategy):
+    """Says that it is on one, and computes nothing."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__("cuda:0", Silence())
+        self.graph_reason = reason
+
+
+def test_steps_are_recorded_where_they_can_be_and_it_says_why_not() -> None:
+    assert reason_against(byol(), OnGPU()) == ""
+    assert reason_against(byol(), Single()) == "the device is not a GPU"
+    assert reason_against(byol(), OnGPU(ZeRO.graph_reason)).startswith("DeepSpeed reduces gradients")
+    assert reason_against(ToyMethod(), OnGPU()).startswith("ToyMethod has a forward pass of its own")
+    compiled = byol()
+    compiled.encoder.compile(backend="eager")
+    assert reason_against(compiled, OnGPU()) == "the encoders are compiled"
+
+
+def test_a_method_with_a_forward_pass_of_its_own_is_not_in_parts() -> None:
+    class Changed(BYOL):
+        def after_step(self, step: int) -> None:
+            super().after_step(step + 1)
+
+    assert byol().in_parts and supervised().in_parts and distill().in_parts
+    assert not ToyMethod().in_parts
+    method = byol()
+    method.__class__ = Changed
+    assert not method.in_parts
+
+
+def test_a_graph_that_cannot_be_recorded_is_run() -> None:
+    """Whatever the reason, the step that failed is done, and so are all that follow."""
+
+    class Broken:
+        def record(self, function: Callable[[], None]) -> None:
+            return None
+
+    method, expected = byol(), run(byol(), [[batch(step, 0)] for step in range(3)], graph=False)[1]
+    optimizer = OPTIMIZERS["sgd"].build(method)
+    step = StepGraph(method, optimizer, Single(), groups=1, all_groups=1, half=False, recorder=Broken())
+    optimizer.param_groups[0]["lr"] = 1e-4
+    optimizer.param_groups[1]["lr"] = 1e-4
+    norms = []
+    for number in range(3):
+        step.group(batch(number, 0), number, last=True)
+        norms.append(step.finish(number))
+    torch.testing.assert_close({**method.state_dict(), "norms": torch.stack(norms)}, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_that_may_mix_bodies_gets_no_padding() -> None:
+    method = supervised()
+    method.encoder.takes_padding = False
+    step, _ = steps_of(method, "sgd", 1, graph=True)
+    step.group(batch(0, 0), 0, last=True)
+    assert isinstance(step, StepGraph)
+    assert [leaf.shape[0] for shape in step.shapes.values() for leaf in shape.leaves[:1]] == [5]
