@@ -1,37 +1,27 @@
-"""A training step as a few CUDA graphs, which the GPU replays without the host launching thousands of kernels.
+"""A training step as a few CUDA graphs (`bonestrap.graphs`).
 
-A graph repeats the operations of one step on the same memory: what changes from step to step has to lie in tensors that
-are filled before the replay. These are the inputs that `Method.prepare` has drawn, and one vector with learning rates,
-the factor of the loss and what the schedules of `Method.rates` give. One graph goes from the inputs of a group to its
-gradients, for each shape; one from the gradients of a step to its end. Between them the ranks sum, outside any graph.
-
-Shapes recur because the bodies of a batch are filled up to one of a few numbers. The first step of a shape runs as it
-is, the second is recorded. Where nothing is recorded, as in the tests on a CPU, the same functions run on the same
-memory.
+What changes from step to step lies in tensors that are filled before the replay: the inputs that `Method.prepare` has
+drawn, and one vector with learning rates, the factor of the loss and what the schedules of `Method.rates` give. One
+graph goes from the inputs of a group to its gradients, for each shape; one from the gradients of a step to its end.
+Between them the ranks sum, outside any graph. In the tests on a CPU the same functions run on the same memory.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from bonestrap.clips import Batch, Clips
+from bonestrap.clips import Batch
 from bonestrap.encoders.encoder import Encoder
+from bonestrap.graphs import Recorded, Recorder, Static, padded, shape_of
 from bonestrap.methods.method import Method
 from bonestrap.momentum import batch_norms
 from bonestrap.sgd import SGD
 from distributed.strategy import UNEVEN, Strategy, additions_by_halves
 
-T = TypeVar("T")
-
-SHAPES = 48  # that are recorded; a step of any other runs as it is
-COUNTS = 16  # numbers of bodies between one and two for each clip
 ADAM = (torch.optim.Adam, torch.optim.AdamW)
 ADAM_DEVICES = ("cuda",)  # where PyTorch's Adam can leave its count of steps on the device
 
@@ -71,9 +61,10 @@ class StepGraph:
         self.gradients = Gradients([p for p in method.parameters() if p.requires_grad], groups)
         encoders = [module for module in method.modules() if isinstance(module, Encoder)]
         self.pads = all(encoder.takes_padding for encoder in encoders)
+        self.norms = batch_norms(method)
         self.recorder = recorder
-        self.shapes: dict[Hashable, Shape] = {}
-        self.ends: dict[Hashable, Recorded] = {}
+        self.shapes: dict[tuple[Hashable, Hashable], Shape] = {}  # by branch and shape
+        self.ends: dict[Hashable, Recorded] = {}  # by branch and the parameters that have a gradient
         self.names = sorted(method.rates(0))
         # Learning rates of the param groups, the factor of the loss, the rates by name.
         self.rates = torch.zeros(len(optimizer.param_groups) + 1 + len(self.names), dtype=torch.float64).to(self.device)
@@ -85,21 +76,26 @@ class StepGraph:
             self.fill(step)
         inputs = self.method.prepare(batch)
         branch = self.method.branch(step)
-        leaves, structure = tree_flatten(padded(inputs) if self.pads else inputs)
-        key = (branch, structure, *(signature(leaf) for leaf in leaves))
-        shape = self.shapes.setdefault(key, Shape(leaves))
-        shape.take(leaves)
+        if self.pads:
+            inputs = padded(inputs)
+        key = branch, shape_of(inputs)
+        warm = any(known == branch for known, _ in self.shapes)
+        if key not in self.shapes:
+            self.shapes[key] = Shape(inputs)
+        shape = self.shapes[key]
+        shape.take(inputs)
 
         def forward_and_backward() -> None:
-            static = tree_unflatten(shape.leaves, structure)
+            for layer in self.norms:
+                layer.seen = None  # what a recording that failed has noted exists in its graph alone
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                losses = self.method.losses(static, branch)
+                losses = self.method.losses(shape.inputs, branch)
             scale = self.rates[len(self.optimizer.param_groups)]
             shape.reached = self.gradients.of(losses["loss"] * scale.to(losses["loss"].dtype))
             shape.names = sorted(losses)
             shape.values = torch.stack([losses[name].detach().float() for name in shape.names])
 
-        shape.recorded.run(forward_and_backward, self.recorder)
+        shape.recorded.run(forward_and_backward, self.recorder, warm=warm)
         values = shape.values.clone()  # the next replay writes over them
         self.gradients.add(shape.reached, last=last)
         if last:
@@ -137,20 +133,12 @@ class StepGraph:
         self.filled = step
 
 
-class Shape:
-    """The memory of one shape of inputs, and the graph on it."""
+class Shape(Static):
+    """What one group's graph reads and leaves behind."""
 
-    def __init__(self, leaves: list[Any]) -> None:
-        self.leaves = [torch.empty_like(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        self.recorded = Recorded()
-        self.names: list[str] = []  # of the losses
-        self.values = torch.empty(0)  # of the losses, in this order
-        self.reached: tuple[int, ...] = ()  # the parameters that have a gradient, by number
-
-    def take(self, leaves: list[Any]) -> None:
-        for mine, given in zip(self.leaves, leaves, strict=True):
-            if isinstance(mine, Tensor):
-                mine.copy_(given, non_blocking=True)
+    names: list[str]  # of the losses
+    values: Tensor  # of the losses, in this order
+    reached: tuple[int, ...]  # the parameters that have a gradient, by number
 
 
 class Gradients:
@@ -206,85 +194,6 @@ class Gradients:
         reached = set(self.reached)
         for number, (p, view) in enumerate(zip(self.parameters, self.views, strict=True)):
             p.grad = view if number in reached else None
-
-
-class Recorded:
-    """A function of no arguments that always does the same on the same memory, and the graph of it."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.graph: Graph | None = None
-
-    def run(self, function: Callable[[], None], recorder: Recorder | None) -> None:
-        """Run it, from its second time on as a graph; the first has made all state that it leaves behind."""
-        if self.graph is None and recorder is not None and self.runs:
-            self.graph = recorder.record(function)
-        self.runs += 1
-        if self.graph is None:
-            function()
-        else:
-            self.graph.replay()
-
-
-class Graph(Protocol):
-    def replay(self) -> None:
-        """Do what was recorded once more."""
-
-
-class Recorder(Protocol):
-    def record(self, function: Callable[[], None]) -> Graph | None:
-        """A graph of the function, which has not run yet; None where there is no more room or it cannot be recorded."""
-
-
-class CUDARecorder:
-    """Makes CUDA graphs that share their memory: what one leaves there is taken away before the next is replayed."""
-
-    def __init__(self, method: Method, strategy: Strategy) -> None:
-        self.method, self.strategy = method, strategy
-        self.pool = torch.cuda.graph_pool_handle()
-        self.room = SHAPES
-        self.failed = False
-
-    def record(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
-        if self.failed or not self.room:
-            return None
-        self.room -= 1
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Other threads, such as the one that writes checkpoints, may use the device meanwhile.
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-                function()
-        except RuntimeError as error:
-            self.failed = True
-            for layer in batch_norms(self.method):
-                layer.seen = None  # what was noted exists in the graph alone
-            reason = str(error).splitlines()[0]
-            self.strategy.screen.message(f"Steps are not recorded as CUDA graphs any more: {reason}")
-            return None
-        return graph
-
-
-def padded(inputs: T) -> T:
-    """The same with as many bodies in all its clips, padding included, and one of `COUNTS` numbers of them.
-
-    Where every clip has one body, as in many data sets, there is no padding.
-    """
-    clips = [part for part in tree_flatten(inputs, is_leaf=is_clips)[0] if is_clips(part)]
-    if all(len(part.owner) == part.size for part in clips):
-        return inputs
-    step = max(1, clips[0].size // COUNTS)
-    bodies = step * math.ceil(max(len(part.owner) for part in clips) / step)
-    found: T = tree_map(lambda part: part.padded(bodies) if is_clips(part) else part, inputs, is_leaf=is_clips)
-    return found
-
-
-def is_clips(part: object) -> bool:
-    return isinstance(part, Clips)
-
-
-def signature(leaf: Any) -> Hashable:
-    """What has to be the same for two leaves of the inputs to go through one graph."""
-    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else leaf
 
 
 def capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.clips import Batch
+from bonestrap.graphs import CUDARecorder
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
-from distributed.graph import CUDARecorder, StepGraph, reason_against
+from distributed.graph import StepGraph, reason_against
 from distributed.lease import Leases
 from distributed.meter import Clock, Meter
 from distributed.progress import Progress
@@ -239,7 +240,7 @@ def step_of(job: Job, strategy: Strategy, groups: int) -> Step:
     all_groups = job.loader.groups
     reason = reason_against(method, strategy)
     if job.graph and not reason:
-        recorder = CUDARecorder(method, strategy)
+        recorder = CUDARecorder(strategy.screen.message)
         return StepGraph(
             method, optimizer, strategy, groups=groups, all_groups=all_groups, half=half, recorder=recorder
         )

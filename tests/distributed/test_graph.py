@@ -32,8 +32,10 @@ from distributed.strategy import Single, Strategy
 from distributed.zero import ZeRO
 from tests.bonestrap.tiny import CLIP, LAYOUT, encoder, recordings
 from tests.distributed.toy import Ranks, ToyMethod
+from tests.pretend import DEVICE, PretendGPU, gpu
 from tests.recorded import ReplayRecorder
 
+__all__ = ["gpu"]  # the fixture
 BLOCKS = ((64, 1), (128, 2))  # instead of ten: with and without a shortcut, in a fraction of the time
 
 
@@ -218,6 +220,19 @@ def test_two_ranks_sum_between_the_graphs(tmp_path: Path) -> None:
         ranks.close()
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_does_not_wait(gpu: PretendGPU) -> None:
+    """On a pretended GPU: nothing between the batch and the end of the step needs a value of the device."""
+    method = byol().to(DEVICE)
+    optimizer = SGD(weight_decay=0.01).build(method)
+    step = StepGraph(method, optimizer, Single(DEVICE), groups=1, all_groups=1, half=False, recorder=None)
+    batches = [batch(number, 0) for number in range(3)]
+    there = [one._replace(views=tuple(v._replace(frames=v.frames.to(DEVICE)) for v in one.views)) for one in batches]
+    with gpu.never_waits():
+        for number, one in enumerate(there):
+            step.group(one, number, last=True)
+            step.finish(number)
 
 
 # ---------------------------------------------------------------------- when
