@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import queue
 import signal
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from distributed.connection import connection, room
 from distributed.coordinator import (
+    STARTING_SECONDS,
     CoordinatorScreen,
     CoordinatorWatch,
     Presence,
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
     from distributed.strategy import Strategy
 
 T = TypeVar("T")
-COLLECTIVE_TIMEOUT_SECONDS = 300  # Ray's default lets a hang last half an hour
+# A collective gives up this much later than the coordinator, which knows who it waits for and says so. NCCL ends the
+# process of a collective that takes too long, without a word that a user could act on.
+COLLECTIVE_GRACE_SECONDS = 120
 LOOK_SECONDS = 2.0  # between two looks at how many workers the cluster has room for
 LOG_LINES = 15  # of a dead worker's standard error
 TOGETHER = (GracefulStop, TrainingStopped)  # what all ranks raise after the same step
@@ -178,7 +182,9 @@ def attempt_run(
     with ray_storage(config.storage) as folder:
         trainer = TorchTrainer(
             on_worker(worker, coordinator, config, job),
-            torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            torch_config=TorchConfig(
+                backend="nccl" if on_gpu else "gloo", timeout_s=collective_timeout(config.hang_seconds)
+            ),
             scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
             run_config=RunConfig(
                 name=f"bonestrap-{uuid.uuid4().hex[:12]}",  # a name is never reused
@@ -200,6 +206,11 @@ def attempt_run(
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
+
+
+def collective_timeout(hang_seconds: float) -> int:
+    """Seconds after which a collective fails on its own: later than any hang is reported, that of a start included."""
+    return math.ceil(max(hang_seconds, STARTING_SECONDS)) + COLLECTIVE_GRACE_SECONDS
 
 
 def spare(trainer: Any) -> None:

@@ -18,12 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.clips import Batch
+from bonestrap.graphs import CUDARecorder
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
+from distributed.graph import StepGraph, reason_against
 from distributed.lease import Leases
 from distributed.meter import Clock, Meter
 from distributed.progress import Progress
 from distributed.record import Record
+from distributed.step import PlainStep, Step
 from distributed.strategy import Strategy
 from distributed.tracking import CHECKPOINTS, Tracking, latest, recording, spent
 from distributed.watch import GracefulStop, TrainingStopped
@@ -57,6 +60,7 @@ class Job:
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: the forward pass under autocast, parameters in fp32
 
     # What does not.
+    graph: bool = True  # steps as CUDA graphs, where they can be
     run: Path  # an absolute path that every worker sees
     record: Record | None = None  # whose the run directory and the checkpoints are; None: not written down
     title: str = "train"
@@ -101,7 +105,6 @@ def train(job: Job, strategy: Strategy) -> Summary:
         # ---------------------------------------------------------------- this rank's groups of every step
         method, optimizer, loader, watch = job.method, job.optimizer, job.loader, strategy.watch
         groups = strategy.own_groups(loader.groups)
-        scale = 1 / loader.groups  # gradients are summed over groups and ranks: the step follows the groups' mean
         closing.enter_context(watch.listening())
 
         # ---------------------------------------------------------------- resume
@@ -123,7 +126,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
         progress = Progress(strategy.screen, title=job.title, steps=job.steps)
         meter = Meter(groups, done)
         paid = clock.device_seconds
-        forward = strategy.wrap(method, optimizer, len(groups))
+        one = step_of(job, strategy, len(groups))
         method.train()
 
         # ---------------------------------------------------------------- what is written while it runs
@@ -178,27 +181,15 @@ def train(job: Job, strategy: Strategy) -> Summary:
         # ---------------------------------------------------------------- steps
         for step in range(done, job.steps):
             set_learning_rate(optimizer, job.learning_rate(step))
-            optimizer.zero_grad(set_to_none=True)
             early = shared(job, strategy, clock, groups, step) if method.shares else {}
             for group in groups:
-                last = group == groups[-1]
                 watch.at(step, "waiting for data")
                 with clock.waiting():
                     batch = early.get(group) or loader.group(step, group)
                 watch.at(step, "computing")
                 strategy.seed(batch.seed)  # draws depend on the group alone, not on who runs it or what ran before
-                with strategy.accumulate(last=last):
-                    with torch.autocast(strategy.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
-                        losses = forward(batch, step)
-                    if last:
-                        finish_moments = strategy.sum_moments(method.moments)
-                        watch.at(step, "summing gradients")
-                    strategy.backward(losses["loss"] * scale)
-                meter.add(losses, batch)
-            meter.step(strategy.gradient_norm())
-            strategy.step(optimizer)
-            finish_moments()
-            method.after_step(step)
+                meter.add(one.group(batch, step, last=group == groups[-1]), batch)
+            meter.step(one.finish(step))
             done = step + 1
 
             # ------------------------------------------------------------ write down
@@ -257,6 +248,21 @@ def shared(job: Job, strategy: Strategy, clock: Clock, groups: Sequence[int], st
             job.method.share(batches[group], step)
     strategy.sum(job.method.shared)
     return batches
+
+
+def step_of(job: Job, strategy: Strategy, groups: int) -> Step:
+    """How steps of a rank with so many groups are run: as CUDA graphs, if `job` lets them and nothing is against it."""
+    method, optimizer, half = job.method, job.optimizer, job.precision == "bf16"
+    all_groups = job.loader.groups
+    reason = reason_against(method, strategy)
+    if job.graph and not reason:
+        recorder = CUDARecorder(strategy.screen.message)
+        return StepGraph(
+            method, optimizer, strategy, groups=groups, all_groups=all_groups, half=half, recorder=recorder
+        )
+    if job.graph and strategy.device.type == "cuda":
+        strategy.screen.message(f"Steps are not recorded as CUDA graphs: {reason}.")
+    return PlainStep(method, optimizer, strategy, groups=groups, all_groups=all_groups, half=half)
 
 
 def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> float:

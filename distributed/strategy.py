@@ -81,6 +81,7 @@ class Strategy:
 
     rank: int = 0
     world: int = 1
+    graph_reason: str = ""  # why steps cannot be CUDA graphs here; empty where they can
 
     def __init__(
         self, device: torch.device | str = "cpu", screen: Screen | None = None, watch: Watch | None = None
@@ -129,6 +130,9 @@ class Strategy:
         """
         self.gradients = PairwiseSum(method, groups)
         return method
+
+    def replicate(self, method: nn.Module) -> None:
+        """Start with the first rank's parameters and buffers; in place of `wrap` where the caller sums gradients."""
 
     @contextmanager
     def accumulate(self, *, last: bool) -> Iterator[None]:
@@ -215,6 +219,12 @@ class DDP(Strategy):
             )
         self.replica.register_comm_hook(None, lambda _, bucket: self.sum_bucket(bucket))
         return self.replica
+
+    def replicate(self, method: nn.Module) -> None:
+        import torch.distributed as dist
+
+        for tensor in (*method.parameters(), *method.buffers()):
+            dist.broadcast(tensor.detach(), src=0)
 
     def sum_bucket(self, bucket: Any) -> Any:
         """While the last group's backward pass runs: this rank's sum of a few gradients, then that of all ranks."""

@@ -30,6 +30,8 @@ BUCKET = 50_000_000  # values reduced at a time
 class ZeRO(DDP):
     """`stage` 1 divides the optimizer's state, 2 the gradients as well."""
 
+    graph_reason = "DeepSpeed reduces gradients and moves parameters on streams of its own"
+
     def __init__(
         self,
         stage: Literal[1, 2],
@@ -66,7 +68,7 @@ class ZeRO(DDP):
         state = optimizer.state_dict()["state"]
         optimizer.state.clear()
         self.engine, *_ = deepspeed.initialize(
-            model=method,
+            model=KeepsAutocast(method, self.device.type),
             optimizer=optimizer,
             dist_init_required=False,
             config={
@@ -85,7 +87,10 @@ class ZeRO(DDP):
         self.restore(optimizer, state)
 
         def forward(*inputs: Any) -> dict[str, Tensor]:
-            return (self.engine if self.last else method)(*inputs)
+            if not self.last:
+                return method(*inputs)
+            self.engine.module.note()
+            return self.engine(*inputs)
 
         return forward
 
@@ -164,6 +169,25 @@ class ZeRO(DDP):
         zero = self.engine.optimizer
         parts = zip(zero.bit16_groups_flat, zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True)
         return [Flat(*part) for part in parts]
+
+
+class KeepsAutocast(nn.Module):
+    """The method under the autocast of its caller, which DeepSpeed switches off on a GPU: it has a setting of its own,
+    which would change the types of gradients as well."""
+
+    def __init__(self, method: nn.Module, device: str) -> None:
+        super().__init__()
+        self.method, self.device = method, device
+        self.note()
+
+    def note(self) -> None:
+        """Remember the autocast that is on now."""
+        self.enabled, self.dtype = torch.is_autocast_enabled(self.device), torch.get_autocast_dtype(self.device)
+
+    def forward(self, *inputs: Any) -> dict[str, Tensor]:
+        with torch.autocast(self.device, self.dtype, enabled=self.enabled):
+            losses: dict[str, Tensor] = self.method(*inputs)
+        return losses
 
 
 class Flat(NamedTuple):

@@ -43,6 +43,7 @@ class Execution(Reading):
     compile: bool = option(
         False, "torch.compile the encoders; takes minutes at first, and is meant for GPUs (docs/performance.md)"
     )
+    graph: bool = option(True, "record steps as CUDA graphs on GPUs; --no-graph launches every kernel, to look inside")
     checkpoint_every: int = option(500, "steps between checkpoints", EVERY)
     log_every: int = option(10, "steps between lines of the journal", EVERY)
     experiment: str = option("bonestrap", "MLflow experiment")

@@ -124,6 +124,7 @@ def train_worker(
             learning_rate=cosine(training.optimizer.learning_rate, steps, warmup, training.schedule.floor),
             steps=steps,
             precision="bf16" if options.precision == "bf16" else "fp32",
+            graph=options.graph,
             run=options.run,
             record=record,
             title=training.title,

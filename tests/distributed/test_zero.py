@@ -151,3 +151,25 @@ def test_bf16_computes_and_nothing_is_kept_in_it(tmp_path: Path, two_ranks: Rank
     for found in two_ranks(bf16, tmp_path):
         assert found["state"] == {"torch.float32", "torch.float64", "torch.int64"}
         assert found["masters"] == found["momenta"] == {"torch.float32"}
+
+
+def autocasts(strategy: Strategy, folder: Path) -> list[bool]:
+    """Whether each group of a step runs under autocast, where DeepSpeed sees a GPU's (a CPU's it overlooks)."""
+    job = toy_job(folder / "run")
+    zero, seen = ZeRO(1), list[bool]()
+    forward = zero.wrap(job.method, job.optimizer, groups=2)
+    job.method.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        for group in range(2):
+            with zero.accumulate(last=group == 1):
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = forward(job.loader.group(0, group), 0)["loss"]
+                zero.backward(loss)
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+    return seen
+
+
+def test_deepspeed_does_not_switch_autocast_off(tmp_path: Path, two_ranks: Ranks) -> None:
+    assert two_ranks(autocasts, tmp_path) == [[True, True]] * 2
