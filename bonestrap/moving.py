@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 
-def lerp_(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float | Tensor) -> None:
+def lerp_(averages: list[Tensor], values: list[Tensor], weight: float | Tensor) -> None:
     """average <- average + weight * (value - average), in place; `weight` may be a tensor without dimensions."""
     if not isinstance(weight, Tensor):
         torch._foreach_lerp_(averages, values, weight)
         return
-    steps = torch._foreach_sub(values, averages)
+    steps: list[Tensor] = list(torch._foreach_sub(values, averages))
     torch._foreach_mul_(steps, weight.to(steps[0].dtype))
     torch._foreach_add_(averages, steps)

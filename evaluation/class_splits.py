@@ -61,7 +61,8 @@ def drawn(classes: Sequence[int], count: int, splits: int, seed: int) -> list[tu
     """
     if math.comb(len(classes), count) <= splits:
         return list(itertools.combinations(sorted(classes), count))
-    random, out, order = np.random.default_rng(seed), [], np.empty(0, dtype=np.int64)
+    out: list[tuple[int, ...]] = []
+    random, order = np.random.default_rng(seed), np.empty(0, dtype=np.int64)
     while len(out) < splits:
         if len(order) < count:
             order = random.permutation(len(classes))

@@ -160,7 +160,7 @@ def _interval(kind: str, figures: Scores | Repeated | Episodes | LongTail | Zero
     return {f"95 % ({kind})": f"{figures.low:.1%} to {figures.high:.1%}"}
 
 
-def _bootstrap(figures: Figures) -> dict[str, str]:
+def _bootstrap(figures: Scores | Repeated | Episodes | LongTail | Search) -> dict[str, str]:
     drawn = figures.bootstrap
     if drawn is None:
         return {}

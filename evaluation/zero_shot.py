@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bonestrap.bounds import WIDE, Bounded, Bounds
 from bonestrap.options import UserError, option
@@ -212,7 +212,7 @@ def settings_of(method: SADVAEConfig, published: bool, dataset: str, *, fixed: b
     found = PUBLISHED.get((dataset, "fixed" if fixed else "random"))
     if found is None:
         raise UserError(f"--published: the paper has no settings for {dataset} and such splits; leave it out")
-    ablated = {name: 0 for name in ("style", "penalty") if not getattr(method, name)}
+    ablated: dict[str, Any] = {name: 0 for name in ("style", "penalty") if not getattr(method, name)}
     return dataclasses.replace(found, **ablated)
 
 

@@ -115,7 +115,7 @@ def aligned(
     """The alignment, its cycles, and the accuracy on held-out seen classes by cycle."""
     from bonestrap.zero_shot.alignment import Alignment, choose_cycles, fit, scaled
 
-    seen = seen_of(*training_rows(source, data, options.data), texts, classes)
+    seen = seen_of(*training_rows(source, data), texts, classes)
     scaling, seen = scaled(seen, config)
     try:
         cycles, scores = choose_cycles(config, seen, len(classes.unseen), options.seed)
@@ -124,14 +124,12 @@ def aligned(
     return Alignment(scaling, fit(config, seen, cycles, options.seed)), cycles, scores
 
 
-def training_rows(source: Model, data: EvaluationData, folder: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def training_rows(source: Model, data: EvaluationData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Features and labels of the training recordings, and which of them are of held-out subjects."""
     from evaluation.candidates import labels_of
-    from evaluation.features import Features
-    from evaluation.models import check_layout
+    from evaluation.features import Features, adaptation
 
-    check_layout(source, data.train, folder)
-    rows = Features(source.encoder, source.pipeline, lambda recordings: recordings, data).train
+    rows = Features(source.encoder, source.pipeline, adaptation(source, data.train), data).train
     return rows, labels_of(data.train), data.held_out
 
 
@@ -195,7 +193,7 @@ def ship(options: Options, model: Model, data: EvaluationData, classes: ClassSpl
     run = resolved(options.run)
     models.save(run / "model", model)
     rows = torch.isin(labels_of(data.train), torch.tensor(classes.seen)).nonzero().squeeze(1).numpy()
-    trained.keep(run, data.train, rows, [resolved(options.model)])
+    trained.keep(run, trained.fingerprints(data.train)[rows], [resolved(options.model)])
     card.ship(run_record.read(run), DatasetFacts.of(options, split))
 
 

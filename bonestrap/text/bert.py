@@ -33,7 +33,8 @@ class Block(nn.Module):
 
     def split(self, x_BTH: Tensor) -> Tensor:
         """(B, A, T, H / A)"""
-        return x_BTH.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = x_BTH.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return split
 
 
 class BERT(nn.Module):

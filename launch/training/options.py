@@ -104,7 +104,7 @@ def changed_optimizer(
     changes: Changes, usual: OptimizerConfig, learning_rate: float | None, weight_decay: float | None
 ) -> OptimizerConfig:
     """The usual optimizer, or another one, with the settings that the command line gives."""
-    given = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    given: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     return dataclasses.replace(changes.applied(usual), **{k: v for k, v in given.items() if v is not None})
 
 

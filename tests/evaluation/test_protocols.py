@@ -53,8 +53,9 @@ def evaluated(capsys: pytest.CaptureFixture[str], model: Path, data: Path, *word
 
 def read_for(figures: dict[str, Any]) -> float:
     """What a protocol is read for."""
-    found = figures.get("precision", figures["balanced"] if "common" in figures else figures.get("accuracy"))
-    return float(found)
+    if "precision" in figures:
+        return float(figures["precision"])
+    return float(figures["balanced" if "common" in figures else "accuracy"])
 
 
 COMMANDS = {

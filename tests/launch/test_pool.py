@@ -154,7 +154,8 @@ def test_an_empty_corpus_and_one_of_no_known_rate_are_refused(tmp_path: Path) ->
     class Still(Nodding):
         """Recordings that only test, of no known rate."""
 
-        rate, licence = None, ""
+        rate: float | None = None  # type: ignore[assignment]
+        licence = ""
 
         def __getitem__(self, number: int) -> Performance:
             found = super().__getitem__(number)

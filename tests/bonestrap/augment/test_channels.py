@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ def test_against_one_clip_at_a_time(layout: Layout, normalise: str, motion: bool
         middle, half = (points.max(0) + points.min(0)) / 2, (points.max(0) - points.min(0)) / 2
         half = {"none": np.ones(axes), "size": np.full(axes, half.max()), "axes": half}[normalise]
         middle = middle * (normalise != "none")
-        where = np.ix_(bodies, range(20), keep)
+        where: Any = np.ix_(bodies, np.arange(20), keep)
         expected[(*where, slice(0, axes))] = (x[(*where, slice(0, axes))] - middle) / half
         expected[(*np.ix_(bodies), ..., slice(axes, 2 * axes))] = x[bodies][..., axes : 2 * axes] / half
     if motion:
@@ -55,7 +57,7 @@ def test_what_has_no_extent_stays_finite(way: None) -> None:
     source = recordings([1, 1], [1, 30])
     for view in ((MaskJoints(probability=1.0),), ()):
         for normalise in ("size", "axes"):
-            clip = ClipConfig(frames=8, normalise=normalise, motion=True)  # type: ignore[arg-type]
+            clip = ClipConfig(frames=8, normalise=normalise, motion=True)
             joints = Pipeline(SBU15, clip, view)(source._replace(frames=source.frames * 0)).joints
             assert joints.isfinite().all() and (joints == 0).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,7 @@ def test_groups_have_the_gradient_of_the_whole_batch() -> None:
 @pytest.mark.parametrize(("tuned", "moving"), [(0.5, {2, 3}), (0.25, {3}), (0.0, set()), (1.0, {0, 1, 2, 3})])
 def test_only_the_last_layers_move_and_later_ones_faster(tuned: float, moving: set[int]) -> None:
     method = stars(dataclasses.replace(CONFIG, tuned=tuned))
+    encoder: Any = method.encoder
     before = {name: p.clone() for name, p in method.encoder.named_parameters()}
     optimizer = AdamW(layer_decay=0.2).build(method)
     for group in optimizer.param_groups:
@@ -131,10 +133,10 @@ def test_only_the_last_layers_move_and_later_ones_faster(tuned: float, moving: s
     moved = {int(name.split(".")[1]) for name, p in method.encoder.named_parameters()
              if name.startswith("blocks") and not torch.equal(p, before[name])}  # fmt: skip
     assert moved == moving
-    assert torch.equal(method.encoder.embedding.weight, before["embedding.weight"]) == (tuned < 1)
+    assert torch.equal(encoder.embedding.weight, before["embedding.weight"]) == (tuned < 1)
     scales = {
         number: {group["scale"] for group in optimizer.param_groups for p in group["params"]
-                 if any(p is own for own in method.encoder.blocks[number].parameters())}
+                 if any(p is own for own in encoder.blocks[number].parameters())}
         for number in moving
     }  # fmt: skip
     assert scales == {number: {0.2 ** (4 - number)} for number in moving}

@@ -89,7 +89,7 @@ def test_the_classifier_against_adam() -> None:
     model = SADVAE(SADVAEConfig(semantic=5, style=2, samples=30), 7, 6)
     texts = ClassTexts(torch.nn.functional.normalize(torch.randn(4, 6), dim=1), torch.tensor([0, 1, 1, 2]))
     found = fit_classifier(model, texts, seed=3)
-    rows = [k for first, n in ((0, 1), (1, 2), (3, 1)) for k in (first + np.arange(30) % n)]
+    rows = [int(k) for first, n in ((0, 1), (1, 2), (3, 1)) for k in (first + np.arange(30) % n)]
     latent = model.text(texts.features[rows])
     noise = torch.randn(90, 5, generator=torch.Generator().manual_seed(3))
     z = (latent.mean + (latent.logvar / 2).exp() * noise).detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def numpy_losses(model: SADVAE, x: np.ndarray, y: np.ndarray, noise: list[np.nda
 
 
 @pytest.mark.parametrize("decoder", ["linear", "relu"])
-def test_losses_against_numpy(decoder: str) -> None:
+def test_losses_against_numpy(decoder: Literal["linear", "relu"]) -> None:
     import dataclasses
 
     model = made(dataclasses.replace(CONFIG, decoder=decoder))
