@@ -89,8 +89,8 @@ def main(options: Options) -> None:
                 journal.write(number, {"held_out_classes": score})
             hours = (time.time() - began) / 3600
             journal.write(cycles, {"device_hours": hours})
-            made = model_of(options, config, source, manifest, alignment, texts)
-            ship(options, made(lineage(options, source, data, classes, split, cycles, hours)), data, classes, split)
+            told = lineage(options, source, data, classes, split, cycles, hours)
+            ship(options, model_of(options, config, source, alignment, texts, told), data, classes, split)
     print(
         f"{run / 'model'}: aligned with {manifest.name} texts on {len(classes.seen)} seen classes, {cycles} cycles, "
         f"{max(scores):.1%} on held-out ones"
@@ -134,24 +134,25 @@ def training_rows(source: Model, data: EvaluationData) -> tuple[torch.Tensor, to
 
 
 def model_of(
-    options: Options, config: SADVAEConfig, source: Model, manifest: Manifest, alignment: Alignment, texts: ClassTexts
-) -> Any:
-    """A function from a lineage to the model: the encoder, and a head that ranks texts."""
+    options: Options,
+    config: SADVAEConfig,
+    source: Model,
+    alignment: Alignment,
+    texts: ClassTexts,
+    lineage: dict[str, Any],
+) -> Model:
+    """The encoder, and a head that ranks texts."""
     from bonestrap.model import Description, Model
     from bonestrap.zero_shot.head import AlignmentConfig, TextHead
 
-    about = AlignmentConfig(method=config, text=options.text, text_features=texts.features.shape[1], seed=options.seed)
+    units, old = texts.features.shape[1], source.description
+    about = AlignmentConfig(method=config, text=options.text, text_features=units, seed=options.seed)
+    description = Description(
+        stage="aligned", encoder=old.encoder, layout=old.layout, clip=old.clip, classes=options.manifest.classes,
+        lineage=lineage, alignment=about,
+    )  # fmt: skip
     head = TextHead(about, alignment, alignment.classifier(texts, options.seed))
-    old = source.description
-
-    def made(lineage: dict[str, Any]) -> Model:
-        description = Description(
-            stage="aligned", encoder=old.encoder, layout=old.layout, clip=old.clip, classes=manifest.classes,
-            lineage=lineage, alignment=about,
-        )  # fmt: skip
-        return Model(description, source.encoder, head)
-
-    return made
+    return Model(description, source.encoder, head)
 
 
 def lineage(

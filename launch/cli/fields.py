@@ -105,7 +105,7 @@ def exchangeable(config: Any) -> bool:
 
 
 def choose_kinds(config: Any, argv: list[str], path: tuple[str, ...] = ()) -> Any:
-    """The instance with those kinds that the command line names, `--encoder KIND`, with their own defaults.
+    """The instance, or the class, with those kinds that the command line names, `--encoder KIND`, as its defaults.
 
     A kind that is named brings along what it `goes_with`, where the command line does not name that itself.
     """
@@ -124,7 +124,11 @@ def choose_kinds(config: Any, argv: list[str], path: tuple[str, ...] = ()) -> An
         found = _kind(field, flag, word)
         if not isinstance(field.default, found):
             changes[name] = found()
-    return dataclasses.replace(config, **changes) if changes else config
+    if not changes or not isinstance(config, type):
+        return dataclasses.replace(config, **changes) if changes else config
+    new = [(field.name, field.kind, changes[field.name]) for field in fields(config) if field.name in changes]
+    told = {"__doc__": config.__doc__, "__module__": config.__module__}
+    return dataclasses.make_dataclass(config.__name__, new, bases=(config,), frozen=True, kw_only=True, namespace=told)
 
 
 def _kind(field: Field, flag: str, word: str) -> Any:

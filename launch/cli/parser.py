@@ -167,7 +167,7 @@ def _parse(
     """One instance for each of `configs`, which are dataclasses or, to take defaults from, their instances."""
     argv = list(argv)
     changes, argv = _taken(configs, argv, path)
-    configs = tuple(config if isinstance(config, type) else choose_kinds(config, argv, path) for config in configs)
+    configs = tuple(choose_kinds(config, argv, path) for config in configs)
     known = [leaf for config in configs for leaf in leaves(config, path)]
     for config in configs:
         _add(parser, config, path)

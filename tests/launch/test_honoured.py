@@ -41,7 +41,7 @@ def test_a_report_of_held_out_recordings_is_refused() -> None:
         parse_choice("protocol", evaluate.PROTOCOLS, evaluate.Options, words)
 
 
-@pytest.mark.parametrize("name", ["few-shot", "retrieval"])
+@pytest.mark.parametrize("name", ["few-shot", "retrieval", "zero-shot"])
 def test_figures_of_classes_are_refused_where_there_are_none(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} has no figures of single classes: leave out --classes"):
         evaluate.main(*parse_choice("protocol", evaluate.PROTOCOLS, evaluate.Options, [name, *EVALUATE, "--classes"]))

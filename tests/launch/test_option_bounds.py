@@ -15,7 +15,21 @@ import pytest
 from bonestrap.options import UserError
 from evaluation.protocols import PROTOCOLS
 from experiments.tables import TABLES
-from launch import compare, demo, distill, evaluate, export, finetune, pack, pretrain, preview, register, report
+from launch import (
+    align,
+    compare,
+    demo,
+    describe,
+    distill,
+    evaluate,
+    export,
+    finetune,
+    pack,
+    pretrain,
+    preview,
+    register,
+    report,
+)
 from launch import reproduce as reproduction
 from launch.cli.parser import Leaf, leaves, parse, parse_choice
 from launch.recipes import RECIPES
@@ -23,6 +37,7 @@ from shards.sources.formats import FORMATS
 from tests.launch.commands import MAINS
 
 PLAIN: dict[str, type] = {
+    "align": align.Options, "describe": describe.Options,
     "compare": compare.Options, "demo": demo.Options, "distill": distill.Options, "export": export.Options,
     "finetune": finetune.Options, "preview": preview.Options, "register": register.Options, "report": report.Options,
     "verify": pack.Verify,

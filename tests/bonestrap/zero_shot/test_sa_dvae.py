@@ -24,7 +24,7 @@ CONFIG = SADVAEConfig(
 WEIGHTS = Weights(kl_x=0.5, kl_y=0.3, cross=1.3, penalty=0.7)
 
 
-def made(config: SADVAEConfig = CONFIG) -> SADVAE:
+def network(config: SADVAEConfig = CONFIG) -> SADVAE:
     torch.manual_seed(0)
     model = SADVAE(config, X, Y).double()
     with torch.no_grad():
@@ -81,7 +81,7 @@ def numpy_losses(model: SADVAE, x: np.ndarray, y: np.ndarray, noise: list[np.nda
 def test_losses_against_numpy(decoder: Literal["linear", "relu"]) -> None:
     import dataclasses
 
-    model = made(dataclasses.replace(CONFIG, decoder=decoder))
+    model = network(dataclasses.replace(CONFIG, decoder=decoder))
     x, y, noise = batch()
     parts = numpy_losses(model, x.numpy(), y.numpy(), [each.numpy() for each in noise], decoder == "relu")
     expected = (
@@ -94,7 +94,7 @@ def test_losses_against_numpy(decoder: Literal["linear", "relu"]) -> None:
 
 
 def test_the_discriminator_tells_true_pairs_from_permuted_ones() -> None:
-    model, (x, _, noise) = made(), batch()
+    model, (x, _, noise) = network(), batch()
     order = torch.tensor([2, 0, 3, 1]), torch.tensor([1, 3, 0, 2])
     w = {name: part.numpy() for name, part in model.state_dict().items()}
     out = x.numpy() @ w["encode_x.weight"].T + w["encode_x.bias"]
@@ -128,7 +128,7 @@ def test_weights_rise_in_a_cycle() -> None:
 
 
 def test_gradients_reach_what_they_should() -> None:
-    model, (x, y, noise) = made(), batch()
+    model, (x, y, noise) = network(), batch()
     order = torch.tensor([2, 0, 3, 1]), torch.tensor([1, 3, 0, 2])
     discriminator_loss(model, x, noise, order).backward()
     assert all(weights.grad is None for weights in model.autoencoders()), "the discriminator's loss moves the encoder"
