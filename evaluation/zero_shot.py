@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bonestrap.zero_shot.alignment import Alignment, Seen
+    from bonestrap.zero_shot.alignment import Alignment, Chosen, Seen
     from bonestrap.zero_shot.generalised import Recogniser
     from bonestrap.zero_shot.ridge import TextRidge
     from bonestrap.zero_shot.scaling import Scaling
@@ -88,17 +88,14 @@ class ZeroShotProtocol(Describing):
     method: SADVAEConfig = SADVAEConfig()
 
     def learn(self, train: TrainingSet) -> Scorer:
-        from bonestrap.zero_shot.alignment import Alignment, choose_cycles, fit, scaled
+        from bonestrap.zero_shot.alignment import Alignment
         from bonestrap.zero_shot.ridge import choose_ridge
 
         texts, splits, config = self.prepared(train)
         learned: list[tuple[Alignment, TextRidge, int]] = []
-        for split in splits:
-            scaling, seen = scaled(seen_of(train.x, train.y, train.held_out, texts, split), config)
-            hidden = len(split.unseen)
-            cycles, _ = choose_cycles(config, seen, hidden, train.seed)
-            alignment = Alignment(scaling, fit(config, seen, cycles, train.seed))
-            learned.append((alignment, choose_ridge(seen, hidden, train.seed), cycles))
+        for scaling, seen, chosen in chosen_for(config, train, texts, splits):
+            ridge = choose_ridge(seen, len(splits[len(learned)].unseen), train.seed)
+            learned.append((Alignment(scaling, chosen.model), ridge, chosen.cycles))
 
         def scorer(scored: Scored) -> Outcome:
             def figures(votes: Callable[[int, Tensor, ClassTexts], Tensor], cycles: tuple[int, ...]) -> ZeroShot:
@@ -107,7 +104,7 @@ class ZeroShotProtocol(Describing):
             def aligned(number: int, x: Tensor, asked: ClassTexts) -> Tensor:
                 return learned[number][0].votes(x, asked, train.seed)
 
-            def ridge(number: int, x: Tensor, asked: ClassTexts) -> Tensor:
+            def by_ridge(number: int, x: Tensor, asked: ClassTexts) -> Tensor:
                 alignment, found, _ = learned[number]
                 return found.votes(alignment.scaling(x.float()), asked)
 
@@ -115,7 +112,7 @@ class ZeroShotProtocol(Describing):
             return Outcome(
                 {
                     name: figures(aligned, tuple(each[2] for each in learned)),
-                    f"{name} ridge": figures(ridge, ()),
+                    f"{name} ridge": figures(by_ridge, ()),
                 }
             )
 
@@ -166,17 +163,14 @@ class GeneralisedZeroShotProtocol(ZeroShotProtocol):
     """
 
     def learn(self, train: TrainingSet) -> Scorer:
-        from bonestrap.zero_shot.alignment import choose_cycles, scaled
         from bonestrap.zero_shot.generalised import fit_recogniser
         from bonestrap.zero_shot.ridge import choose_ridge
 
         texts, splits, config = self.prepared(train)
         learned: list[tuple[Scaling, Recogniser, TextRidge]] = []
-        for split in splits:
-            scaling, seen = scaled(seen_of(train.x, train.y, train.held_out, texts, split), config)
-            hidden = len(split.unseen)
-            cycles, _ = choose_cycles(config, seen, hidden, train.seed)
-            recogniser = fit_recogniser(config, seen, cycles, hidden, train.seed)
+        for scaling, seen, chosen in chosen_for(config, train, texts, splits):
+            hidden = len(splits[len(learned)].unseen)
+            recogniser = fit_recogniser(config, seen, chosen, hidden, train.seed)
             learned.append((scaling, recogniser, choose_ridge(seen, hidden, train.seed)))
 
         def scorer(scored: Scored) -> Outcome:
@@ -225,6 +219,18 @@ def seen_of(x: Tensor, y: Tensor, held_out: Tensor, texts: ClassTexts, split: Cl
     rows = torch.isin(y, torch.tensor(split.seen))
     number = torch.searchsorted(torch.tensor(split.seen), y[rows])
     return Seen(x[rows].float(), number, texts.of(split.seen), held_out[rows])
+
+
+def chosen_for(
+    config: SADVAEConfig, train: TrainingSet, texts: ClassTexts, splits: Sequence[ClassSplit]
+) -> list[tuple[Scaling, Seen, Chosen]]:
+    """For each class split the scaling, the seen recordings in it, and the network."""
+    from bonestrap.zero_shot.alignment import choose_and_fit, scaled
+
+    parts = [scaled(seen_of(train.x, train.y, train.held_out, texts, split), config) for split in splits]
+    hidden = [len(split.unseen) for split in splits]
+    found = choose_and_fit(config, [seen for _, seen in parts], hidden, train.seed)
+    return [(*part, chosen) for part, chosen in zip(parts, found, strict=True)]
 
 
 def over_splits(

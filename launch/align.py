@@ -113,15 +113,15 @@ def aligned(
     options: Options, config: SADVAEConfig, source: Model, data: EvaluationData, texts: ClassTexts, classes: ClassSplit
 ) -> tuple[Alignment, int, list[float]]:
     """The alignment, its cycles, and the accuracy on held-out seen classes by cycle."""
-    from bonestrap.zero_shot.alignment import Alignment, choose_cycles, fit, scaled
+    from bonestrap.zero_shot.alignment import Alignment, choose_and_fit, scaled
 
     seen = seen_of(*training_rows(source, data), texts, classes)
     scaling, seen = scaled(seen, config)
     try:
-        cycles, scores = choose_cycles(config, seen, len(classes.unseen), options.seed)
+        (chosen,) = choose_and_fit(config, [seen], [len(classes.unseen)], options.seed)
     except ValueError as error:
         raise UserError(f"{spoken(options.data)}: {error}") from None
-    return Alignment(scaling, fit(config, seen, cycles, options.seed)), cycles, scores
+    return Alignment(scaling, chosen.model), chosen.cycles, chosen.scores
 
 
 def training_rows(source: Model, data: EvaluationData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

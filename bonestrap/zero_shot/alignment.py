@@ -6,8 +6,7 @@ Legend: R recordings, D features, K classes.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,11 @@ from bonestrap.zero_shot.classifier import LatentClassifier, fit_classifier, sem
 from bonestrap.zero_shot.networks import SADVAE
 from bonestrap.zero_shot.scaling import Scaling
 from bonestrap.zero_shot.texts import ClassTexts
-from bonestrap.zero_shot.training import Trainer
+from bonestrap.zero_shot.training import Member, Trainer
 
 DRAWS = 2  # of held-out seen classes
+SAMPLES = 100  # text latents of a class where cycles are chosen
+TOGETHER = 10  # class splits that are trained at a time; more take memory and no less time
 FEWEST = 4  # seen classes: two to hold out, and two to learn from
 
 
@@ -39,6 +40,10 @@ class Seen(NamedTuple):
         number = torch.full((self.texts.classes,), -1)
         number[torch.tensor(classes)] = torch.arange(len(classes))
         return Seen(self.x[rows], number[self.y[rows]], self.texts.of(classes), self.held_out[rows])
+
+    def member(self, seed: int) -> Member:
+        """To be trained on."""
+        return Member(self.x, self.y, self.texts, seed)
 
     def rows(self, chosen: Tensor) -> Seen:
         """Those of some recordings, a mask, of the same classes."""
@@ -76,17 +81,12 @@ def scaled(seen: Seen, config: SADVAEConfig) -> tuple[Scaling, Seen]:
     return scaling, seen._replace(x=scaling(seen.x))
 
 
-def cycles_of(config: SADVAEConfig, seen: Seen, seed: int) -> Iterator[SADVAE]:
-    """The same autoencoders after every cycle of their training, on scaled features."""
-    trainer = Trainer(config, seen.x, seen.y, seen.texts, seed)
-    for _ in range(config.cycles):
-        trainer.cycle()
-        yield trainer.model
-
-
 def fit(config: SADVAEConfig, seen: Seen, cycles: int, seed: int) -> SADVAE:
     """Trained for `cycles` cycles on scaled features."""
-    return next(itertools.islice(cycles_of(config, seen, seed), cycles - 1, None))
+    trainer = Trainer(config, [seen.member(seed)], seed)
+    for _ in range(cycles):
+        trainer.cycle()
+    return trainer.model(0)
 
 
 def held_out_classes(classes: int, hidden: int, seed: int) -> list[tuple[list[int], list[int]]]:
@@ -104,19 +104,53 @@ def held_out_classes(classes: int, hidden: int, seed: int) -> list[tuple[list[in
     return out
 
 
-def choose_cycles(config: SADVAEConfig, seen: Seen, hidden: int, seed: int) -> tuple[int, list[float]]:
-    """How many cycles recognise held-out seen classes best, by balanced accuracy, and that accuracy by cycle.
+class Chosen(NamedTuple):
+    """A network after the cycles that were chosen, and what they were chosen by."""
 
-        The features are scaled.
-    Of equals the fewest cycles. `hidden` is the number of unseen classes; nothing else is known of them here.
+    model: SADVAE
+    cycles: int
+    scores: list[float]  # balanced accuracy on held-out seen classes, by cycle
+
+
+class Question(NamedTuple):
+    """A draw of held-out seen classes: what is learnt from, and what is asked."""
+
+    learnt: Seen
+    asked: Seen
+
+
+def choose_and_fit(config: SADVAEConfig, splits: Sequence[Seen], hidden: Sequence[int], seed: int) -> list[Chosen]:
+    """For each class split the cycles that recognise held-out seen classes best, of equals the fewest, and the network
+    that was trained for as many on all seen classes.
+
+    The features are scaled. `hidden` are the numbers of unseen classes; nothing else is known of them here.
     """
-    scores = [0.0] * config.cycles
-    for held, kept in held_out_classes(seen.texts.classes, hidden, seed):
-        inner, asked = seen.of(kept), seen.of(held)
-        for cycle, model in enumerate(cycles_of(config, inner, seed)):
-            votes = fit_classifier(model, asked.texts, seed).logits(semantic(model, asked.x))
-            scores[cycle] += balanced(votes.argmax(1), asked.y) / DRAWS
-    return max(range(config.cycles), key=lambda cycle: (scores[cycle], -cycle)) + 1, scores
+    out: list[Chosen] = []
+    for first in range(0, len(splits), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        out += _choose_and_fit(config, splits[part], hidden[part], seed)
+    return out
+
+
+def _choose_and_fit(config: SADVAEConfig, splits: Sequence[Seen], hidden: Sequence[int], seed: int) -> list[Chosen]:
+    questions = [
+        [Question(seen.of(kept), seen.of(held)) for held, kept in held_out_classes(seen.texts.classes, count, seed)]
+        for seen, count in zip(splits, hidden, strict=True)
+    ]
+    learnt = [question.learnt for each in questions for question in each]
+    trainer = Trainer(config, [seen.member(seed) for seen in (*splits, *learnt)], seed)
+    scores = [[0.0] * config.cycles for _ in splits]
+    after: list[list[SADVAE]] = [[] for _ in splits]
+    for cycle in range(config.cycles):
+        trainer.cycle()
+        for number, each in enumerate(questions):
+            after[number].append(trainer.model(number))
+            for draw, (_, asked) in enumerate(each):
+                model = trainer.model(len(splits) + number * DRAWS + draw)
+                votes = fit_classifier(model, asked.texts, seed, SAMPLES).logits(semantic(model, asked.x))
+                scores[number][cycle] += balanced(votes.argmax(1), asked.y) / DRAWS
+    best = [max(range(config.cycles), key=lambda cycle, own=own: (own[cycle], -cycle)) for own in scores]  # type: ignore[misc]
+    return [Chosen(after[n][cycle], cycle + 1, scores[n]) for n, cycle in enumerate(best)]
 
 
 def balanced(predicted: Tensor, y: Tensor) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bonestrap.protocols.linear import Linear, logistic
 from bonestrap.zero_shot import SADVAEConfig
-from bonestrap.zero_shot.alignment import Seen, fit, held_out_classes
+from bonestrap.zero_shot.alignment import Chosen, Seen, fit, held_out_classes
 from bonestrap.zero_shot.classifier import fit_classifier, semantic
 from bonestrap.zero_shot.gate import Example, Gate, Votes, fit_gate
 from bonestrap.zero_shot.networks import SADVAE
@@ -39,7 +39,7 @@ def votes(model: SADVAE, classifier: Linear, x: Tensor, unseen: ClassTexts, seed
     return Votes(asked.logits(semantic(model, x)), classifier.votes(x).float())
 
 
-def fit_recogniser(config: SADVAEConfig, seen: Seen, cycles: int, hidden: int, seed: int) -> Recogniser:
+def fit_recogniser(config: SADVAEConfig, seen: Seen, chosen: Chosen, hidden: int, seed: int) -> Recogniser:
     """The gate is fitted on draws of held-out seen classes and on recordings that train nothing there.
 
     The features are scaled.
@@ -47,14 +47,15 @@ def fit_recogniser(config: SADVAEConfig, seen: Seen, cycles: int, hidden: int, s
     examples = []
     for held, kept in held_out_classes(seen.texts.classes, hidden, seed):
         inner, asked = seen.of(kept), seen.of(held)
-        model, classifier = _fit(config, inner.rows(~inner.held_out), cycles, seed)
+        others = inner.rows(~inner.held_out)
+        model, classifier = fit(config, others, chosen.cycles, seed), _classifier(others)
         if asked.held_out.any():
             asked = asked.rows(asked.held_out)
         known = inner.rows(inner.held_out)
         said = votes(model, classifier, torch.cat((known.x, asked.x)), asked.texts, seed)
         examples.append(Example(said, torch.arange(len(known.x) + len(asked.x)) < len(known.x)))
-    return Recogniser(*_fit(config, seen, cycles, seed), fit_gate(examples))
+    return Recogniser(chosen.model, _classifier(seen), fit_gate(examples))
 
 
-def _fit(config: SADVAEConfig, seen: Seen, cycles: int, seed: int) -> tuple[SADVAE, Linear]:
-    return fit(config, seen, cycles, seed), logistic(seen.x, seen.y, seen.texts.classes, STRENGTH)
+def _classifier(seen: Seen) -> Linear:
+    return logistic(seen.x, seen.y, seen.texts.classes, STRENGTH)

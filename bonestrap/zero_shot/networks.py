@@ -5,6 +5,7 @@ Legend: B rows of a batch, X skeleton features, Y text features, R semantic unit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,10 @@ class SADVAE(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight, GAIN)
                 nn.init.zeros_(layer.bias)
+
+    def forward(self, loss: Callable[..., Tensor], *inputs: object) -> Tensor:
+        """A loss of this network: what `torch.func.functional_call` calls."""
+        return loss(self, *inputs)
 
     def skeleton(self, x_BX: Tensor) -> tuple[Gaussian, Gaussian]:
         """Semantic (B, R) and style (B, V) distributions."""

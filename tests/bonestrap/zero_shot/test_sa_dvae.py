@@ -14,7 +14,7 @@ from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.losses import Noise, Weights, autoencoder_loss, discriminator_loss, weights_at
 from bonestrap.zero_shot.networks import SADVAE
 from bonestrap.zero_shot.texts import ClassTexts
-from bonestrap.zero_shot.training import Trainer
+from bonestrap.zero_shot.training import Member, Trainer
 
 X, Y, R, V, B = 7, 6, 5, 3, 4  # features of skeletons and texts, semantic and style units, rows
 CONFIG = SADVAEConfig(
@@ -138,7 +138,7 @@ def test_gradients_reach_what_they_should() -> None:
     stepped = {id(weights) for group in trainer.optimizer.param_groups for weights in group["params"]}
     opposed = {id(weights) for group in trainer.opponent.param_groups for weights in group["params"]}  # type: ignore[union-attr]
     assert not stepped & opposed
-    assert stepped | opposed == {id(weights) for weights in trainer.model.parameters()}
+    assert stepped | opposed == {id(weights) for weights in trainer.weights.values()}
 
     # The penalty alone reaches the skeleton's encoder, and neither decoders nor the text's encoder.
     bare = autoencoder_loss(model, x, y, noise, Weights(0, 0, 0, 0))
@@ -156,7 +156,7 @@ def test_without_style_there_is_no_discriminator() -> None:
 
     config = dataclasses.replace(CONFIG, style=0)
     trainer = toy_trainer(config)
-    assert trainer.opponent is None and trainer.model.discriminator is None
+    assert trainer.opponent is None and trainer.network.discriminator is None
     trainer.cycle()
     assert weights_at(config, 1.0).penalty == 0
     assert toy_trainer(dataclasses.replace(CONFIG, penalty=0.0)).opponent is None
@@ -170,7 +170,7 @@ def toy_trainer(config: SADVAEConfig = CONFIG) -> Trainer:
     x = torch.randn(10, X, generator=generator, dtype=torch.float64)
     features = torch.nn.functional.normalize(torch.randn(5, Y, generator=generator), dim=1)
     texts = ClassTexts(features, torch.tensor([0, 0, 1, 2, 2]))
-    return Trainer(config, x, torch.arange(10) % 3, texts, seed=5)
+    return Trainer(config, [Member(x, torch.arange(10) % 3, texts, seed=5)], seed=5)
 
 
 class Adam:
@@ -195,7 +195,7 @@ class Adam:
 def test_a_cycle_against_a_transcription() -> None:
     """Two cycles from the same weights with the same draws: every weight agrees to 1e-6."""
     trainer = toy_trainer()
-    w = {name: part.detach().clone().requires_grad_() for name, part in trainer.model.named_parameters()}
+    w = {name: part.detach()[0].clone().requires_grad_() for name, part in trainer.weights.items()}
     mine = Adam({name: part for name, part in w.items() if "discriminator" not in name}, 0.01)
     theirs = Adam({name: part for name, part in w.items() if "discriminator" in name}, 0.01)
 
@@ -210,18 +210,18 @@ def test_a_cycle_against_a_transcription() -> None:
         return (0.5 * (mean**2 + logvar.exp() - logvar - 1)).sum() / len(mean)
 
     generator = torch.Generator().manual_seed(5)
-    counts, texts = torch.tensor([2, 1, 2]), trainer.texts
+    counts, texts = torch.tensor([2, 1, 2]), trainer.members[0].texts
 
     def normal(units: int) -> Tensor:
         return torch.randn(rows, units, generator=generator, dtype=torch.float64)
 
     order: list[int] = []
     for step in range(18):
-        if not order:
-            order = torch.randperm(10, generator=generator).tolist()
+        if len(order) < B:
+            order += torch.randperm(10, generator=generator).tolist()
         picked, order = order[:B], order[B:]
         rows, place = len(picked), step % 9 / 9
-        x, label = trainer.x[picked], torch.tensor(picked) % 3
+        x, label = trainer.members[0].x[picked], torch.tensor(picked) % 3
         which = (torch.rand(rows, generator=generator) * counts[label]).long()
         y = torch.stack([texts[int(counts[:k].sum()) + int(n)] for k, n in zip(label.tolist(), which, strict=True)])
         rise = max(0.0, (place - 1 / 3) / (2 / 3))
@@ -251,5 +251,20 @@ def test_a_cycle_against_a_transcription() -> None:
         mine.descend(loss)
     trainer.cycle()
     trainer.cycle()
-    for name, part in trainer.model.named_parameters():
+    for name, part in trainer.model(0).named_parameters():
         torch.testing.assert_close(part.detach(), w[name].detach(), atol=1e-6, rtol=0)
+
+
+def test_what_is_trained_together_is_what_is_trained_alone() -> None:
+    """Members of other recordings, texts and numbers of classes beside it change nothing but the rounding."""
+    generator = torch.Generator().manual_seed(7)
+    features = torch.nn.functional.normalize(torch.randn(4, Y, generator=generator), dim=1)
+    x = torch.randn(23, X, generator=generator, dtype=torch.float64)
+    other = Member(x, torch.arange(23) % 4, ClassTexts(features, torch.arange(4)), seed=8)
+    alone, first = toy_trainer(), toy_trainer().members[0]
+    together = Trainer(CONFIG, [other, first], seed=5)
+    for trainer in (alone, together):
+        trainer.cycle()
+    for name, part in together.model(1).named_parameters():
+        torch.testing.assert_close(part.detach(), alone.model(0).get_parameter(name).detach(), atol=1e-9, rtol=0)
+        assert not torch.equal(together.model(0).get_parameter(name), part)
