@@ -20,6 +20,7 @@ from shards.index import Views
 from shards.reader import Resident
 from shards.splits import Split
 
+SHORT = ["--method.cycles", "1", "--method.cycle-steps", "2", "--method.samples", "4"]
 # Every protocol, with as little work as it can do.
 PROTOCOLS = {
     "linear": [],
@@ -30,8 +31,8 @@ PROTOCOLS = {
     "retrieval": [],
     "transfer": ["--fit", "ridge"],
     "long-tailed": ["--imbalance", "4", "--seeds", "0"],
-    "zero-shot": ["--texts", "texts.npy", "--splits", "1", "--method.cycles", "1", "--method.cycle-steps", "2"],
-    "generalised-zero-shot": ["--texts", "texts.npy", "--unseen", "1,4", "--method.cycles", "1"],
+    "zero-shot": ["--texts", "texts.npy", "--splits", "1", *SHORT],
+    "generalised-zero-shot": ["--texts", "texts.npy", "--unseen", "1,4", *SHORT],
 }
 SMALL = ["--encoder.width", "0.05", "--clip.frames", "8", "--schedule.batch", "8", "--schedule.group", "8"]
 

@@ -22,6 +22,7 @@ from bonestrap.text.bert import BERT, published
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
 from bonestrap.zero_shot.texts import ClassTexts
+from evaluation import evaluation_file, split_means
 from evaluation.class_splits import drawn, named
 from evaluation.scoring import Scored, TrainingSet
 from evaluation.zero_shot import ClassSplit, GeneralisedZeroShotProtocol, ZeroShotProtocol, both_sides
@@ -274,3 +275,28 @@ def good_texts(folder: Path) -> Path:
     file = folder / "good.npy"
     np.save(file, np.random.default_rng(0).normal(size=(16, 5)).astype(np.float32))
     return file
+
+
+def test_means_over_the_splits_of_several_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A split of two encoders counts once, with their mean; the rest against the formulas."""
+    figures = {  # by run: unseen classes and accuracies of the model and of the joints
+        "a": [((0, 1), 0.5, 0.4), ((0, 2), 0.9, 0.8)],
+        "b": [((0, 1), 0.7, 0.4), ((1, 2), 0.6, 0.9)],
+    }
+    for run, rows in figures.items():
+        unseen = [list(row[0]) for row in rows]
+        told = {
+            who: {"unseen": unseen, "runs": [row[at] for row in rows]}
+            for at, who in ((1, f"stage {run}"), (2, "raw joints"))
+        }
+        (tmp_path / run).mkdir()
+        evaluation_file.write(tmp_path / run, {"zero-shot 3/2 x2": told, "linear": {"pretrained": {}}})
+    assert split_means.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    said = capsys.readouterr().out
+    own, joints = np.array([0.6, 0.9, 0.6]), np.array([0.4, 0.8, 0.9])
+    half = 4.3027 * (own - joints).std(ddof=1) / 3**0.5
+    gap = (own - joints).mean()
+    assert "zero-shot 3/2 x2: 3 different class splits" in said and "70.0%" in said
+    assert f"{gap:+.1%} ({gap - half:+.1%} to {gap + half:+.1%})" in said
+    assert split_means.main([str(tmp_path)]) == 2
+    assert "has no zero-shot evaluation: run launch/evaluate.py zero-shot on it" in capsys.readouterr().err
