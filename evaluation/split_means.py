@@ -2,8 +2,8 @@
 
     python -m evaluation.split_means runs/without-0 runs/without-1 ...
 
-A class split that several encoders were evaluated on counts once, with the mean of their accuracies. The first column of
-differences is to chance; the others are of the model to each floor. All are paired by class split.
+A class split that several encoders were evaluated on counts once, with the mean of their accuracies. The first column
+of differences is to chance; the others are of the model to each floor. All are paired by class split.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Trainer:
         if self.opponent is not None and weights.penalty and self.step % self.config.dis_step == 0:
             drawn = [self.pairs(member) for member in self.members]
             noise = Noise(*(torch.stack(each) for each in zip(*(one.noise for one in drawn), strict=True)))
-            first, second = (torch.stack([one[part] for one in drawn]) for part in (1, 2))
+            first, second = torch.stack([one.first for one in drawn]), torch.stack([one.second for one in drawn])
             self.descend(
                 self.opponent,
                 lambda model, x, noise, first, second: discriminator_loss(model, x, noise, (first, second)),
