@@ -41,10 +41,10 @@ def fit_classifier(model: SADVAE, texts: ClassTexts, seed: int, most: int | None
     rows = torch.cat([first[k] + torch.arange(samples) % counts[k] for k in range(classes)])
     label = torch.arange(classes).repeat_interleave(samples)
     with torch.no_grad():
-        latent = model.text(texts.features.to(model.encode_y.weight.dtype)[rows])
-        noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)).to(latent.mean.dtype)
+        latent = model.text(texts.features[rows].to(model.encode_y.weight))
+        noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)).to(latent.mean)
         z = latent.sample(noise)
-    return LatentClassifier(*(part.to(z.dtype) for part in _descended(z.double(), label, classes)))
+    return LatentClassifier(*(part.to(z.dtype) for part in _descended(z.double(), label.to(z.device), classes)))
 
 
 @torch.no_grad()

@@ -51,10 +51,10 @@ class SADVAE(nn.Module):
         return loss(self, *inputs)
 
     def skeleton(self, x_BX: Tensor) -> tuple[Gaussian, Gaussian]:
-        """Semantic (B, R) and style (B, V) distributions."""
-        mean, logvar = self.encode_x(x_BX).chunk(2, dim=1)
+        """Semantic (B, R) and style (B, V) distributions; of one row without its axis as well."""
+        mean, logvar = self.encode_x(x_BX).chunk(2, dim=-1)
         units = (self.config.semantic, self.config.style)
-        (semantic_mean, style_mean), (semantic_logvar, style_logvar) = mean.split(units, 1), logvar.split(units, 1)
+        (semantic_mean, style_mean), (semantic_logvar, style_logvar) = mean.split(units, -1), logvar.split(units, -1)
         return Gaussian(semantic_mean, semantic_logvar), Gaussian(style_mean, style_logvar)
 
     def text(self, y_BY: Tensor) -> Gaussian:
