@@ -1,6 +1,6 @@
 """What methods that tune a trained encoder have in common: which layers move, and how groups know of each other.
 
-Legend: B clips of a group, A clips of a step, D dimensions, P numbers that groups share of a clip.
+Legend: B clips of a group, A clips of a step, D dimensions, P numbers of a clip that all groups know.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tuning(Method):
             layer.requires_grad_(True)
 
     def begin(self, shared: tuple[int, int]) -> None:
-        """Called when the heads are there: of each clip, groups share so many rows of so many numbers."""
+        """Called when the heads are there: all groups know so many rows of so many numbers of each clip."""
         rows, width = shared
         room = torch.zeros(rows, self.batch, width + 1, dtype=torch.float64)
         self.register_buffer("shared", room, persistent=False)
