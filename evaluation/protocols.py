@@ -15,7 +15,7 @@ from bonestrap.protocols.bootstrap import bootstrap
 from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
-from evaluation.scoring import Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
+from evaluation.scoring import Clusters, Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
 from evaluation.zero_shot import GeneralisedZeroShotProtocol, ZeroShotProtocol
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ class LinearProtocol:
     The raw-joint floor is kernel ridge regression on the joints themselves.
     """
 
-    fit: Literal["logistic", "ridge", "sgd"] = option(
+    fit: Literal["logistic", "ridge", "sgd", "sgd-bn"] = option(
         "logistic",
-        "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen",
+        "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen; "
+        "sgd-bn: as MAMP and STARS do, on batch-normalised features",
     )
 
     def learn(self, train: TrainingSet) -> Scorer:
@@ -50,6 +51,8 @@ class LinearProtocol:
             return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
         if self.fit == "sgd":
             return linear.sgd(x, y, classes, train.seed)
+        if self.fit == "sgd-bn":
+            return linear.normalised_sgd(x, y, classes, train.seed)
         if self.fit == "ridge":
             return select(ridge, RIDGE_STRENGTHS, x, y, held_out, classes)[0]
         return select(logistic, LOGISTIC_STRENGTHS, x, y, held_out, classes)[0]
@@ -70,21 +73,34 @@ class TransferProtocol(LinearProtocol):
 class KnnProtocol(Bounded):
     """The majority label of the nearest training features, by cosine similarity."""
 
-    k: int = option(1, "neighbours", Bounds(1, COUNT))
+    k: tuple[int, ...] = option((1,), "neighbours; of several numbers, one evaluation each", Bounds(1, COUNT))
     temperature: float | None = option(
         None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.k:
+            raise ValueError("k must be one number or more")
+
     def learn(self, train: TrainingSet) -> Scorer:
+        if max(self.k) > len(train.x):
+            raise UserError(f"--k {max(self.k)}: there are {len(train.x)} training recordings; give a smaller number")
+
+        def scorer(scored: Scored) -> Outcome:
+            each = [self.scorer_with(k, train)(scored) for k in dict.fromkeys(self.k)]
+            return Outcome({name: found for one in each for name, found in one.figures.items()}, each[0].predicted)
+
+        return scorer
+
+    def scorer_with(self, k: int, train: TrainingSet) -> Scorer:
+        """The scorer of one number of neighbours."""
         from bonestrap.protocols.knn import knn_votes
 
-        if self.k > len(train.x):
-            raise UserError(f"--k {self.k}: there are {len(train.x)} training recordings; give a smaller number")
-
         def votes(x: Tensor) -> Tensor:
-            return knn_votes(train.x, train.y, x, train.classes, self.k, self.temperature)
+            return knn_votes(train.x, train.y, x, train.classes, k, self.temperature)
 
-        name = "knn" if self.k == 1 else f"knn {self.k}"
+        name = "knn" if k == 1 else f"knn {k}"
         return scorer_of(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
 
 
@@ -216,6 +232,27 @@ class RetrievalProtocol:
         return scorer
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClustersProtocol:
+    """How well test recordings of a class lie together: the silhouette, and distances between and within classes.
+
+    Nothing is fitted or chosen.
+    """
+
+    def learn(self, train: TrainingSet) -> Scorer:
+        from bonestrap.protocols.clusters import separation
+
+        def scorer(scored: Scored) -> Outcome:
+            try:
+                found = separation(scored.x, scored.y)
+            except ValueError as error:
+                raise UserError(f"{error}; choose another --split") from None
+            figures = Clusters(found.silhouette, found.ratio, found.between, found.within, len(scored.y))
+            return Outcome({"clusters": figures})
+
+        return scorer
+
+
 PROTOCOLS = {
     "linear": LinearProtocol,
     "knn": KnnProtocol,
@@ -227,6 +264,7 @@ PROTOCOLS = {
     "long-tailed": LongTailedProtocol,
     "zero-shot": ZeroShotProtocol,
     "generalised-zero-shot": GeneralisedZeroShotProtocol,
+    "clusters": ClustersProtocol,
 }
 Chosen = (
     LinearProtocol
@@ -237,6 +275,7 @@ Chosen = (
     | RetrievalProtocol
     | LongTailedProtocol
     | ZeroShotProtocol
+    | ClustersProtocol
 )
 
 
