@@ -50,7 +50,7 @@ def test_affinities_have_the_perplexity_and_the_slope_is_that_of_the_divergence(
     x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     p = affinities(x, perplexity=5)
     assert p.sum().item() == pytest.approx(1) and torch.equal(p, p.T)
-    # Row i of the conditional probabilities is not observable in p, but its Gaussian is: check one by its own bisection.
+    # The first row of p, from each point's own Gaussian by a bisection of its own.
     d = ((x - x[0]) ** 2).sum(1).numpy()[1:]
     low, high = 1e-9, 1e9
     for _ in range(200):
