@@ -186,6 +186,7 @@ class FewShotProtocol(Bounded):
     """
 
     shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
+    neighbours: int = option(1, "nearest exemplars that vote; Mehraban et al. take as many as shots", Bounds(1, WIDE))
     episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
     def learn(self, train: TrainingSet) -> Scorer:
@@ -194,15 +195,19 @@ class FewShotProtocol(Bounded):
         fewest = min(int((train.y == label).sum()) for label in train.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
+        exemplars = self.shots * len(train.novel)
+        if self.neighbours > exemplars:
+            raise UserError(f"--neighbours {self.neighbours}: there are {exemplars} exemplars; give a smaller number")
+        name = f"few-shot {self.shots}" + (f" by {self.neighbours}" if self.neighbours > 1 else "")
 
         def scorer(scored: Scored) -> Outcome:
             found = few_shot.few_shot(
                 train.x, train.y, scored.x, scored.y, train.novel,
-                shots=self.shots, episodes=self.episodes, seed=train.seed,
+                shots=self.shots, episodes=self.episodes, seed=train.seed, neighbours=self.neighbours,
             )  # fmt: skip
             drawn = bootstrap(found.right, scored.groups.take(found.asked))
             counts = len(train.novel), self.shots, self.episodes
-            return Outcome({f"few-shot {self.shots}": Episodes(*spread(found.accuracies), *counts, drawn)})
+            return Outcome({name: Episodes(*spread(found.accuracies), *counts, drawn)})
 
         return scorer
 

@@ -38,6 +38,7 @@ from evaluation.provenance import provenance
 from experiments import cost
 from experiments.commands import heading
 from experiments.filling import describe, fill, settings
+from experiments.stars_tables import STARSTable
 from experiments.steps import Setup, Step
 from experiments.tables import TABLES, Table
 from launch import distill, evaluate, finetune, pretrain
@@ -102,6 +103,9 @@ def main(name: str, options: Options, table: Table) -> None:
 def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
     recipe = options.recipe or RECIPE_OF.get(manifest.name, "own")
+    if options.recipe is None and isinstance(table, STARSTable):
+        published, small = table.recipes
+        recipe = published if recipe == "ntu60" else small
     base = read_recipe([recipe, "--data", options.data, "--run", str(options.runs)])
     chosen = table.columns(manifest.name, base.split)
     for split in chosen:
