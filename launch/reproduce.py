@@ -17,6 +17,7 @@ Examples:
   python launch/reproduce.py table-5 --data packed/nw-ucla --runs runs/widths --widths 0.125 0.25 --teacher 0.5
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
   python launch/reproduce.py sa-dvae --data packed/ntu60 --runs runs/zero-shot --recipe supervised
+  python launch/reproduce.py stars-2 --data packed/nw-ucla --runs runs/stars --seeds 0 1 2
   python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain '--clip.frames 12'
 """
 
