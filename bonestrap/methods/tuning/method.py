@@ -100,16 +100,16 @@ class Tuning(Method):
         """
         return loss.detach() + self.groups * (loss - loss.detach())
 
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
+    def start_from(self, state: Mapping[str, Tensor]) -> str:
         """The networks of a run of this method, or the encoder alone of a run of another."""
         own = self.state_dict()
         if state.keys() == own.keys():
-            super().start_from(state)
-            return
+            return super().start_from(state)
         encoder = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
         if not encoder:
             raise RuntimeError("its checkpoint has no encoder under that name; name its model directory")
         self.start_from_encoder(encoder)
+        return "the encoder"
 
     def rates(self, step: int) -> dict[str, float]:
         return {"alpha": warm_alpha(self.config.alpha, step)}
