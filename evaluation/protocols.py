@@ -15,7 +15,7 @@ from bonestrap.protocols.bootstrap import bootstrap
 from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
-from evaluation.scoring import Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
+from evaluation.scoring import Clusters, Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
 from evaluation.zero_shot import GeneralisedZeroShotProtocol, ZeroShotProtocol
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ class LinearProtocol:
     The raw-joint floor is kernel ridge regression on the joints themselves.
     """
 
-    fit: Literal["logistic", "ridge", "sgd"] = option(
+    fit: Literal["logistic", "ridge", "sgd", "sgd-bn"] = option(
         "logistic",
-        "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen",
+        "logistic: to convergence; ridge: least squares in closed form, fast; sgd: as published, nothing chosen; "
+        "sgd-bn: as MAMP and STARS do, on batch-normalised features",
     )
 
     def learn(self, train: TrainingSet) -> Scorer:
@@ -50,6 +51,8 @@ class LinearProtocol:
             return select(kernel_ridge, KERNEL_STRENGTHS, x, y, held_out, classes)[0]
         if self.fit == "sgd":
             return linear.sgd(x, y, classes, train.seed)
+        if self.fit == "sgd-bn":
+            return linear.normalised_sgd(x, y, classes, train.seed)
         if self.fit == "ridge":
             return select(ridge, RIDGE_STRENGTHS, x, y, held_out, classes)[0]
         return select(logistic, LOGISTIC_STRENGTHS, x, y, held_out, classes)[0]
@@ -70,21 +73,34 @@ class TransferProtocol(LinearProtocol):
 class KnnProtocol(Bounded):
     """The majority label of the nearest training features, by cosine similarity."""
 
-    k: int = option(1, "neighbours", Bounds(1, COUNT))
+    k: tuple[int, ...] = option((1,), "neighbours; of several numbers, one evaluation each", Bounds(1, COUNT))
     temperature: float | None = option(
         None, "a neighbour's vote is exp(similarity / temperature); none: one vote each", Bounds(1e-3, 1e3)
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.k:
+            raise ValueError("k must be one number or more")
+
     def learn(self, train: TrainingSet) -> Scorer:
+        if max(self.k) > len(train.x):
+            raise UserError(f"--k {max(self.k)}: there are {len(train.x)} training recordings; give a smaller number")
+
+        def scorer(scored: Scored) -> Outcome:
+            each = [self.scorer_with(k, train)(scored) for k in dict.fromkeys(self.k)]
+            return Outcome({name: found for one in each for name, found in one.figures.items()}, each[0].predicted)
+
+        return scorer
+
+    def scorer_with(self, k: int, train: TrainingSet) -> Scorer:
+        """The scorer of one number of neighbours."""
         from bonestrap.protocols.knn import knn_votes
 
-        if self.k > len(train.x):
-            raise UserError(f"--k {self.k}: there are {len(train.x)} training recordings; give a smaller number")
-
         def votes(x: Tensor) -> Tensor:
-            return knn_votes(train.x, train.y, x, train.classes, self.k, self.temperature)
+            return knn_votes(train.x, train.y, x, train.classes, k, self.temperature)
 
-        name = "knn" if self.k == 1 else f"knn {self.k}"
+        name = "knn" if k == 1 else f"knn {k}"
         return scorer_of(name if self.temperature is None else f"{name} at {self.temperature:g}", votes)
 
 
@@ -170,6 +186,7 @@ class FewShotProtocol(Bounded):
     """
 
     shots: int = option(1, "exemplars of a class", Bounds(1, WIDE))
+    neighbours: int = option(1, "nearest exemplars that vote; Mehraban et al. take as many as shots", Bounds(1, WIDE))
     episodes: int = option(200, "draws of the exemplars", Bounds(2, 1_000_000))
 
     def learn(self, train: TrainingSet) -> Scorer:
@@ -178,15 +195,19 @@ class FewShotProtocol(Bounded):
         fewest = min(int((train.y == label).sum()) for label in train.novel)
         if fewest < self.shots:
             raise UserError(f"a novel class has {fewest} training recordings: give --shots {max(1, fewest)}, or fewer")
+        exemplars = self.shots * len(train.novel)
+        if self.neighbours > exemplars:
+            raise UserError(f"--neighbours {self.neighbours}: there are {exemplars} exemplars; give a smaller number")
+        name = f"few-shot {self.shots}" + (f" by {self.neighbours}" if self.neighbours > 1 else "")
 
         def scorer(scored: Scored) -> Outcome:
             found = few_shot.few_shot(
                 train.x, train.y, scored.x, scored.y, train.novel,
-                shots=self.shots, episodes=self.episodes, seed=train.seed,
+                shots=self.shots, episodes=self.episodes, seed=train.seed, neighbours=self.neighbours,
             )  # fmt: skip
             drawn = bootstrap(found.right, scored.groups.take(found.asked))
             counts = len(train.novel), self.shots, self.episodes
-            return Outcome({f"few-shot {self.shots}": Episodes(*spread(found.accuracies), *counts, drawn)})
+            return Outcome({name: Episodes(*spread(found.accuracies), *counts, drawn)})
 
         return scorer
 
@@ -216,6 +237,27 @@ class RetrievalProtocol:
         return scorer
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClustersProtocol:
+    """How well test recordings of a class lie together: the silhouette, and distances between and within classes.
+
+    Nothing is fitted or chosen.
+    """
+
+    def learn(self, train: TrainingSet) -> Scorer:
+        from bonestrap.protocols.clusters import separation
+
+        def scorer(scored: Scored) -> Outcome:
+            try:
+                found = separation(scored.x, scored.y)
+            except ValueError as error:
+                raise UserError(f"{error}; choose another --split") from None
+            figures = Clusters(found.silhouette, found.ratio, found.between, found.within, len(scored.y))
+            return Outcome({"clusters": figures})
+
+        return scorer
+
+
 PROTOCOLS = {
     "linear": LinearProtocol,
     "knn": KnnProtocol,
@@ -227,6 +269,7 @@ PROTOCOLS = {
     "long-tailed": LongTailedProtocol,
     "zero-shot": ZeroShotProtocol,
     "generalised-zero-shot": GeneralisedZeroShotProtocol,
+    "clusters": ClustersProtocol,
 }
 Chosen = (
     LinearProtocol
@@ -237,6 +280,7 @@ Chosen = (
     | RetrievalProtocol
     | LongTailedProtocol
     | ZeroShotProtocol
+    | ClustersProtocol
 )
 
 

@@ -13,7 +13,7 @@ from bonestrap.protocols.scores import ClassScore
 from distributed import tracking
 from evaluation import evaluation_file, run_record
 from evaluation.evaluation_file import Evaluations
-from evaluation.scoring import Figures, Generalised, LongTail, Search
+from evaluation.scoring import Clusters, Figures, Generalised, LongTail, Search
 from shards.storage.redaction import redacted
 
 Results = Mapping[str, Mapping[str, Figures]]  # by evaluation, then by candidate, the model first
@@ -27,6 +27,8 @@ def headline(figures: Figures) -> tuple[str, float]:
         return "mAP", figures.precision
     if isinstance(figures, Generalised):
         return "harmonic", figures.harmonic
+    if isinstance(figures, Clusters):
+        return "silhouette", figures.silhouette
     return "accuracy", figures.accuracy
 
 

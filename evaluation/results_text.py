@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bonestrap.protocols.scores import Scores, spread
 from evaluation.results import Results, headline
-from evaluation.scoring import Episodes, Figures, Generalised, LongTail, Repeated, Search, ZeroShot
+from evaluation.scoring import Clusters, Episodes, Figures, Generalised, LongTail, Repeated, Search, ZeroShot
 from evaluation.text_table import Column, aligned, percent
 
 
@@ -46,7 +46,7 @@ def class_tables(results: Results, classes: Sequence[str]) -> Iterator[str]:
     """The lines of a table for each evaluation: recall and precision of every class, for the model alone."""
     for name, each in results.items():
         figures = next(iter(each.values()))
-        if isinstance(figures, Episodes | Search | ZeroShot | Generalised):
+        if isinstance(figures, Episodes | Search | ZeroShot | Generalised | Clusters):
             continue
         columns = [Column(name, text=True), *map(Column, ("recordings", "recall", "precision"))]
         rows = [
@@ -60,6 +60,8 @@ def cells(figures: Figures) -> dict[str, str]:
     """A candidate's row, by the names of its columns."""
     if isinstance(figures, Search):
         return _of_search(figures)
+    if isinstance(figures, Clusters):
+        return _of_clusters(figures)
     if isinstance(figures, Scores):
         return _of_scores(figures)
     if isinstance(figures, Repeated):
@@ -153,6 +155,16 @@ def _of_search(figures: Search) -> dict[str, str]:
         "at 5": percent(figures.recall5),
         "at 10": percent(figures.recall10),
         "queries": f"{figures.queries:,}",
+    }
+
+
+def _of_clusters(figures: Clusters) -> dict[str, str]:
+    return {
+        "silhouette": percent(figures.silhouette),
+        "between / within": f"{figures.ratio:.3f}",
+        "between": f"{figures.between:.3f}",
+        "within": f"{figures.within:.3f}",
+        "recordings": f"{figures.recordings:,}",
     }
 
 

@@ -128,7 +128,17 @@ class Generalised(NamedTuple):
     unseen: tuple[tuple[int, ...], ...]  # classes of each split
 
 
-Figures = Scores | Repeated | Episodes | LongTail | Search | ZeroShot | Generalised
+class Clusters(NamedTuple):
+    """How well recordings of a class lie together; distances of features scaled to length one."""
+
+    silhouette: float  # mean over the recordings, -1..1
+    ratio: float  # mean distance between classes over that within
+    between: float
+    within: float
+    recordings: int
+
+
+Figures = Scores | Repeated | Episodes | LongTail | Search | ZeroShot | Generalised | Clusters
 
 
 class Outcome(NamedTuple):

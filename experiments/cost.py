@@ -38,11 +38,15 @@ def expected(plan: Plan, setup: Setup, reading: Reading, read: Callable[[Words],
     pretraining = [step for step in remaining if step.script == "pretrain.py"]
     if pretraining:
         hours = v100_hours(pretraining, reading, read)
-        said += [
-            f"  pretraining: {hours:,.0f} V100-hours" if hours >= 10 else f"  pretraining: {hours:.2g} V100-hours",
-            "    from the paper's 16 h on 4 V100 for ST-GCN 1x and 23 h on 8 for 2x, in proportion to recordings,",
-            "    epochs and frames; it states nothing for fine-tuning and distillation",
-        ]
+        said += (
+            ["  pretraining: no hours are stated for this encoder"]
+            if hours is None
+            else [
+                f"  pretraining: {hours:,.0f} V100-hours" if hours >= 10 else f"  pretraining: {hours:.2g} V100-hours",
+                "    from the paper's 16 h on 4 V100 for ST-GCN 1x and 23 h on 8 for 2x, in proportion to recordings,",
+                "    epochs and frames; it states nothing for fine-tuning and distillation",
+            ]
+        )
     for script in sorted(count.keys() - {"evaluate"}):
         measured = [
             device_hours(step, setup) for step in plan.steps if step.script == f"{script}.py" and setup.done(step)
@@ -55,8 +59,8 @@ def expected(plan: Plan, setup: Setup, reading: Reading, read: Callable[[Words],
     return "\n".join(said)
 
 
-def v100_hours(pretraining: Sequence[Step], reading: Reading, read: Callable[[Words], Recipe]) -> float:
-    """The published cost, in proportion to recordings, epochs, frames and the encoder's relative cost."""
+def v100_hours(pretraining: Sequence[Step], reading: Reading, read: Callable[[Words], Recipe]) -> float | None:
+    """The published cost, in proportion to recordings, epochs, frames and the encoder's relative cost, if known."""
     manifest, total = reading.manifest, 0.0
     performances: dict[str, float] = {}
     for step in pretraining:
@@ -66,6 +70,8 @@ def v100_hours(pretraining: Sequence[Step], reading: Reading, read: Callable[[Wo
             performances[recipe.split] = manifest.performances * views / manifest.views
         clips = recipe.schedule.epochs * performances[recipe.split]
         fraction = clips * recipe.clip.frames / (PUBLISHED.epochs * PUBLISHED.performances * PUBLISHED.frames)
+        if recipe.encoder.relative_cost is None:
+            return None
         total += PUBLISHED.hours * recipe.encoder.relative_cost * fraction
     return total
 

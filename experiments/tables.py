@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
+from experiments.stars_tables import STARS_TABLES, STARSTable
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 from experiments.zero_shot_table import SADVAETable
 
@@ -248,8 +249,9 @@ TABLES = {
     "table-5": Table5,
     "table-6": Table6,
     "sa-dvae": SADVAETable,
+    **STARS_TABLES,
 }
-Table = Table2 | Table3 | Table5 | Table6 | SADVAETable
+Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable
 
 
 def _few(

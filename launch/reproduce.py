@@ -17,6 +17,7 @@ Examples:
   python launch/reproduce.py table-5 --data packed/nw-ucla --runs runs/widths --widths 0.125 0.25 --teacher 0.5
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
   python launch/reproduce.py sa-dvae --data packed/ntu60 --runs runs/zero-shot --recipe supervised
+  python launch/reproduce.py stars-2 --data packed/nw-ucla --runs runs/stars --seeds 0 1 2
   python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain '--clip.frames 12'
 """
 
@@ -38,6 +39,7 @@ from evaluation.provenance import provenance
 from experiments import cost
 from experiments.commands import heading
 from experiments.filling import describe, fill, settings
+from experiments.stars_tables import STARSTable
 from experiments.steps import Setup, Step
 from experiments.tables import TABLES, Table
 from launch import distill, evaluate, finetune, pretrain
@@ -102,6 +104,9 @@ def main(name: str, options: Options, table: Table) -> None:
 def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
     recipe = options.recipe or RECIPE_OF.get(manifest.name, "own")
+    if options.recipe is None and isinstance(table, STARSTable):
+        published, small = table.recipes
+        recipe = published if recipe == "ntu60" else small
     base = read_recipe([recipe, "--data", options.data, "--run", str(options.runs)])
     chosen = table.columns(manifest.name, base.split)
     for split in chosen:

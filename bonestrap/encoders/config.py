@@ -30,8 +30,8 @@ class EncoderConfig(Bounded):
         return type(self).__name__.removesuffix("Config")
 
     @property
-    def relative_cost(self) -> float:
-        """Device-hours of training, beside those of the published settings; for estimates alone."""
+    def relative_cost(self) -> float | None:
+        """Device-hours of training, beside those of ST-GCN as published, for estimates alone; None: not known."""
         return 1.0
 
     @staticmethod

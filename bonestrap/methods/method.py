@@ -88,10 +88,11 @@ class Method(nn.Module):
         """The classifier that is shipped with the encoder; None: features only."""
         return None
 
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take the networks of a checkpoint (`--init-from` a run). Raises RuntimeError where they do not fit."""
+    def start_from(self, state: Mapping[str, Tensor]) -> str:
+        """Take the networks of a checkpoint (`--init-from` a run) and say which. RuntimeError where they do not fit."""
         self.load_state_dict(state)
         self.moments.zero_()
+        return "all networks"
 
     def start_from_encoder(self, state: Mapping[str, Tensor]) -> None:
         """Take a trained encoder (`--init-from` a model). Raises RuntimeError where it does not fit."""

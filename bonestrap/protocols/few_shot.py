@@ -1,4 +1,4 @@
-"""Few exemplars of novel classes: each query takes the class of the nearest exemplar, nothing is trained."""
+"""Few exemplars of novel classes: each query takes the class of the nearest ones, nothing is trained."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from bonestrap.protocols.knn import knn_votes
 
 # Every sixth action, as the authors of NTU-120 chose them for their one-shot protocol (Liu et al. 2019, section 4.3).
 OFFICIAL = {"ntu120": tuple(range(0, 120, 6))}
@@ -39,11 +41,13 @@ def few_shot(
     shots: int,
     episodes: int,
     seed: int,
+    neighbours: int = 1,
 ) -> Answers:
     """The answers of several episodes, each of which draws `shots` exemplars of every novel class from the pool.
 
-    All queries of novel classes are answered, by the class of the most similar exemplar by cosine. Raises ValueError
-    where a novel class has too few exemplars or none has a query.
+    All queries of novel classes are answered, by the majority of the most similar exemplars by cosine; of equals the
+    class whose exemplars are the more similar is ahead. Raises ValueError where a novel class has too few exemplars,
+    none has a query, or there are fewer exemplars than neighbours.
     """
     places = [(pool_y == label).nonzero().squeeze(1) for label in novel]
     if min(map(len, places)) < shots:
@@ -52,12 +56,13 @@ def few_shot(
     if not asked.any():
         raise ValueError("there is no query of a novel class")
     pool, queries = F.normalize(pool_x.float(), dim=1), F.normalize(query_x[asked].float(), dim=1)
+    classes = max(novel) + 1
     generator = torch.Generator().manual_seed(seed)
     accuracies, right = [], torch.zeros(int(asked.sum()), dtype=torch.float64)
     for _ in range(episodes):
         drawn = torch.cat([rows[torch.randperm(len(rows), generator=generator)[:shots]] for rows in places])
-        nearest = (queries @ pool[drawn].T).argmax(1)
-        correct = (pool_y[drawn][nearest] == query_y[asked]).double()
+        answers = knn_votes(pool[drawn], pool_y[drawn], queries, classes, neighbours).argmax(1)
+        correct = (answers == query_y[asked]).double()
         accuracies.append(correct.mean().item())
         right += correct / episodes
     return Answers(accuracies, asked, right)

@@ -26,8 +26,8 @@ def start_from(method: Method, folder: Path) -> str:
         step = store.newest()
     try:
         if step is not None:
-            method.start_from(store.load(step, torch.device("cpu")).method)
-            return f"all networks of {store.path(step)}"
+            taken = method.start_from(store.load(step, torch.device("cpu")).method)
+            return f"{taken} of {store.path(step)}"
         method.start_from_encoder(models.load(folder).encoder.state_dict())
         return f"the encoder of {folder}"
     except models.ModelError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import bonestrap
 from launch import pretrain
@@ -129,6 +130,25 @@ def test_recordings_of_which_nothing_is_known_are_pretrained_on(lab: Path) -> No
         run("own", lab, "--split", protocol)
         assert bonestrap.load(lab / "run").description.lineage["split"] == protocol
         (lab / "run").rename(lab / protocol)
+
+
+def test_masked_prediction_needs_no_more_than_its_name(lab: Path) -> None:
+    """Seventeen joints that nobody has seen before: MAMP by its name, and its encoder tuned by another."""
+    words = ["--input", str(lab / "lab"), "--layout", str(lab / "lab" / "layout.json"), "--output", str(lab / "packed")]
+    start_choice(pack, "format", FORMATS, PackOptions, ["arrays", *words, "--workers", "1"])
+    run("own", lab, "--method", "mamp")
+    (lab / "run").rename(lab / "first")
+    run("own", lab, "--method", "stars", "--method.queue", "16", "--init-from", str(lab / "first"))
+    first, second = (bonestrap.load(lab / name) for name in ("first", "run"))
+    assert first.layout.name == second.layout.name == "lab17"
+    assert first.state_dict()["encoder.positions.joint"].shape == (1, 17, 16)
+    moved = {
+        name.split(".")[2]
+        for name, value in second.state_dict().items()
+        if name.startswith("encoder.blocks") and not torch.equal(value, first.state_dict()[name])
+    }
+    assert moved == {"4", "5", "6", "7"}
+    assert second.embed(np.load(lab / "lab" / "monday" / "000.npy")[:, None]).isfinite().all()
 
 
 def test_two_recordings_are_too_few_to_hold_any_out_and_still_train(lab: Path) -> None:

@@ -27,7 +27,7 @@ class SkeletonTransformerConfig(EncoderConfig):
     heads: int = option(8, "attention heads; the channels are rounded to a multiple of them", Bounds(1, 256))
     patch: int = option(4, "frames of a token; divides the clip's", Bounds(1, FRAMES))
     channels: Literal["joints", "all"] = option(
-        "joints", "what is seen: joints as published, or all that ST-GCN sees, bones and confidences too"
+        "joints", "what is seen: joints as published, or all that ST-GCN sees, such as bones"
     )
     drop_path: float = option(
         0.0,
@@ -48,7 +48,7 @@ class SkeletonTransformerConfig(EncoderConfig):
                 f"clips of {clip.frames} frames are not divisible into patches of {self.patch}: "
                 f"give --clip.frames {nearest} or another --encoder.patch"
             )
-        return SkeletonTransformer(self, layout, clip.frames // self.patch)
+        return SkeletonTransformer(self, layout, clip)
 
     @property
     def units(self) -> int:
@@ -56,9 +56,9 @@ class SkeletonTransformerConfig(EncoderConfig):
         return max(1, min(WIDE, round(CHANNELS * self.width) // self.heads)) * self.heads
 
     @property
-    def relative_cost(self) -> float:
-        """Beside the published depth and width."""
-        return float(self.width**2 * self.depth / 8)
+    def relative_cost(self) -> None:
+        """Nobody states hours of both on the same device."""
+        return None
 
     @property
     def label(self) -> str:

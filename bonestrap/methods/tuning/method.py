@@ -1,6 +1,6 @@
 """What methods that tune a trained encoder have in common: which layers move, and how groups know of each other.
 
-Legend: B clips of a group, A clips of a step, D dimensions, P numbers that groups share of a clip.
+Legend: B clips of a group, A clips of a step, D dimensions, P numbers of a clip that all groups know.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tuning(Method):
             layer.requires_grad_(True)
 
     def begin(self, shared: tuple[int, int]) -> None:
-        """Called when the heads are there: of each clip, groups share so many rows of so many numbers."""
+        """Called when the heads are there: all groups know so many rows of so many numbers of each clip."""
         rows, width = shared
         room = torch.zeros(rows, self.batch, width + 1, dtype=torch.float64)
         self.register_buffer("shared", room, persistent=False)
@@ -100,16 +100,16 @@ class Tuning(Method):
         """
         return loss.detach() + self.groups * (loss - loss.detach())
 
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
+    def start_from(self, state: Mapping[str, Tensor]) -> str:
         """The networks of a run of this method, or the encoder alone of a run of another."""
         own = self.state_dict()
         if state.keys() == own.keys():
-            super().start_from(state)
-            return
+            return super().start_from(state)
         encoder = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
         if not encoder:
             raise RuntimeError("its checkpoint has no encoder under that name; name its model directory")
         self.start_from_encoder(encoder)
+        return "the encoder"
 
     def rates(self, step: int) -> dict[str, float]:
         return {"alpha": warm_alpha(self.config.alpha, step)}

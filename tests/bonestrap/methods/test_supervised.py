@@ -13,8 +13,10 @@ from torch import Tensor
 
 from bonestrap.augment import CONSERVATIVE
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.classifiers import Perceptron
 from bonestrap.clips import Batch
-from bonestrap.methods import SupervisedConfig
+from bonestrap.encoders import STGCNConfig
+from bonestrap.methods import SupervisedConfig, Task
 from bonestrap.methods.supervised.method import Classifier, Supervised
 from bonestrap.momentum import BatchNorm, batch_norms
 from distributed.loop import Job, train
@@ -136,3 +138,26 @@ def test_labels_are_asked_for() -> None:
 def test_impossible_settings_are_refused(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{setting} must lie in"):
         dataclasses.replace(SupervisedConfig(), **{setting: value})  # type: ignore[arg-type]
+
+
+def test_a_perceptron_keeps_its_own_statistics_beside_a_pretrained_encoder() -> None:
+    """Its batch normalisation follows the batches, pooled over groups; the encoder's statistics stay."""
+    torch.manual_seed(0)
+    encoder = STGCNConfig(width=1 / 16).build(LAYOUT, CLIP)
+    config = SupervisedConfig(pretrained=True, head="perceptron")
+    method = config.build(encoder, Task(LAYOUT, CLIP, steps=4, classes=3))
+    head = method.shipped_head()
+    assert isinstance(head, Perceptron)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    seen: list[torch.Tensor] = []
+    head.norm.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0].detach().double()))
+    for group in range(2):
+        views = Pairs().group(0, group).views[:1]
+        torch.manual_seed(group)
+        method(Batch(views, torch.tensor([0, 1, 2, 0]), seed=group), 0)["loss"].backward()
+    method.after_step(0)
+    both = torch.cat(seen)
+    torch.testing.assert_close(head.norm.mean.double(), both.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(head.norm.var.double(), both.var(0, unbiased=False), rtol=1e-5, atol=1e-6)
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
