@@ -48,7 +48,7 @@ class SkeletonTransformerConfig(EncoderConfig):
                 f"clips of {clip.frames} frames are not divisible into patches of {self.patch}: "
                 f"give --clip.frames {nearest} or another --encoder.patch"
             )
-        return SkeletonTransformer(self, layout, clip.frames // self.patch)
+        return SkeletonTransformer(self, layout, clip)
 
     @property
     def units(self) -> int:

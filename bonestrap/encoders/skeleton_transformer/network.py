@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bonestrap.augment import ClipConfig
 from bonestrap.encoders import SkeletonTransformerConfig
 from bonestrap.encoders.encoder import TokenEncoder
 from bonestrap.layout import Layout
@@ -22,12 +23,12 @@ class SkeletonTransformer(TokenEncoder):
 
     takes_padding = True
 
-    def __init__(self, config: SkeletonTransformerConfig, layout: Layout, segments: int):
+    def __init__(self, config: SkeletonTransformerConfig, layout: Layout, clip: ClipConfig):
         super().__init__()
         self.config = config
-        self.grid = segments, len(layout.joints)
+        self.grid = clip.frames // config.patch, len(layout.joints)
         self.patch, self.width, self.heads = config.patch, config.units, config.heads
-        self.channels = layout.coordinates if config.channels == "joints" else layout.channels
+        self.channels = layout.coordinates if config.channels == "joints" else clip.channels(layout)
         self.features = self.width * (self.grid[1] if config.pool == "joint" else 1)
         self.embedding = nn.Linear(self.patch * self.channels, self.width)
         self.positions = Positions(*self.grid, self.width)
