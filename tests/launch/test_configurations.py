@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import pytest
 
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Shear, Smooth, replaced
 from bonestrap.encoders import STGCNConfig
+from bonestrap.files import read_object
 from bonestrap.methods import BYOLConfig, SupervisedConfig
 from bonestrap.optim import SGD, AdamW
 from bonestrap.options import UserError
 from bonestrap.recipe import Recipe
+from distributed.record import FILE
 from launch import distill, finetune, pretrain
 from launch.cli.parser import parse, parse_choice, renamed, start_choice
 from launch.recipes import ALIASES, RECIPES
 from launch.recipes.byol import nw_ucla
-from tests.launch.commands import MAINS
+from tests.launch.commands import MAINS, command
 
 OWN = """
 import dataclasses
@@ -239,3 +242,15 @@ def test_start_choice_hands_the_renamed_words_on() -> None:
     words = ["nw-ucla", "--data", "d", "--run", "r", "--protocol=x"]
     start_choice(lambda *got: seen.extend(got), "recipe", RECIPES, pretrain.Options, words, aliases=ALIASES)
     assert seen[2].split == "x"
+
+
+def test_labelled_recordings_undergo_the_views_that_are_named(chain: Path, shards: Path, tmp_path: Path) -> None:
+    common = f"--model {chain / 'pretrained'} --data {shards} --no-track --device cpu --batch 4 --steps 1 --labels 0.5"
+    kinds = {}
+    for views in ("conservative", "rotated"):
+        command(f"finetune {common} --scratch --views {views} --run {tmp_path / views}")
+        kinds[views] = [each["kind"] for each in read_object(tmp_path / views / FILE)["result"]["method"]["view"]]
+    assert kinds["rotated"] == ["frames", "rotate", "scale"]
+    assert kinds["conservative"] == ["resample", "shift", "crop", "smooth", "drop", "shear"]
+    losses = [json.loads((tmp_path / views / "journal.jsonl").read_text().splitlines()[-2])["loss"] for views in kinds]
+    assert losses[0] != losses[1]

@@ -10,7 +10,7 @@ import torch
 
 from bonestrap.augment import ClipConfig, MaskJoints, Rotate, Shift, View, fused
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders import SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25, SBU15
 from tests.bonestrap.tiny import BODIES, LENGTHS, generator, recordings
@@ -67,3 +67,11 @@ def test_an_encoder_takes_the_channels_of_its_clips() -> None:
     encoder = STGCNConfig(width=0.125).build(NTU25, clip)
     features = encoder(Pipeline(NTU25, clip)(recordings([1, 2], [9, 40], layout=NTU25)))
     assert features.shape == (2, encoder.features) and torch.isfinite(features).all()
+
+
+def test_a_transformer_of_all_channels_reads_motion_as_well() -> None:
+    clip = ClipConfig(frames=16, motion=True)
+    encoder = SkeletonTransformerConfig(width=0.0625, depth=1, channels="all").build(NTU25, clip).eval()
+    clips = Pipeline(NTU25, clip)(recordings([1, 2], [9, 40], layout=NTU25))
+    still = clips._replace(joints=torch.cat((clips.joints[..., :6], clips.joints[..., 6:] * 0), -1))
+    assert not torch.equal(encoder(clips), encoder(still))
