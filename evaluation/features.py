@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.clips import Recordings
 from bonestrap.model import Model
 from bonestrap.options import UserError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
 from bonestrap.retarget import Joints, Retarget
+from distributed.workers import local_device
 from evaluation.models import chunks
 from shards import splits, terms
 from shards.reading import Reading, Recorded
@@ -86,8 +88,22 @@ class Features:
         return self.rows(self.data.scored)
 
     def rows(self, data: Recorded) -> Tensor:
-        parts = (self.adapt(data.recordings(chunk)) for chunk in chunks(len(data)))
-        return extract(self.encoder, self.pipeline, parts)
+        return features_of(self.encoder, self.pipeline, self.adapt, data)
+
+
+def features_of(encoder: nn.Module, pipeline: Pipeline, adapt: Retarget, data: Recorded) -> Tensor:
+    """One row a recording, (R, D), computed on a GPU where there is one; the encoder comes back to the CPU."""
+    device = local_device("auto")
+    parts = (on(adapt(data.recordings(chunk)), device) for chunk in chunks(len(data)))
+    try:
+        return extract(encoder.to(device), pipeline, parts)
+    finally:
+        encoder.to("cpu")
+
+
+def on(recordings: Recordings, device: torch.device) -> Recordings:
+    """The same with frames on a device."""
+    return recordings._replace(frames=recordings.frames.to(device))
 
 
 def random_encoder(model: Model, data: EvaluationData, adapt: Retarget, seed: int) -> Features:

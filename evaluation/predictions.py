@@ -13,10 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from bonestrap.options import UserError
-from bonestrap.protocols.features import extract
 from bonestrap.protocols.scores import confusion
-from evaluation.features import adaptation
-from evaluation.models import chunks
+from evaluation.features import adaptation, features_of
 from evaluation.run_record import RunRecord
 from shards import splits
 from shards.reading import Reading, Recorded
@@ -70,7 +68,7 @@ def predictions(reading: Reading, records: Sequence[RunRecord], split: str) -> P
     for record in records:
         model = record.model
         adapt = adaptation(model, data)
-        rows = extract(model.encoder, model.pipeline, (adapt(data.recordings(chunk)) for chunk in chunks(len(data))))
+        rows = features_of(model.encoder, model.pipeline, adapt, data)
         table = None
         if model.head is not None:
             with torch.no_grad():
