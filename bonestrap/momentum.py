@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap import padding
+from bonestrap import kernels, padding
 from bonestrap.moving import lerp_
 
 
@@ -42,25 +42,68 @@ class BatchNorm(nn.Module):
         self.seen: Tensor | None = None  # [sums | sums of squares | count] of the noted forwards, float64
         self.notes_always = False  # in evaluation mode, too
 
-    def forward(self, x: Tensor) -> Tensor:
-        if (there := padding.there()) is not None:
-            return padding.normalise(self, x, there)
+    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """x normalised, plus `residual`, through ReLU if `relu`: what usually follows, so that one kernel can do it."""
+        if kernels.usable(x) and (residual is None or residual.dtype == x.dtype):
+            if self.training:
+                return self.fused(x, residual, relu)
+            if not torch.is_grad_enabled():
+                return self.fused_evaluation(x, residual, relu)
+        there = padding.there()
+        y = self.normalised(x) if there is None else padding.normalise(self, x, there)
+        if residual is not None:
+            y = y + residual
+        return F.relu(y) if relu else y
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """The reference in plain torch."""
         if not self.training:
             if self.notes_always:
                 self.note(x.numel() // x.shape[1], *moments(x.detach()))
             return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, training=False, eps=self.eps)
-        count = x.numel() // x.shape[1]
-        if count < 2:
-            raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
+        count = enough(x)
         mean, var = moments(x.detach())
         self.note(count, mean, var)
         out: Tensor = Normalise.apply(x, self.weight, self.bias, mean, var, self.eps)  # type: ignore[no-untyped-call]
         return out
 
+    def fused(self, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+        """Training with kernels."""
+        from bonestrap.kernels.moments import moments
+        from bonestrap.kernels.normalise import Normalise
+
+        there = padding.there()
+        if there is None:
+            enough(x)
+        noted, mean, var = moments(x.detach(), there)
+        self.add(noted)
+        out: Tensor = Normalise.apply(x, self.weight, self.bias, residual, mean, var, noted[-1:], there, self.eps, relu)
+        return out
+
+    def fused_evaluation(self, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+        """Evaluation with kernels, without gradients."""
+        from bonestrap.kernels.moments import moments
+        from bonestrap.kernels.normalise import normalise
+
+        if self.notes_always:
+            self.add(moments(x, padding.there())[0])
+        return normalise(x, self.weight, self.bias, residual, self.mean, self.var, self.eps, relu)
+
     def note(self, count: int | Tensor, mean: Tensor, var: Tensor) -> None:
-        """Add an input to what was seen. A sum, not a list of numbers: a compiler would take those for constants."""
-        seen = torch.cat((mean, mean.square() + var, mean.new_ones(1))) * count
+        """Add an input to what was seen."""
+        self.add(torch.cat((mean, mean.square() + var, mean.new_ones(1))) * count)
+
+    def add(self, seen: Tensor) -> None:
+        """A sum, not a list of numbers: a compiler would take those for constants."""
         self.seen = seen if self.seen is None else self.seen + seen
+
+
+def enough(x: Tensor) -> int:
+    """The number of values a channel. Raises ValueError where they have no variance."""
+    count = x.numel() // x.shape[1]
+    if count < 2:
+        raise ValueError("batch normalisation needs at least two values a channel: use larger normalisation groups")
+    return count
 
 
 class Normalise(torch.autograd.Function):

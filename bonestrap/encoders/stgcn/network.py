@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bonestrap import kernels
 from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.layout import Layout
@@ -49,8 +50,22 @@ class SpatialGraphConv(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x_NCTV: Tensor) -> Tensor:
+        return self.branch(x_NCTV)[0]
+
+    def branch(self, x_NCTV: Tensor) -> tuple[Tensor, Tensor]:
+        """y, and x for the residual connection: a kernel adds up both gradients of x where it computes the first."""
         graph = self.partitions * self.importance  # (K, V, V)
-        bias = torch.einsum("kv,ko->vo", graph.sum(2), self.bias)
+        with torch.autocast(x_NCTV.device.type, enabled=False):
+            bias = torch.einsum("kv,ko->vo", graph.sum(2), self.bias)
+        if kernels.convolves(x_NCTV, len(self.weight), len(graph)):
+            from bonestrap.kernels.graph_gradients import GraphConv
+
+            y, x_NCTV = GraphConv.apply(x_NCTV, graph, self.weight, bias)
+            return y, x_NCTV
+        return self.plain(x_NCTV, graph, bias), x_NCTV
+
+    def plain(self, x_NCTV: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
+        """The reference in plain torch."""
         frames = x_NCTV.permute(0, 2, 3, 1)
         narrow = frames.shape[2] * frames.shape[3] <= DENSE and frames.dtype == torch.bfloat16
         y = self.dense(frames, graph, bias) if narrow else self.gather(frames, graph) + bias.to(frames.dtype)
@@ -96,15 +111,18 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1), BatchNorm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.spatial(x)))
-        y = self.norm2(self.temporal(y))
-        if self.dropout:
-            y = F.dropout(y, self.dropout, self.training)
+        y, x = self.spatial.branch(x)
+        y = self.temporal(self.norm1(y, relu=True))
+        residual = None
         if self.residual:
             # Strided by slicing: the strided 1x1 convolution of oneDNN writes out of bounds on its way back where there
             # are fewer than 16 channels and several threads (uxlfoundation/oneDNN issue 6035).
-            y = y + (x if self.shortcut is None else self.shortcut(every(x, self.stride)))
-        return F.relu(y)
+            residual = x if self.shortcut is None else self.shortcut(every(x, self.stride))
+        if not self.dropout:
+            out: Tensor = self.norm2(y, residual, relu=True)
+            return out
+        y = F.dropout(self.norm2(y), self.dropout, self.training)
+        return F.relu(y if residual is None else y + residual)
 
 
 def every(x_NCTV: Tensor, stride: int) -> Tensor:
