@@ -151,7 +151,9 @@ def test_what_is_no_pool_is_refused(
     said = refused(capsys, run, *both, "--pool.skeleton", "coco17")
     assert f"{ucla}: layout coco17 has 2 numbers a joint" in said
     assert "--classes chooses among the classes" in refused(capsys, run, *both, "--classes.leave-out", "novel")
-    assert "a method with labels takes one folder" in refused(capsys, run, *both, "--method", "supervised")
+    with pytest.raises(SystemExit):
+        command(f"pretrain supervised --run {run} --data {ucla} {lab} --pool.splits cross-subject all --no-track")
+    assert "a method with labels takes one folder" in capsys.readouterr().err
     (tmp_path / "joints.json").write_text('{"ntu25": {"head": "skull"}}')
     said = refused(capsys, run, *both, "--pool.joints", tmp_path / "joints.json")
     assert f"{lab}: ntu25: head is made of skull, which is no joint of that layout" in said
