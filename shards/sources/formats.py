@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Literal
 
 from bonestrap.bounds import SEED, Bounded, Bounds
-from bonestrap.options import UserError, option, required
+from bonestrap.options import option, required
 from shards.sources import arrays, coco, synthetic
+from shards.sources.described import CONFIDENCE, Described
 from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.pku_mmd import PKUMMD
+from shards.sources.pose_formats import AlphaPose, Bvh, MMPose, OpenPose
 from shards.sources.pyskl import Pyskl
-from shards.sources.recorded import FOREIGN
 from shards.sources.sbu import SBU
 from shards.sources.source import Source
-from shards.sources.table import Table, read_classes, read_table
+from shards.sources.table import read_classes
 from shards.sources.units import Unit
-
-CONFIDENCE = Bounds(0, 1e6)  # detectors' own scales are not always 0 to 1
-RATE = Bounds(0, 10_000, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,32 +77,6 @@ class PkuMmd:
 
     def open(self, folder: Path) -> Source:
         return PKUMMD(folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Described(Bounded):
-    """What recordings of one's own are told apart by."""
-
-    table: Path | None = option(
-        None, "CSV or Parquet: file, and as far as known label, subject, camera, performance ..."
-    )
-    classes: Path | None = option(None, "class names, one a line, in the order of their labels; none: as they sort")
-    name: str | None = option(None, "of the data set; none takes the name of --input")
-    rate: float | None = option(None, "frames a second; training on several folders resamples them to one rate", RATE)
-    licence: str = option("", "terms of the recordings, for the card of every model that is trained on them")
-
-    def read(self) -> Table | None:
-        if self.classes and not self.table:
-            raise UserError("--classes needs --table, which says what recording is of which class")
-        return read_table(self.table, self.classes) if self.table else None
-
-    def named(self, folder: Path) -> str:
-        return FOREIGN.sub("-", self.name or folder.stem)
-
-    def told(self, source: Source) -> Source:
-        """The source, which says the rate and the licence of its recordings."""
-        source.rate, source.licence = self.rate, self.licence
-        return source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +162,7 @@ class Pickled(Bounded):
         )
 
 
-Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic
+Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | OpenPose | AlphaPose | MMPose | Bvh | Synthetic
 FORMATS: dict[str, Callable[[], Format]] = {
     "nw-ucla": NwUcla,
     "ntu": Ntu,
@@ -199,5 +171,9 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "pyskl": Pickled,
     "coco": Coco,
     "arrays": Own,
+    "openpose": OpenPose,
+    "alphapose": AlphaPose,
+    "mmpose": MMPose,
+    "bvh": Bvh,
     "synthetic": Synthetic,
 }

@@ -51,6 +51,12 @@ def bare(files: Sequence[str]) -> Table:
     return _table({"file": list(files)}, "the recordings", None)
 
 
+def by_folders(files: Sequence[str]) -> Table:
+    """A table of recordings whose classes are the folders they lie in, the first of each name's."""
+    labels = _whole([file.partition("/")[0] if "/" in file else "" for file in files])
+    return _table({"file": list(files), "label": labels}, "the folders", tuple(sorted(set(labels) - {""})))
+
+
 def read_table(path: Path, classes: Path | None = None) -> Table:
     """Read a `.csv` (commas, semicolons or tabs) or `.parquet` table.
 
