@@ -13,6 +13,7 @@ from bonestrap.layouts.keypoints import (
     MEDIAPIPE33,
     PENN13,
 )
+from bonestrap.layouts.markers import PLUG_IN_GAIT39
 from bonestrap.layouts.sensors import KINECT20, NTU25, SBU15
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MEDIAPIPE33",
     "NTU25",
     "PENN13",
+    "PLUG_IN_GAIT39",
     "SBU15",
 ]
 
@@ -46,5 +48,6 @@ LAYOUTS = {
         MEDIAPIPE33,
         JHMDB15,
         PENN13,
+        PLUG_IN_GAIT39,
     )
 }

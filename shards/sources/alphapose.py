@@ -8,7 +8,7 @@ found are not written: their numbers are missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from bonestrap.files import read_json
@@ -17,13 +17,14 @@ from shards.sources.detections import detection, fill, flat, place
 from shards.sources.follow import Clip, track
 from shards.sources.source import listed
 
+RESULTS = "alphapose-results.json"
 FRAMES = "sep-json"  # the folder in which --format cmu and open write all frames once more
 
 
 def clips(root: Path) -> dict[str, list[Path]]:
     """The file of each clip below a folder. DataError where there are none."""
     paths = [path for path in root.rglob("*.json") if FRAMES not in path.relative_to(root).parts]
-    found = {path.relative_to(root).as_posix(): [path] for path in listed(paths)}
+    found = {_name(path.relative_to(root)): [path] for path in listed(paths)}
     if not found:
         raise DataError(f"{root}: no .json files below it; give the folder of AlphaPose's results as --input")
     return found
@@ -39,6 +40,12 @@ def read(paths: Sequence[Path]) -> Clip:
         clip.detections += detection(frame, track(name), flat(written))
     clip.frames = fill(clip.frames)
     return clip
+
+
+def _name(path: PurePath) -> str:
+    """The clip that a file is of: the folder of results that AlphaPose named, or what a user named them."""
+    named = path.parent if path.name == RESULTS and path.parent.parts else path
+    return named.as_posix()
 
 
 def _persons(content: Any) -> list[tuple[Any, Any, Any]]:

@@ -16,7 +16,21 @@ from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.pku_mmd import PKUMMD
-from shards.sources.pose_formats import AlphaPose, Bvh, MMPose, OpenPose
+from shards.sources.pose_formats import (
+    AlphaPose,
+    Bvh,
+    C3d,
+    FreeMoCap,
+    Jhmdb,
+    KinectCsv,
+    Mat,
+    MediaPipe,
+    MMPose,
+    OpenPose,
+    PennAction,
+    Pose2Sim,
+    Trc,
+)
 from shards.sources.pyskl import Pyskl
 from shards.sources.sbu import SBU
 from shards.sources.source import Source
@@ -162,7 +176,10 @@ class Pickled(Bounded):
         )
 
 
-Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | OpenPose | AlphaPose | MMPose | Bvh | Synthetic
+Format = (
+    NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic | OpenPose | AlphaPose | MMPose | MediaPipe
+    | KinectCsv | Bvh | C3d | Trc | Pose2Sim | FreeMoCap | Mat | Jhmdb | PennAction
+)  # fmt: skip
 FORMATS: dict[str, Callable[[], Format]] = {
     "nw-ucla": NwUcla,
     "ntu": Ntu,
@@ -174,6 +191,15 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "openpose": OpenPose,
     "alphapose": AlphaPose,
     "mmpose": MMPose,
+    "mediapipe": MediaPipe,
+    "kinect-csv": KinectCsv,
     "bvh": Bvh,
+    "c3d": C3d,
+    "trc": Trc,
+    "pose2sim": Pose2Sim,
+    "freemocap": FreeMoCap,
+    "mat": Mat,
+    "jhmdb": Jhmdb,
+    "penn-action": PennAction,
     "synthetic": Synthetic,
 }

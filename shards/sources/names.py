@@ -10,12 +10,21 @@ from bonestrap.options import did_you_mean
 from shards.errors import DataError
 
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+# The labels of Plug-in Gait, Vicon's marker set, and what they stand for.
+MARKERS = {
+    "FHD": "front_head", "BHD": "back_head", "SHO": "shoulder", "UPA": "upper_arm", "ELB": "elbow", "FRM": "forearm",
+    "FRA": "forearm", "WRA": "wrist_a", "WRB": "wrist_b", "FIN": "finger", "ASI": "front_hip", "PSI": "back_hip",
+    "THI": "thigh", "KNE": "knee", "TIB": "shin", "ANK": "ankle", "HEE": "heel", "TOE": "toe",
+}  # fmt: skip
+MIDDLE = {"CLAV": "clavicle", "STRN": "sternum", "RBAK": "back_marker"}
+LABELS = MIDDLE | {f"{side}{label}": f"{side}_{name}" for side in "LR" for label, name in MARKERS.items()}
 SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
 def plain(name: str) -> str:
     """A name without fashion: lower case, the side first, one space between words, and no name of the subject."""
-    words = [word.lower() for word in WORD.findall(name.rpartition(":")[2])]
+    name = name.rpartition(":")[2]
+    words = [word.lower() for word in WORD.findall(LABELS.get(name, name))]
     side = next((word for word in words if word in SIDES), None)
     if side is None or len(words) == 1:
         return " ".join(words)
