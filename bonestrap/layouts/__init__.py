@@ -13,7 +13,7 @@ from bonestrap.layouts.keypoints import (
     MEDIAPIPE33,
     PENN13,
 )
-from bonestrap.layouts.markers import PLUG_IN_GAIT39
+from bonestrap.layouts.markers import PLUG_IN_GAIT39, POSE2SIM22
 from bonestrap.layouts.sensors import KINECT20, NTU25, SBU15
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "NTU25",
     "PENN13",
     "PLUG_IN_GAIT39",
+    "POSE2SIM22",
     "SBU15",
 ]
 
@@ -49,5 +50,6 @@ LAYOUTS = {
         JHMDB15,
         PENN13,
         PLUG_IN_GAIT39,
+        POSE2SIM22,
     )
 }

@@ -1,4 +1,4 @@
-"""Markers on the body, as motion capture with cameras places them."""
+"""Markers on the body, and the keypoints that stand in for them, as motion capture with cameras gives them."""
 
 from __future__ import annotations
 
@@ -39,4 +39,30 @@ PLUG_IN_GAIT39 = Layout(
     root=(23, 24, 25, 26),
     spine=((25, 26), 4),
     shoulders=(16, 9),
+)  # fmt: skip
+
+# Pose2Sim's skeleton HALPE_26: the keypoints of Halpe without eyes and ears.
+POSE2SIM22 = Layout(
+    name="pose2sim22",
+    joints=(
+        "hip", "right_hip", "right_knee", "right_ankle", "right_big_toe", "right_small_toe", "right_heel",
+        "left_hip", "left_knee", "left_ankle", "left_big_toe", "left_small_toe", "left_heel",
+        "neck", "head", "nose",
+        "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    ),
+    bones=(
+        (1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 3), (7, 0), (8, 7), (9, 8), (10, 9), (11, 10), (12, 9),
+        (13, 0), (14, 13), (15, 14), (16, 13), (17, 16), (18, 17), (19, 13), (20, 19), (21, 20),
+    ),
+    sides=((7, 1), (8, 2), (9, 3), (10, 4), (11, 5), (12, 6), (19, 16), (20, 17), (21, 18)),
+    parts={
+        "trunk": (0, 13, 14, 15),
+        "left_arm": (19, 20, 21),
+        "right_arm": (16, 17, 18),
+        "left_leg": (7, 8, 9, 10, 11, 12),
+        "right_leg": (1, 2, 3, 4, 5, 6),
+    },
+    root=0,
+    spine=(0, 13),
+    shoulders=(16, 19),
 )  # fmt: skip

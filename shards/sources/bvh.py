@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def layout_of(path: Path) -> Layout:
             f"{path}: its joints do not say by their names where shoulders and hips are; give --layout, a file with "
             "the names of its joints"
         )
-    return Layout.from_json(
+    return _layout(
+        path,
         {
             "name": "bvh",
             "joints": names,
@@ -98,17 +99,27 @@ def layout_of(path: Path) -> Layout:
             "root": names[0],
             "spine": [names[0], names[neck]],
             "shoulders": [names[arm[1]], names[arm[0]]],
-        }
+        },
     )
 
 
 BVH = Format(".bvh", head, joints)
 
 
+def _layout(path: Path, fields: dict[str, Any]) -> Layout:
+    try:
+        return Layout.from_json(fields)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; correct the file, or give --layout") from None
+
+
 def _pair(names: list[str], sides: tuple[tuple[int, int], ...], words: tuple[str, ...]) -> tuple[int, int] | None:
     """The first pair, left and right, that is called by one of these words."""
-    called = {plain(names[pair[0]]): pair for pair in sides}
-    return next((called[f"left {word}"] for word in words if f"left {word}" in called), None)
+    called: dict[str, tuple[int, int]] = {}
+    for pair in sides:
+        name = plain(names[pair[0]])
+        called.setdefault(name.removeprefix("left ") if " " in name else name.removeprefix("l"), pair)
+    return next((called[word] for word in words if word in called), None)
 
 
 def _meet(parents: list[int], a: int, b: int) -> int:

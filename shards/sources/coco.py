@@ -117,8 +117,7 @@ def _refuse(path: Path, content: dict[str, Any]) -> None:
     """Raise DataError for an object without annotations, saying what it is."""
     if "people" in content:
         raise DataError(
-            f"{path}: one frame as OpenPose writes it, an object with people; put the frames of a clip into one list "
-            "of COCO keypoints, or into an array for the format arrays"
+            f"{path}: one frame as OpenPose writes it, an object with people; pack the folder with the format openpose"
         )
     held = f"{', '.join(map(str, content)) or 'nothing':.80}"
     raise DataError(f"{path}: no list of COCO keypoints (an object without annotations, of {held}); remove the file")

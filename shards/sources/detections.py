@@ -54,7 +54,10 @@ class Detections(Clips):
                     f"{self.root / name}: a person of {found} numbers where layout {self.layout.name} with confidence "
                     f"has {shape[0]} x {shape[1]}; remove the file, or choose the layout that fits it"
                 )
-        return bodies(Clip(clip.frames, trimmed), shape[0])
+        try:
+            return bodies(Clip(clip.frames, trimmed), shape[0])
+        except ValueError as error:  # too many frames and persons for memory
+            raise DataError(f"{self.root / name}: {error}; cut it into clips, or remove it") from None
 
     def _clip(self, name: str) -> Clip:
         try:

@@ -97,7 +97,7 @@ class PkuMmd:
 class Own(Described):
     """Recordings of one's own: any .npy and .npz files, a layout and, if there is one, a table of what is known."""
 
-    layout: str = required("layout file (JSON), or ntu25, kinect20, sbu15, coco17")
+    layout: str = required("layout file (JSON), or a built-in one, such as ntu25, coco17 or mediapipe33")
     coordinates: Literal[2, 3] | None = option(None, "of a joint: 3 in space, 2 in an image; none takes the layout's")
     axes: str | None = option(None, "order of an array's axes, such as CTVM; none: TVC or TMVC")
     unit: Unit = option("metre", "of coordinates in space")

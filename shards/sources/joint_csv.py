@@ -24,7 +24,7 @@ from bonestrap.layout import Layout
 from shards.sources.detections import fill
 from shards.sources.follow import Clip, Detection
 from shards.sources.names import plain
-from shards.sources.units import UNITS, Unit
+from shards.sources.units import UNITS, Unit, check_size
 
 WORDS = re.compile(r"[^a-z0-9]+")
 FRAME = ("frame", "frameid", "framenumber", "frameindex", "frameidx", "framenum", "timestamp", "timestampms", "time")
@@ -66,7 +66,10 @@ def read_scaled(paths: Sequence[Path], layout: Layout, unit: Unit) -> Clip:
     """The clip of a file whose coordinates are in this unit, in metres."""
     clip = read(paths[0], layout)
     scale = np.array([*[UNITS[unit]] * 3, 1], dtype=np.float32)
-    return Clip(clip.frames, [person._replace(joints=person.joints * scale) for person in clip.detections])
+    persons = [person._replace(joints=person.joints * scale) for person in clip.detections]
+    if persons:
+        check_size(np.stack([person.joints[None, :, :3] for person in persons]), unit, str(paths[0]))
+    return Clip(clip.frames, persons)
 
 
 def _columns(heading: list[str]) -> Columns:
@@ -80,7 +83,8 @@ def _columns(heading: list[str]) -> Columns:
             what = match["what"].lower()
             numbers.setdefault((match["joint"] or match["digits"], "xyz".find(what) % 4), column)
             state |= what.endswith("state")
-    return Columns(*first, numbers, state)
+    frame, body, joint = first
+    return Columns(frame, body, joint if ("", 0) in numbers else -1, numbers, state)
 
 
 def _wide(rows: list[list[str]], columns: Columns, layout: Layout) -> Clip:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from bonestrap.files import check_size, content
+from bonestrap.files import content
 from shards.errors import DataError
 from shards.sources import declare
 from shards.sources.recorded import Clips
 from shards.sources.source import file_stamp, listed
 from shards.sources.table import Table, tabled
+from shards.sources.units import UNITS, Unit, check_size
 
 UTD_NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)_skeleton")
 # UTD-MHAD's joints begin with head, shoulder centre, spine and hip centre; those of kinect20 with these four reversed.
@@ -36,16 +37,16 @@ FAULTS = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, EOFE
 
 
 class Mat(Clips):
-    """Recordings of a MATLAB file each; `read` makes (T, 1, V, C) of its variables."""
+    """Recordings of a MATLAB file each; `read` makes (T, 1, V, C) of its variables, in `unit` if in space."""
 
     def __init__(
         self,
-        root: Path,
         files: Mapping[str, Path],
         variables: Sequence[str],
         read: Callable[[dict[str, Any]], np.ndarray],
+        unit: Unit | None = None,
     ) -> None:
-        self.root, self.files, self.variables, self._read = root, files, list(variables), read
+        self.files, self.variables, self._read, self.unit = files, list(variables), read, unit
         self.names = sorted(files)
 
     def stamp(self, name: str) -> str:
@@ -56,10 +57,12 @@ class Mat(Clips):
         held = load(path, self.variables)
         try:
             joints = np.asarray(self._read(held), dtype=np.float32)
-            check_size(joints.shape)
-            return joints
         except FAULTS as error:
             raise DataError(f"{path}: {error}; repair or remove the file, or choose what fits it") from None
+        if self.unit:
+            joints *= np.float32(UNITS[self.unit])
+            check_size(joints, self.unit, str(path))
+        return joints
 
 
 def load(path: Path, variables: Sequence[str]) -> dict[str, Any]:
@@ -70,10 +73,14 @@ def load(path: Path, variables: Sequence[str]) -> dict[str, Any]:
     except ModuleNotFoundError:
         raise DataError(f"{path}: reading MATLAB files needs the scipy package; pip install scipy") from None
     try:
-        found: dict[str, Any] = loadmat(io.BytesIO(content(path)), variable_names=list(variables))
+        data = io.BytesIO(content(path))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; remove it") from None
+    try:
+        found: dict[str, Any] = loadmat(data, variable_names=list(variables))
     except NotImplementedError:
         raise DataError(f"{path}: MATLAB's format 7.3 is not read; save it again with -v7") from None
-    except (MatReadError, *FAULTS) as error:
+    except (MatReadError, OSError, *FAULTS) as error:  # OSError where the bytes end too early
         raise DataError(f"{path}: not a readable MATLAB file ({error!s:.100}); repair or remove it") from None
     if lost := [name for name in variables if name not in found]:
         raise DataError(f"{path}: it holds no variable {lost[0]}; remove the file, or name the right one")
@@ -104,9 +111,7 @@ def utd_table(names: Sequence[str]) -> Table | None:
     return tabled(columns, "UTD-MHAD", UTD_CLASSES)
 
 
-def array(
-    held: dict[str, Any], name: str, axes: str, joints: int, order: Sequence[int] | None = None, scale: float = 1.0
-) -> np.ndarray:
+def array(held: dict[str, Any], name: str, axes: str, joints: int, order: Sequence[int] | None = None) -> np.ndarray:
     """(T, 1, V, C) of the variable `name`, whose axes are those letters in this order; NaN where a body is all zero."""
     found = held[name]
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or found.ndim != 3:
@@ -116,7 +121,7 @@ def array(
         raise ValueError(f"{name} has {moved.shape[1]} joints where the layout has {joints}")
     moved = moved[:, order] if order is not None else moved
     empty = ~np.isfinite(moved).any((1, 2)) | (moved == 0).all((1, 2))
-    return np.where(empty[:, None, None], np.nan, moved * scale)[:, None]
+    return np.where(empty[:, None, None], np.nan, moved)[:, None]
 
 
 def jhmdb(root: Path) -> tuple[dict[str, Path], Table]:

@@ -22,7 +22,7 @@ from shards.sources.layout_file import read_layout
 from shards.sources.motion import Motion
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import Source, listed
-from shards.sources.units import UNITS, Unit
+from shards.sources.units import Unit
 
 PIXELS = Bounds(1, 100_000)
 RATE = Bounds(0.1, 10_000)
@@ -204,9 +204,8 @@ class Mat(Foldered):
             axes=self.axes,
             joints=len(layout.joints),
             order=mat.UTD_ORDER if utd else None,
-            scale=UNITS[self.unit] if layout.coordinates == 3 else 1.0,
         )
-        clips = mat.Mat(folder, files, (self.variable,), read)
+        clips = mat.Mat(files, (self.variable,), read, self.unit if layout.coordinates == 3 else None)
         table = self.read() or (mat.utd_table(clips.names) if utd else None) or self.known(clips.names)
         return Recorded(clips, name=self.named(folder), layout=layout, table=table, cleaning=detected(layout))
 
@@ -217,7 +216,7 @@ class Jhmdb:
 
     def open(self, folder: Path) -> Source:
         files, table = mat.jhmdb(folder)
-        clips = mat.Mat(folder, files, ("pos_img",), mat.jhmdb_joints)
+        clips = mat.Mat(files, ("pos_img",), mat.jhmdb_joints)
         return Recorded(clips, name="jhmdb", layout=JHMDB15, table=table, cleaning=detected(JHMDB15, least=0.5))
 
 
@@ -227,5 +226,5 @@ class PennAction:
 
     def open(self, folder: Path) -> Source:
         files, table = mat.penn(folder)
-        clips = mat.Mat(folder, files, ("x", "y", "visibility"), mat.penn_joints)
+        clips = mat.Mat(files, ("x", "y", "visibility"), mat.penn_joints)
         return Recorded(clips, name="penn-action", layout=PENN13, table=table, cleaning=detected(PENN13, least=0.5))

@@ -1,4 +1,4 @@
-"""Recordings in files of any format, and a table of what is known of them: the source behind `arrays` and `coco`.
+"""Recordings in files of any format, and a table of what is known of them: the source behind `arrays` and most others.
 
 Legend: C numbers a joint, T frames, V joints, M bodies.
 """

@@ -57,7 +57,7 @@ def by_folders(files: Sequence[str]) -> Table:
     return tabled({"file": list(files), "label": labels}, "the folders", tuple(sorted(set(labels) - {""})))
 
 
-def readtabled(path: Path, classes: Path | None = None) -> Table:
+def read_table(path: Path, classes: Path | None = None) -> Table:
     """Read a `.csv` (commas, semicolons or tabs) or `.parquet` table.
 
     `classes` is a file of class names, one a line, in the order of their numbers; without it texts are numbered by

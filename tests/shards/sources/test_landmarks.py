@@ -19,8 +19,8 @@ from shards.sources.pose_formats import KinectCsv, MediaPipe
 # As Microsoft's and MediaPipe's documentation number them.
 KINECT_NAMES = """
 SpineBase SpineMid Neck Head ShoulderLeft ElbowLeft WristLeft HandLeft ShoulderRight ElbowRight WristRight HandRight
-HipLeft KneeLeft AnkleLeft FootLeft HipRight KneeRight AnkleRight FootRight SpineShoulder HandTipLeft ThumbLeft HandTipRight
-ThumbRight
+HipLeft KneeLeft AnkleLeft FootLeft HipRight KneeRight AnkleRight FootRight SpineShoulder HandTipLeft ThumbLeft
+HandTipRight ThumbRight
 """
 POSE_NAMES = """
 NOSE LEFT_EYE_INNER LEFT_EYE LEFT_EYE_OUTER RIGHT_EYE_INNER RIGHT_EYE RIGHT_EYE_OUTER LEFT_EAR RIGHT_EAR MOUTH_LEFT
@@ -222,7 +222,8 @@ def test_broken_tables_are_named_or_dropped(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     assert pack(KinectCsv().open(tmp_path / "in"), tmp_path / "out", broken="drop").performances == 1
     with pytest.raises(DataError, match=r"no \.csv files below it"):
-        KinectCsv().open(tmp_path / "out")
-    (tmp_path / "x.json").write_text(json.dumps([marks(landmarks(1)[0])[:20]]))
+        KinectCsv().open(tmp_path / "none")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.json").write_text(json.dumps([marks(landmarks(1)[0])[:20]]))
     with pytest.raises(DataError, match=r"x\.json: not readable \(20 landmarks where a person has 33"):
-        MediaPipe().open(tmp_path)[int("in-a" in MediaPipe().open(tmp_path).key(0)) * 2]
+        MediaPipe().open(tmp_path / "other")[0]
