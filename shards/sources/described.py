@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from bonestrap.bounds import Bounded, Bounds
+from bonestrap.layout import Layout
 from bonestrap.options import UserError, option
-from shards.sources.recorded import FOREIGN
+from shards.packing.preprocess import Step
+from shards.sources.recorded import FOREIGN, Clips, Recorded
 from shards.sources.source import Source
 from shards.sources.table import Table, by_folders, read_table
 
@@ -54,3 +56,12 @@ class Foldered(Described):
     def known(self, names: Sequence[str]) -> Table | None:
         """What is known of these recordings."""
         return self.read() or (by_folders(names) if self.labels == "folder" else None)
+
+    def recorded(
+        self, folder: Path, clips: Clips, layout: Layout, cleaning: tuple[Step, ...], table: Table | None = None
+    ) -> Source:
+        """The source of clips. Of those that state their rate, and are of one, it is the source's."""
+        table = table or self.known(clips.names)
+        source = self.told(Recorded(clips, name=self.named(folder), layout=layout, table=table, cleaning=cleaning))
+        source.rate = source.rate or clips.rate
+        return source

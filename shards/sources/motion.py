@@ -55,7 +55,7 @@ class Motion(Clips):
         default: Unit,
         rate: float | None = None,
     ) -> None:
-        self.root, self.form, self.unit, self.default, self.rate = Path(root), form, unit, default, rate
+        self.root, self.form, self.unit, self.default, self.wanted = Path(root), form, unit, default, rate
         paths = listed(path for path in self.root.rglob("*") if path.suffix.lower() == form.ending)
         if not paths:
             raise DataError(f"{self.root}: no {form.ending} files below it; give the folder that holds them as --input")
@@ -63,7 +63,8 @@ class Motion(Clips):
         heads = [head for path in paths if (head := readable(form.head, path))]
         first = next((path for path in paths if readable(form.head, path)), paths[0])
         self.layout = layout if isinstance(layout, Layout) else layout(first)
-        self.notices = [] if rate else rates(head.rate for head in heads)
+        self.rate = rate or common(head.rate for head in heads)
+        self.notices = [] if rate else mixed(head.rate for head in heads)
 
     def stamp(self, name: str) -> str:
         return file_stamp(self.root / name)
@@ -72,8 +73,8 @@ class Motion(Clips):
         path = self.root / name
         head, joints = checked(self.form.head, path), checked(self.form.joints, path)
         joints = joints[:, find(self.layout, head.names, str(path))]
-        if self.rate:
-            joints = resampled(joints, head.rate, self.rate, str(path))
+        if self.wanted:
+            joints = resampled(joints, head.rate, self.wanted, str(path))
         unit = self.unit or head.unit or self.default
         bodies = (joints[:, None] * UNITS[unit]).astype(np.float32)
         check_size(bodies, unit, str(path))
@@ -99,9 +100,15 @@ def checked(read: Callable[[Path], T], path: Path) -> T:
         raise DataError(f"{path}: not a readable {path.suffix} file ({said}); repair or remove it") from None
 
 
-def rates(stated: Iterable[float]) -> list[str]:
+def common(rates: Iterable[float]) -> float | None:
+    """The frames a second that all recordings state, to a hundredth; None where they differ, or one states none."""
+    known = {round(rate, 2) for rate in rates}
+    return known.pop() or None if len(known) == 1 else None
+
+
+def mixed(rates: Iterable[float]) -> list[str]:
     """A sentence where recordings differ in their frames a second."""
-    known = sorted({round(rate, 2) for rate in stated if rate})
+    known = sorted({round(rate, 2) for rate in rates if rate})
     if len(known) < 2:
         return []
     return [

@@ -18,7 +18,7 @@ from bonestrap.layouts import LAYOUTS, MEDIAPIPE33
 from shards.errors import DataError
 from shards.sources import joint_csv, trc
 from shards.sources.follow import bodies
-from shards.sources.motion import Format, checked, rates, readable, resampled
+from shards.sources.motion import Format, checked, common, mixed, readable, resampled
 from shards.sources.names import find, fitting
 from shards.sources.recorded import Clips
 from shards.sources.source import file_stamp, listed
@@ -81,7 +81,7 @@ class Pose2Sim(Clips):
     """
 
     def __init__(self, root: Path, layout: Layout | None, rate: float | None = None) -> None:
-        self.root, self.rate = root, rate
+        self.root, self.wanted = root, rate
         homes: dict[Path, dict[str, dict[int, Path]]] = {}
         for path in listed(root.rglob("*.trc")):
             match = TRIAL.fullmatch(path.stem)
@@ -100,7 +100,8 @@ class Pose2Sim(Clips):
             raise DataError(f"{root}: no pose-3d/*.trc below it; give the folder of Pose2Sim's trials as --input")
         self.names = sorted(self.trials)
         heads = [readable(trc.head, path) for persons in self.trials.values() for path in persons.values()]
-        self.notices = [] if rate else rates(head.rate for head in heads if head)
+        self.rate = rate or common(head.rate for head in heads if head)
+        self.notices = [] if rate else mixed(head.rate for head in heads if head)
         names = next((head.names for head in heads if head), ())
         self.layout = layout or of_markers(names, str(root))
 
@@ -127,8 +128,8 @@ class Pose2Sim(Clips):
             raise DataError(
                 f"{path}: the persons of a trial differ in their frames a second; correct or remove the files"
             )
-        if self.rate:
-            flat = resampled(whole.reshape(count, -1, 3), rate, self.rate, str(path))
+        if self.wanted:
+            flat = resampled(whole.reshape(count, -1, 3), rate, self.wanted, str(path))
             whole = flat.reshape(len(flat), *whole.shape[1:])
         return whole.astype(np.float32)
 

@@ -16,7 +16,7 @@ from bonestrap.options import option
 from shards.errors import DataError
 from shards.packing.preprocess import detected, tracked
 from shards.sources import alphapose, bvh, c3d, joint_csv, mat, mediapipe, mmpose, motion, openpose, outputs, trc
-from shards.sources.described import CONFIDENCE, Foldered
+from shards.sources.described import CONFIDENCE, RATE, Foldered
 from shards.sources.detections import Detections, Read
 from shards.sources.layout_file import read_layout
 from shards.sources.motion import Motion
@@ -25,7 +25,6 @@ from shards.sources.source import Source, listed
 from shards.sources.units import Unit
 
 PIXELS = Bounds(1, 100_000)
-RATE = Bounds(0.1, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +38,13 @@ class Detector(Foldered):
 
     def source(self, folder: Path, clips: Mapping[str, Sequence[Path]], read: Read) -> Source:
         found = Detections(folder, clips, read, read_layout(self.layout) if self.layout else None)
-        return self.recorded(folder, found, found.layout)
+        return self.scored(folder, found, found.layout)
 
-    def recorded(self, folder: Path, clips: Clips, layout: Layout) -> Source:
+    def scored(self, folder: Path, clips: Clips, layout: Layout) -> Source:
         """The source of clips whose joints are `layout`'s, each with its confidence."""
         layout = dataclasses.replace(layout, confidence=self.confidence == "keep")
         cleaning = (*detected(layout, least=self.min_confidence), *tracked(layout, most=self.bodies))
-        table = self.known(clips.names)
-        return Recorded(clips, name=self.named(folder), layout=layout, table=table, cleaning=cleaning)
+        return self.recorded(folder, clips, layout, cleaning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ class MediaPipe(Detector):
             layout = dataclasses.replace(layout, coordinates=2)
             read = partial(mediapipe.read_image, width=self.width, height=self.height)
             clips = Detections(folder, mediapipe.clips(folder), read, layout)
-        return self.recorded(folder, clips, layout)
+        return self.scored(folder, clips, layout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +103,7 @@ class KinectCsv(Detector):
             raise DataError(f"{folder}: no .csv files below it; give the folder that holds them as --input")
         names = {path.relative_to(folder).as_posix(): [path] for path in paths}
         clips = Detections(folder, names, partial(joint_csv.read_scaled, layout=layout, unit=self.unit), layout)
-        return self.recorded(folder, clips, layout)
+        return self.scored(folder, clips, layout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +117,7 @@ class Bvh(Foldered):
     def open(self, folder: Path) -> Source:
         layout = read_layout(self.layout) if self.layout else bvh.layout_of
         clips = Motion(folder, bvh.BVH, layout, unit=self.unit, default=self.unit, rate=self.rate)
-        table = self.known(clips.names)
-        return Recorded(clips, name=self.named(folder), layout=clips.layout, table=table, cleaning=())
+        return self.recorded(folder, clips, clips.layout, ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +131,7 @@ class Markers(Foldered):
     def source(self, folder: Path, form: motion.Format) -> Source:
         layout = read_layout(self.layout) if self.layout else partial(outputs.of_file, form)
         clips = Motion(folder, form, layout, unit=self.unit, default="millimetre", rate=self.rate)
-        return self.recorded(folder, clips, clips.layout)
-
-    def recorded(self, folder: Path, clips: Clips, layout: Layout) -> Source:
-        table = self.known(clips.names)
-        cleaning = (*detected(layout), *tracked(layout, most=2))
-        return Recorded(clips, name=self.named(folder), layout=layout, table=table, cleaning=cleaning)
+        return self.recorded(folder, clips, clips.layout, detected(clips.layout))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +161,7 @@ class Pose2Sim(Foldered):
     def open(self, folder: Path) -> Source:
         clips = outputs.Pose2Sim(folder, read_layout(self.layout) if self.layout else None, self.rate)
         cleaning = (*detected(clips.layout), *tracked(clips.layout, most=self.bodies))
-        table = self.known(clips.names)
-        return Recorded(clips, name=self.named(folder), layout=clips.layout, table=table, cleaning=cleaning)
+        return self.recorded(folder, clips, clips.layout, cleaning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +170,7 @@ class FreeMoCap(Foldered):
 
     def open(self, folder: Path) -> Source:
         clips = outputs.FreeMoCap(folder)
-        table = self.known(clips.names)
-        cleaning = detected(clips.layout)
-        return Recorded(clips, name=self.named(folder), layout=clips.layout, table=table, cleaning=cleaning)
+        return self.recorded(folder, clips, clips.layout, detected(clips.layout))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +195,8 @@ class Mat(Foldered):
             order=mat.UTD_ORDER if utd else None,
         )
         clips = mat.Mat(files, (self.variable,), read, self.unit if layout.coordinates == 3 else None)
-        table = self.read() or (mat.utd_table(clips.names) if utd else None) or self.known(clips.names)
-        return Recorded(clips, name=self.named(folder), layout=layout, table=table, cleaning=detected(layout))
+        named = mat.utd_table(clips.names) if utd and not self.table else None
+        return self.recorded(folder, clips, layout, detected(layout), named)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ class Clips(ABC):
     """A folder of recordings, each with a name: its file, relative to the folder, or a part of it."""
 
     names: Sequence[str]
+    rate: float | None = None  # frames a second, where all of them state the same
     notices: Sequence[str] = ()  # what is doubtful about them as a whole, in sentences, known without reading
 
     @abstractmethod

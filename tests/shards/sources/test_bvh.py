@@ -101,7 +101,7 @@ def test_a_folder_is_packed_with_its_classes(tmp_path: Path) -> None:
     }  # fmt: skip
     np.testing.assert_allclose(views["sit-1"].joints[:, 0], places["sit/1"][:, 1:][..., [2, 0, 1]] / 100, atol=1e-5)
     manifest = pack(source, tmp_path / "out")
-    assert (manifest.performances, manifest.frames, manifest.dropped) == (3, 15, ())
+    assert (manifest.performances, manifest.frames, manifest.dropped, manifest.rate) == (3, 15, (), 30)
     packed = Resident.load(tmp_path / "out")
     assert packed.manifest.layout == source.layout
     assert Bvh(labels="none").open(tmp_path / "in").classes == ()
@@ -113,7 +113,7 @@ def test_rates_are_compared_and_brought_to_one(tmp_path: Path) -> None:
     mixed = Bvh().open(tmp_path)
     assert [notice for notice in mixed.notices if "30 to 60 frames a second" in notice and "--rate 30" in notice]
     source = Bvh(rate=30.0).open(tmp_path)
-    assert source.notices == ()
+    assert (source.notices, source.rate, mixed.rate) == ((), 30, None)
     np.testing.assert_allclose(source[0].views[0].joints[:, 0], slow[:, 1:][..., [2, 0, 1]] / 100, atol=1e-5)
     np.testing.assert_allclose(source[1].views[0].joints[:, 0], fast[::2, 1:][..., [2, 0, 1]] / 100, atol=1e-5)
     half = Bvh(rate=120.0).open(tmp_path)[1].views[0].joints[:, 0]
