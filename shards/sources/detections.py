@@ -46,7 +46,8 @@ class Detections(Clips):
     def read(self, name: str) -> np.ndarray:
         clip = self._clip(name)
         shape = (len(self.layout.joints), self.layout.coordinates + 1)
-        trimmed = [detection._replace(joints=_body(detection.joints)) for detection in clip.detections]
+        whole = clip.detections
+        trimmed = [one if len(one.joints) == shape[0] else one._replace(joints=_body(one.joints)) for one in whole]
         for detection in trimmed:
             if detection.joints.shape != shape:
                 found = " x ".join(map(str, detection.joints.shape))
