@@ -36,8 +36,29 @@ def _same(*names: str) -> dict[str, tuple[str, ...]]:
     return {name: (name,) for name in names}
 
 
+FACE = _both(_same("eye", "ear"))
+LIMBS = _both(_same("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
+TOES = _both({"foot": ("big_toe",)})
+
+PLUG_IN_GAIT: Landmarks = {
+    "spine_base": ("left_front_hip", "right_front_hip", "left_back_hip", "right_back_hip"),
+    "spine_mid": ("t10", "sternum"),
+    "spine_shoulder": ("c7", "clavicle"),
+    "head": ("left_front_head", "right_front_head", "left_back_head", "right_back_head"),
+    **_both(
+        {
+            **_same("shoulder", "elbow", "knee", "ankle"),
+            "wrist": ("wrist_a", "wrist_b"),
+            "hand": ("finger",),
+            "hip": ("front_hip", "back_hip"),
+            "foot": ("toe",),
+        }
+    ),
+}
+
 # OpenNI's neck (SBU) is the middle of the shoulders. Vicon's markers (UI-PRMD) lie on the skin: where several surround
 # a joint, their middle is taken. In Bandai Namco's hierarchy a joint is called by the bone that begins there.
+# OpenPose's neck is the middle of the shoulders as well, and H36M's foot the ankle.
 KNOWN: dict[str, Landmarks] = {
     "kinect20": {
         "spine_base": ("hip_center",),
@@ -60,21 +81,81 @@ KNOWN: dict[str, Landmarks] = {
         "nose": ("nose",),
         **_both(_same("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")),
     },
-    "uiprmd39": {
-        "spine_base": ("left_front_hip", "right_front_hip", "left_back_hip", "right_back_hip"),
-        "spine_mid": ("t10", "sternum"),
-        "spine_shoulder": ("c7", "clavicle"),
-        "head": ("left_front_head", "right_front_head", "left_back_head", "right_back_head"),
-        **_both(
-            {
-                **_same("shoulder", "elbow", "knee", "ankle"),
-                "wrist": ("wrist_a", "wrist_b"),
-                "hand": ("finger",),
-                "hip": ("front_hip", "back_hip"),
-                "foot": ("toe",),
-            }
-        ),
+    "coco18": {
+        "spine_base": ("left_hip", "right_hip"),
+        "spine_shoulder": ("neck",),
+        "head": ("left_ear", "right_ear"),
+        "nose": ("nose",),
+        **FACE,
+        **LIMBS,
     },
+    "coco23": {
+        "spine_base": ("left_hip", "right_hip"),
+        "spine_shoulder": ("left_shoulder", "right_shoulder"),
+        "head": ("left_ear", "right_ear"),
+        "nose": ("nose",),
+        **FACE,
+        **LIMBS,
+        **TOES,
+    },
+    "body25": {
+        "spine_base": ("mid_hip",),
+        "spine_shoulder": ("neck",),
+        "head": ("left_ear", "right_ear"),
+        "nose": ("nose",),
+        **FACE,
+        **LIMBS,
+        **TOES,
+    },
+    "halpe26": {
+        "spine_base": ("hip",),
+        "spine_shoulder": ("neck",),
+        "head": ("left_ear", "right_ear"),
+        "nose": ("nose",),
+        **FACE,
+        **LIMBS,
+        **TOES,
+    },
+    "pose2sim22": {
+        "spine_base": ("hip",),
+        "spine_shoulder": ("neck",),
+        "head": ("head",),
+        "nose": ("nose",),
+        **LIMBS,
+        **TOES,
+    },
+    "mediapipe33": {
+        "spine_base": ("left_hip", "right_hip"),
+        "spine_shoulder": ("left_shoulder", "right_shoulder"),
+        "head": ("left_ear", "right_ear"),
+        "nose": ("nose",),
+        **FACE,
+        **LIMBS,
+        **_both({"hand": ("index",), "thumb": ("thumb",), "foot": ("foot_index",)}),
+    },
+    "h36m17": {
+        "spine_base": ("root",),
+        "spine_mid": ("spine",),
+        "spine_shoulder": ("thorax",),
+        "neck": ("neck_base",),
+        "head": ("head",),
+        **_both({**_same("shoulder", "elbow", "wrist", "hip", "knee"), "ankle": ("foot",)}),
+    },
+    "jhmdb15": {
+        "spine_base": ("left_hip", "right_hip"),
+        "spine_mid": ("belly",),
+        "spine_shoulder": ("neck",),
+        "head": ("face",),
+        **LIMBS,
+    },
+    "penn13": {
+        "spine_base": ("left_hip", "right_hip"),
+        "spine_shoulder": ("left_shoulder", "right_shoulder"),
+        "head": ("head",),
+        **LIMBS,
+    },
+    "uiprmd39": PLUG_IN_GAIT,
+    "plug_in_gait39": PLUG_IN_GAIT,
     "bandai21": {
         "spine_base": ("hips",),
         "spine_mid": ("spine",),

@@ -12,6 +12,8 @@ Examples:
   python launch/pack.py ntu --input more_skeletons --output packed/ntu60 --append
   python launch/pack.py ntu --input /shared/nturgb+d_skeletons --output /shared/packed/ntu60 --ray --workers 64
   python launch/pack.py arrays --input lab --layout lab/layout.json --table lab/table.csv --output packed/lab
+  python launch/pack.py openpose --input keypoints --output packed/clips
+  python launch/pack.py bvh --input motions --rate 30 --output packed/motions
   python launch/pack.py synthetic --output packed/synthetic
   python launch/pack.py verify packed/ntu60
 """

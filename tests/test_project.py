@@ -72,7 +72,7 @@ def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"bonestrap", "bonestrap-0.1.0.dist-info"}
-    assert {"bonestrap/layouts.py", "bonestrap/py.typed"} <= set(names)
+    assert {"bonestrap/layouts/sensors.py", "bonestrap/py.typed"} <= set(names)
     assert not [name for name in names if name.endswith((".pyc", ".json"))]
 
 

@@ -9,21 +9,33 @@ from pathlib import Path
 from typing import Literal
 
 from bonestrap.bounds import SEED, Bounded, Bounds
-from bonestrap.options import UserError, option, required
+from bonestrap.options import option, required
 from shards.sources import arrays, coco, synthetic
+from shards.sources.described import CONFIDENCE, Described
 from shards.sources.layout_file import read_layout
 from shards.sources.ntu import NTU
 from shards.sources.nw_ucla import NWUCLA
 from shards.sources.pku_mmd import PKUMMD
+from shards.sources.pose_formats import (
+    AlphaPose,
+    Bvh,
+    C3d,
+    FreeMoCap,
+    Jhmdb,
+    KinectCsv,
+    Mat,
+    MediaPipe,
+    MMPose,
+    OpenPose,
+    PennAction,
+    Pose2Sim,
+    Trc,
+)
 from shards.sources.pyskl import Pyskl
-from shards.sources.recorded import FOREIGN
 from shards.sources.sbu import SBU
 from shards.sources.source import Source
-from shards.sources.table import Table, read_classes, read_table
+from shards.sources.table import read_classes
 from shards.sources.units import Unit
-
-CONFIDENCE = Bounds(0, 1e6)  # detectors' own scales are not always 0 to 1
-RATE = Bounds(0, 10_000, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,36 +94,10 @@ class PkuMmd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described(Bounded):
-    """What recordings of one's own are told apart by."""
-
-    table: Path | None = option(
-        None, "CSV or Parquet: file, and as far as known label, subject, camera, performance ..."
-    )
-    classes: Path | None = option(None, "class names, one a line, in the order of their labels; none: as they sort")
-    name: str | None = option(None, "of the data set; none takes the name of --input")
-    rate: float | None = option(None, "frames a second; training on several folders resamples them to one rate", RATE)
-    licence: str = option("", "terms of the recordings, for the card of every model that is trained on them")
-
-    def read(self) -> Table | None:
-        if self.classes and not self.table:
-            raise UserError("--classes needs --table, which says what recording is of which class")
-        return read_table(self.table, self.classes) if self.table else None
-
-    def named(self, folder: Path) -> str:
-        return FOREIGN.sub("-", self.name or folder.stem)
-
-    def told(self, source: Source) -> Source:
-        """The source, which says the rate and the licence of its recordings."""
-        source.rate, source.licence = self.rate, self.licence
-        return source
-
-
-@dataclass(frozen=True, kw_only=True)
 class Own(Described):
     """Recordings of one's own: any .npy and .npz files, a layout and, if there is one, a table of what is known."""
 
-    layout: str = required("layout file (JSON), or ntu25, kinect20, sbu15, coco17")
+    layout: str = required("layout file (JSON), or a built-in one, such as ntu25, coco17 or mediapipe33")
     coordinates: Literal[2, 3] | None = option(None, "of a joint: 3 in space, 2 in an image; none takes the layout's")
     axes: str | None = option(None, "order of an array's axes, such as CTVM; none: TVC or TMVC")
     unit: Unit = option("metre", "of coordinates in space")
@@ -190,7 +176,10 @@ class Pickled(Bounded):
         )
 
 
-Format = NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic
+Format = (
+    NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic | OpenPose | AlphaPose | MMPose | MediaPipe
+    | KinectCsv | Bvh | C3d | Trc | Pose2Sim | FreeMoCap | Mat | Jhmdb | PennAction
+)  # fmt: skip
 FORMATS: dict[str, Callable[[], Format]] = {
     "nw-ucla": NwUcla,
     "ntu": Ntu,
@@ -199,5 +188,18 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "pyskl": Pickled,
     "coco": Coco,
     "arrays": Own,
+    "openpose": OpenPose,
+    "alphapose": AlphaPose,
+    "mmpose": MMPose,
+    "mediapipe": MediaPipe,
+    "kinect-csv": KinectCsv,
+    "bvh": Bvh,
+    "c3d": C3d,
+    "trc": Trc,
+    "pose2sim": Pose2Sim,
+    "freemocap": FreeMoCap,
+    "mat": Mat,
+    "jhmdb": Jhmdb,
+    "penn-action": PennAction,
     "synthetic": Synthetic,
 }

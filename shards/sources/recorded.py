@@ -1,4 +1,4 @@
-"""Recordings in files of any format, and a table of what is known of them: the source behind `arrays` and `coco`.
+"""Recordings in files of any format, and a table of what is known of them: the source behind `arrays` and most others.
 
 Legend: C numbers a joint, T frames, V joints, M bodies.
 """
@@ -22,6 +22,7 @@ from shards.sources.source import Performance, Source, View
 from shards.sources.table import Table, bare
 
 FOREIGN = re.compile(r"[^A-Za-z0-9_-]+")
+ENDINGS = (".npy", ".npz", ".json", ".bvh", ".trc", ".c3d", ".csv", ".mat")
 LONGEST = 70  # characters of a key, before what tells two alike apart
 
 
@@ -29,6 +30,8 @@ class Clips(ABC):
     """A folder of recordings, each with a name: its file, relative to the folder, or a part of it."""
 
     names: Sequence[str]
+    rate: float | None = None  # frames a second, where all of them state the same
+    notices: Sequence[str] = ()  # what is doubtful about them as a whole, in sentences, known without reading
 
     @abstractmethod
     def read(self, name: str) -> np.ndarray:
@@ -55,7 +58,7 @@ class Recorded(Source):
         self.clips = clips
         self.table = table or bare(clips.names)
         self.classes = self.table.classes
-        self.notices = (*layout.doubts, *self.table.notices)
+        self.notices = (*layout.doubts, *self.table.notices, *clips.notices)
         self._names = _matched(self.table.files, clips.names)
         listed = set(self._names)
         self.dropped = [(name, "not in the table") for name in clips.names if name not in listed]
@@ -158,4 +161,4 @@ def keys(performances: Sequence[str]) -> list[str]:
 def _stem(name: str) -> str:
     """A file's name without its ending; the name of anything else, dots and all."""
     path = PurePosixPath(name)
-    return path.with_suffix("").as_posix() if path.suffix in (".npy", ".npz", ".json") else name
+    return path.with_suffix("").as_posix() if path.suffix.lower() in ENDINGS else name

@@ -48,7 +48,13 @@ class Table:
 
 def bare(files: Sequence[str]) -> Table:
     """A table that knows nothing but the files."""
-    return _table({"file": list(files)}, "the recordings", None)
+    return tabled({"file": list(files)}, "the recordings", None)
+
+
+def by_folders(files: Sequence[str]) -> Table:
+    """A table of recordings whose classes are the folders they lie in, the first of each name's."""
+    labels = _whole([file.partition("/")[0] if "/" in file else "" for file in files])
+    return tabled({"file": list(files), "label": labels}, "the folders", tuple(sorted(set(labels) - {""})))
 
 
 def read_table(path: Path, classes: Path | None = None) -> Table:
@@ -68,7 +74,7 @@ def read_table(path: Path, classes: Path | None = None) -> Table:
         absent = [column for column in COLUMNS if column not in columns]
         if name not in COLUMNS and (meant := did_you_mean(name, absent, cutoff=0.75)):
             raise DataError(f"{path}: unknown column {name}{meant}")
-    return _table(columns, str(path), read_classes(classes) if classes else None)
+    return tabled(columns, str(path), read_classes(classes) if classes else None)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -128,7 +134,8 @@ def _whole(texts: Sequence[str]) -> list[str]:
     return ["" if text.lower() == "nan" else WHOLE.sub(r"\1", text) for text in texts]
 
 
-def _table(columns: dict[str, list[str]], where: str, classes: tuple[str, ...] | None) -> Table:
+def tabled(columns: dict[str, list[str]], where: str, classes: tuple[str, ...] | None) -> Table:
+    """The table of these columns of texts, as a file of them would be; `where` names them in messages."""
     files = columns["file"]
     empty = [""] * len(files)
     if "" in files:

@@ -180,7 +180,7 @@ def test_a_table_names_classes(tmp_path: Path) -> None:
         ([{"image_id": 1, "keypoints": [1, 2, 3]}], "3 numbers where 17 joints have 51"),
         ([{"keypoints": [0] * 51}], "KeyError 'image_id'"),
         ([{"image_id": 1, "keypoints": ["a"] * 51}], "could not convert"),
-        ({"people": []}, "one frame as OpenPose writes it, .* put the frames of a clip into one list"),
+        ({"people": []}, "one frame as OpenPose writes it, .*; pack the folder with the format openpose"),
         ({"bodies": []}, "an object without annotations, of bodies"),
         ([1, 2], "no list of COCO keypoints"),
         (3, "no list of COCO keypoints"),

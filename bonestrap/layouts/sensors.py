@@ -1,4 +1,4 @@
-"""The joint layouts that need no file: those of the Kinects, of SBU and of COCO. See `bonestrap.layout`."""
+"""The joints that depth sensors track: Kinect v1 and v2, and those of the SBU recordings."""
 
 from __future__ import annotations
 
@@ -82,32 +82,3 @@ SBU15 = Layout(
     spine=(2, 1),
     shoulders=(6, 3),
 )  # fmt: skip
-
-# The keypoints of COCO, as person detectors write them; the bones are those that published 2D skeleton work uses.
-COCO17 = Layout(
-    name="coco17",
-    joints=(
-        "nose", "left_eye", "right_eye", "left_ear", "right_ear",
-        "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-    ),
-    bones=(
-        (1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8),
-        (11, 5), (12, 6), (13, 11), (14, 12), (15, 13), (16, 14),
-    ),
-    sides=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
-    parts={
-        "trunk": (0, 1, 2, 3, 4),
-        "left_arm": (5, 7, 9),
-        "right_arm": (6, 8, 10),
-        "left_leg": (11, 13, 15),
-        "right_leg": (12, 14, 16),
-    },
-    # There is no joint in the middle of the body: halfway between the hips, halfway between the shoulders.
-    root=(11, 12),
-    spine=((11, 12), (5, 6)),
-    shoulders=(6, 5),
-    coordinates=2,
-)  # fmt: skip
-
-LAYOUTS = {layout.name: layout for layout in (NTU25, KINECT20, SBU15, COCO17)}
