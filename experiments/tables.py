@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
@@ -42,6 +43,7 @@ PUBLISHED_FOR = {"ntu60": ("cross-subject", "cross-view"), "ntu120": ("cross-sub
 class BySplit(Bounded):
     """A table with a part for each split."""
 
+    recipe: ClassVar[str] = ""  # of pretraining; empty: the data set's
     splits: tuple[str, ...] = option((), "splits of the data set; none takes the published ones, or the recipe's")
 
     def columns(self, dataset: str, own: str) -> Words:

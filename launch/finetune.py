@@ -12,6 +12,8 @@ Examples:
   python launch/finetune.py --model runs/mamp --data packed/nw-ucla --run runs/tuned --optimizer adamw \
     --optimizer.layer-decay 0.8 --encoder.drop-path 0.3 --encoder.pool joint --method.head perceptron \
     --encoder-rate 1 --frozen 0
+  python launch/finetune.py --model runs/rel-sar --data packed/nw-ucla --run runs/tuned --freeze convolutions.0 \
+    --optimizer adamw --views light --encoder-rate 1 --frozen 0
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Literal
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap.augment import CONSERVATIVE, ROTATED
+from bonestrap.augment import CONSERVATIVE, LIGHT, ROTATED
 from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
@@ -40,7 +42,7 @@ from shards.storage.folder import resolved
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
-VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED}
+VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED, "light": LIGHT}
 ALIASES = {"--protocol": ("--split",)}
 
 
@@ -65,6 +67,9 @@ class Options(TrainingOptions):
     labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", FRACTION)
     split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
+    freeze: tuple[str, ...] = option(
+        (), "layers of a pretrained encoder that never move, such as blocks.0; a name stands for all that lies under it"
+    )
     encoder: Changes = Changes("settings of the encoder that differ from the model's; with --scratch also its kind")
     optimizer: Changes = Changes("settings of the optimizer that differ from SGD's, or its kind: adamw")
     steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
@@ -89,10 +94,10 @@ class Options(TrainingOptions):
         None, "none: 0 for a pretrained encoder, 3e-4 from scratch, or the other optimizer's own", DECAY
     )
     method: Loss = Loss()
-    views: Literal["conservative", "rotated"] = option(
+    views: Literal["conservative", "rotated", "light"] = option(
         "conservative",
-        "what the labelled recordings undergo: the paper's resampling; or random frames, rotation and scale, for small "
-        "data sets",
+        "what the labelled recordings undergo: the paper's resampling; random frames, rotation and scale, for small "
+        "data sets; or noise, scale and mirroring, as in ReL-SAR",
     )
 
     def __post_init__(self) -> None:
@@ -103,6 +108,8 @@ class Options(TrainingOptions):
                 raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(f"warmup must be less than the {self.steps} steps, got {self.warmup}")
+        if self.freeze and self.scratch:
+            raise ValueError("freeze has no effect with --scratch but to keep random weights: leave it out")
         if self.encoder.kind is not None and not self.scratch:
             raise ValueError("encoder can be of another kind with --scratch alone: a pretrained encoder has its own")
 
@@ -120,7 +127,13 @@ def main(options: Options) -> None:
     source = load_model(options.model)
     encoder = options.encoder.applied(source.description.encoder)
     loss, scratch = options.method, options.scratch
-    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha, head=loss.head, view=VIEWS[options.views])
+    method = SupervisedConfig(
+        smoothing=loss.smoothing,
+        alpha=loss.alpha,
+        head=loss.head,
+        freeze=options.freeze,
+        view=VIEWS[options.views],
+    )
     if not scratch:
         pace = options.pace
         method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
@@ -141,9 +154,9 @@ def main(options: Options) -> None:
         continues=not scratch,
         labels=options.labels,
     )
-    settings = {name: value for name, value in own_settings(options).items() if name != "views"}  # method holds them
+    settings = {name: value for name, value in own_settings(options).items() if name not in ("views", "freeze")}
     rate = {"learning_rate": optimizer.learning_rate}
-    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})
+    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})  # which holds them
 
 
 if __name__ == "__main__":
