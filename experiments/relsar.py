@@ -53,7 +53,8 @@ class RelSar(BySplit):
                         step = setup.finetuning(pretrained, self.labels, seed, variant=name, words=frozen)
                     cells.append(Cell(row, split, seed, (pretrained, step, setup.evaluating("test", step))))
         against = {cell.row: FULL for cell in cells if cell.row != FULL}
-        return Plan("ReL-SAR: selection, frames and freezing", tuple(cells), against, {}, "nw-ucla")
+        title = "ReL-SAR: selection, frames and freezing"
+        return Plan(title, tuple(cells), against, {}, "nw-ucla", "Naimi et al. (2024, arXiv:2409.05749)")
 
     def rows(self, setup: Setup, seed: int) -> dict[str, tuple[str, Words]]:
         """By row the name and the options of its pretraining; the full recipe first."""

@@ -9,7 +9,7 @@ from bonestrap.augment.timing import Crop, RandomFrames, Resample, Reverse, Shif
 from bonestrap.augment.views import AGGRESSIVE, CONSERVATIVE, LIGHT, PLAIN, ROTATED, replaced
 
 __all__ = [
-    "AGGRESSIVE", "CONSERVATIVE", "OPERATIONS", "PLAIN", "ROTATED", "ClipConfig", "Crop", "DropLimbs", "Finishing",
-    "Jitter", "LIGHT", "MaskJoints", "MaskPart", "Mirror", "Noise", "Operation", "RandomFrames", "Resample", "Reverse",
-    "Rotate", "Scale", "Shear", "Shift", "Smooth", "View", "Window", "replaced",
+    "AGGRESSIVE", "CONSERVATIVE", "LIGHT", "OPERATIONS", "PLAIN", "ROTATED", "ClipConfig", "Crop", "DropLimbs",
+    "Finishing", "Jitter", "MaskJoints", "MaskPart", "Mirror", "Noise", "Operation", "RandomFrames", "Resample",
+    "Reverse", "Rotate", "Scale", "Shear", "Shift", "Smooth", "View", "Window", "replaced",
 ]  # fmt: skip
