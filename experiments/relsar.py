@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
-from bonestrap.bounds import FRACTION, FRAMES, Bounds
+from bonestrap.bounds import FRACTION, FRAMES, Bounded, Bounds
 from bonestrap.options import option
 from experiments.steps import Cell, Plan, Setup, Words
-from experiments.tables import BySplit
 
 Part = Literal["selection", "frames", "freezing"]
 FULL = "first convolution frozen"
@@ -21,14 +20,14 @@ SCRATCH = "from scratch"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RelSar(BySplit):
+class RelSar(Bounded):
     """ReL-SAR: selection and order of the joints, clips of 10 to 60 frames, frozen convolutions, and from scratch.
 
     Every row is pretrained, fine-tuned and tested; rows that do not say otherwise have 15 ordered points, 30 frames and
     a frozen first convolution. The documents of this project have no figures of the paper, so none stand beside.
     """
 
-    recipe: ClassVar[str] = "rel-sar"
+    splits: tuple[str, ...] = option((), "splits of the data set; none takes the recipe's")
     parts: tuple[Part, ...] = option(("selection", "frames", "freezing"), "which ablations")
     frames: tuple[int, ...] = option((10, 20, 30, 60), "of a clip, in the part frames", Bounds(2, FRAMES))
     labels: float = option(1.0, "fraction of the training labels, class-balanced", FRACTION)
@@ -38,6 +37,10 @@ class RelSar(BySplit):
         for part in self.parts:
             if part not in ("selection", "frames", "freezing"):
                 raise ValueError(f"parts are selection, frames and freezing, got {part!r:.40}")
+
+    def columns(self, dataset: str, own: str) -> Words:
+        """The splits that are asked for, or the recipe's own."""
+        return self.splits or (own,)
 
     def plan(self, setup: Setup) -> Plan:
         cells = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
+from experiments.relsar import RelSar
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 from experiments.zero_shot_table import SADVAETable
 
@@ -43,7 +43,6 @@ PUBLISHED_FOR = {"ntu60": ("cross-subject", "cross-view"), "ntu120": ("cross-sub
 class BySplit(Bounded):
     """A table with a part for each split."""
 
-    recipe: ClassVar[str] = ""  # of pretraining; empty: the data set's
     splits: tuple[str, ...] = option((), "splits of the data set; none takes the published ones, or the recipe's")
 
     def columns(self, dataset: str, own: str) -> Words:
@@ -250,8 +249,9 @@ TABLES = {
     "table-5": Table5,
     "table-6": Table6,
     "sa-dvae": SADVAETable,
+    "rel-sar": RelSar,
 }
-Table = Table2 | Table3 | Table5 | Table6 | SADVAETable
+Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | RelSar
 
 
 def _few(

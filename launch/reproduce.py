@@ -40,8 +40,7 @@ from experiments.commands import heading
 from experiments.filling import describe, fill, settings
 from experiments.relsar import RelSar
 from experiments.steps import Setup, Step
-from experiments.tables import TABLES as PAPER
-from experiments.tables import BySplit as Table
+from experiments.tables import TABLES, Table
 from launch import distill, evaluate, finetune, pretrain
 from launch.cli.parser import parse, parse_choice, renamed, start_choice
 from launch.recipes import ALIASES as RECIPE_ALIASES
@@ -51,9 +50,9 @@ from shards.manifest import Manifest
 from shards.reading import Reading
 from shards.storage.folder import absolute, resolved
 
-TABLES = {**PAPER, "rel-sar": RelSar}
 ALIASES = {"--protocols": ("--splits",), "--target-protocol": ("--target-split",)}
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
+RECIPE_FOR = {RelSar: "rel-sar"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def main(name: str, options: Options, table: Table) -> None:
 
 def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
-    recipe = options.recipe or table.recipe or RECIPE_OF.get(manifest.name, "own")
+    recipe = options.recipe or RECIPE_FOR.get(type(table)) or RECIPE_OF.get(manifest.name, "own")
     base = read_recipe([recipe, "--data", options.data, "--run", str(options.runs)])
     chosen = table.columns(manifest.name, base.split)
     for split in chosen:

@@ -28,13 +28,12 @@ from experiments.cost import PUBLISHED, v100_hours
 from experiments.progress import TableProgress
 from experiments.relsar import RelSar
 from experiments.steps import Plan, Setup
-from experiments.tables import ABLATION, Table2, Table5, Table6
+from experiments.tables import ABLATION, TABLES, Table2, Table5, Table6
 from launch import finetune, reproduce
 from launch.cli import parser as cli
 from launch.cli.parser import parse, parse_choice, renamed, start_choice
 from launch.pretrain import Options as PretrainOptions
 from launch.recipes import RECIPES
-from launch.reproduce import TABLES
 from shards.packing.pack import pack as pack_source
 from shards.reading import Reading
 from tests.launch.waving import Waving

@@ -14,11 +14,11 @@ import pytest
 
 from bonestrap.options import UserError
 from evaluation.protocols import PROTOCOLS
+from experiments.tables import TABLES
 from launch import compare, demo, distill, evaluate, export, finetune, pack, pretrain, preview, register, report
 from launch import reproduce as reproduction
 from launch.cli.parser import Leaf, leaves, parse, parse_choice
 from launch.recipes import RECIPES
-from launch.reproduce import TABLES
 from shards.sources.formats import FORMATS
 from tests.launch.commands import MAINS
 
