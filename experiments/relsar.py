@@ -32,12 +32,6 @@ class RelSar(Bounded):
     frames: tuple[int, ...] = option((10, 20, 30, 60), "of a clip, in the part frames", Bounds(2, FRAMES))
     labels: float = option(1.0, "fraction of the training labels, class-balanced", FRACTION)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for part in self.parts:
-            if part not in ("selection", "frames", "freezing"):
-                raise ValueError(f"parts are selection, frames and freezing, got {part!r:.40}")
-
     def columns(self, dataset: str, own: str) -> Words:
         """The splits that are asked for, or the recipe's own."""
         return self.splits or (own,)

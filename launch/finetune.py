@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -31,7 +31,7 @@ from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
 from bonestrap.optim import SGD, Schedule
-from bonestrap.options import option, required
+from bonestrap.options import UserError, option, required
 from evaluation.models import load_model, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
@@ -39,6 +39,9 @@ from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from shards.storage.folder import resolved
+
+if TYPE_CHECKING:
+    from bonestrap.model import Model
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
@@ -122,9 +125,20 @@ class Options(TrainingOptions):
         }
 
 
+def check_layers(source: Model, names: tuple[str, ...]) -> None:
+    """UserError where the model's encoder has no such layers: before a run directory is made."""
+    from bonestrap.methods.supervised.method import freeze
+
+    try:
+        freeze(source.encoder, names)
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+
+
 def main(options: Options) -> None:
     options = dataclasses.replace(options.absolute(), model=resolved(options.model))
     source = load_model(options.model)
+    check_layers(source, options.freeze)
     encoder = options.encoder.applied(source.description.encoder)
     loss, scratch = options.method, options.scratch
     method = SupervisedConfig(
