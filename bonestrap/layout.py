@@ -18,9 +18,10 @@ from bonestrap.options import did_you_mean
 from bonestrap.sides import alone, named_sides
 
 Point = int | tuple[int, ...]  # a joint, or the joints whose mean it is
+Places = tuple[tuple[int, ...], ...]  # points in their order, each the joints whose mean it is
 REQUIRED = ("name", "joints", "bones", "root", "spine", "shoulders")
 JOINTS = 1000  # the most; graphs are matrices of their square
-OPTIONAL = ("sides", "parts", "coordinates", "confidence")
+OPTIONAL = ("sides", "parts", "coordinates", "confidence", "selection")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Layout:
     scale of planar joints. `shoulders` is (right, left): the line that becomes parallel to x. `sides` pairs every left
     joint with its right counterpart. `parts` hold every joint once; a sided joint outside the part "trunk" is a limb.
     A joint is `coordinates` numbers, 3 in space or 2 in an image, and its detector's confidence where that is kept.
+    `selection` is what `bonestrap.selection` shows of it, where that does not follow from the joints' names.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layout:
     shoulders: tuple[int, int]
     coordinates: int = 3
     confidence: bool = False
+    selection: Places = ()
 
     def __post_init__(self) -> None:
         try:
@@ -76,7 +79,9 @@ class Layout:
         def point(where: Point) -> str | list[str]:
             return self.joints[where] if isinstance(where, int) else named(where)
 
+        declared = {"selection": [named(place) for place in self.selection]} if self.selection else {}
         return {
+            **declared,
             "name": self.name,
             "joints": list(self.joints),
             "bones": [named(bone) for bone in self.bones],
@@ -210,6 +215,7 @@ def _check_joints(layout: Layout) -> None:
         ("root", points(layout.root)),
         *(("spine", points(end)) for end in layout.spine),
         ("shoulders", layout.shoulders),
+        *(("selection", place) for place in layout.selection),
     ]
     for where, joints in places:
         if not joints and not where.startswith("part "):
@@ -300,6 +306,9 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
     sides = pairs("sides", "[left, right]") if "sides" in fields else named_sides(joints)
     lower, upper = fields["spine"]
     right, left = fields["shoulders"]
+    selection = fields.get("selection", [])
+    if not isinstance(selection, list) or any(not isinstance(place, list) for place in selection):
+        raise ValueError("selection must be a list of places, each a list of joints")
     return Layout(
         name=name,
         joints=tuple(joints),
@@ -311,6 +320,7 @@ def _parse(name: str, fields: dict[str, Any]) -> Layout:
         shoulders=(index(right, "shoulders"), index(left, "shoulders")),
         coordinates=fields.get("coordinates", 3),
         confidence=fields.get("confidence", False),
+        selection=tuple(tuple(index(joint, "selection") for joint in place) for place in selection),
     )
 
 

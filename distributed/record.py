@@ -144,7 +144,7 @@ LATER: dict[tuple[str, str | None], dict[str, Any]] = {
     ("clip", None): {"normalise": "none", "motion": False},
     ("encoder", "stgcn"): {"partitions": "distance"},
     ("method", "byol"): {"variance": 0.0, "covariance": 0.0},
-    ("method", "supervised"): {"head": "linear"},
+    ("method", "supervised"): {"head": "linear", "freeze": []},
 }
 
 

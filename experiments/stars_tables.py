@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -23,12 +24,16 @@ Row = tuple[float | None, ...]  # percent, in the order of the columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class STARSTable(Bounded):
+class STARSTable(Bounded, ABC):
     """What the tables have in common: an encoder pretrained by MAMP, and tuned in one more stage or in two."""
 
     recipes: ClassVar[tuple[str, str]] = ("mamp", "mamp-small")  # of the data sets of the paper, and of others
     splits: tuple[str, ...] = option((), "splits of the data set; none takes the published ones, or the recipe's")
     width: float | None = option(None, "of the encoder; none takes the recipe's", WIDTH)
+
+    @abstractmethod
+    def plan(self, setup: Setup) -> Plan:
+        """The commands, and the cells that they fill."""
 
     def columns(self, dataset: str, own: str) -> Words:
         """The splits that are asked for, or were published for the data set, or the recipe's own."""

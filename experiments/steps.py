@@ -114,8 +114,19 @@ MAMP_SMALL = Settings(
     scratch_steps=(600, 600),
     distill=("--epochs", "60", "--batch", "64"),
 )
-PRETRAINED_ONLY = ("--frozen", "--encoder-rate")  # options that --scratch refuses
-SETTINGS = {"ntu60": PUBLISHED, "mamp": MAMP, "mamp-small": MAMP_SMALL}  # by recipe; every other one takes SMALL
+PRETRAINED_ONLY = ("--frozen", "--encoder-rate", "--freeze")  # options that --scratch refuses
+# Naimi et al. state AdamW, its decay, the warm-up of 30 % and the smoothing; steps and learning rate are ours.
+RELSAR_TUNING = (
+    "--optimizer", "adamw", "--learning-rate", "5e-4", "--weight-decay", "1e-4", "--batch", "64", "--warmup", "600",
+    "--method.smoothing", "0.1", "--views", "light",
+)  # fmt: skip
+RELSAR = SMALL._replace(
+    finetune=("--steps", "2000", *RELSAR_TUNING, "--encoder-rate", "1", "--frozen", "0"),
+    scratch=RELSAR_TUNING,
+    scratch_steps=(2000, 2000),
+)
+# By recipe; every other one takes SMALL.
+SETTINGS = {"ntu60": PUBLISHED, "mamp": MAMP, "mamp-small": MAMP_SMALL, "rel-sar": RELSAR}
 
 
 def without(words: Words, flags: Words) -> Words:
@@ -175,10 +186,18 @@ class Setup:
         own = ("--split", split, "--init-from", self.folder(source.run), *words)
         return Step("pretrain.py", (recipe, *self._where(run, seed), *own, *self.pretrain), run)
 
-    def finetuning(self, source: Step, labels: float, seed: int, other: OtherDataset | None = None) -> Step:
-        run = f"finetuned-{labels:g}-{seed}-of-{source.run}{other.suffix if other else ''}"
+    def finetuning(
+        self,
+        source: Step,
+        labels: float,
+        seed: int,
+        other: OtherDataset | None = None,
+        variant: str = "finetuned",
+        words: Words = (),
+    ) -> Step:
+        run = f"{variant}-{labels:g}-{seed}-of-{source.run}{other.suffix if other else ''}"
         where = self._labelled(source, run, labels, seed, other)
-        return Step("finetune.py", (*where, *self.settings.finetune, *self.finetune), run)
+        return Step("finetune.py", (*where, *self.settings.finetune, *words, *self.finetune), run)
 
     def scratch(
         self, source: Step, labels: float, seed: int, width: float | None, other: OtherDataset | None = None

@@ -33,6 +33,7 @@ class Line(NamedTuple):
     published_difference: float | None
     floors: dict[str, float]  # means
     bootstrap: Bootstrap | None  # of one seed, over groups of test recordings
+    balanced: float | None  # accuracy, mean over seeds; None where the protocol has none
 
     @property
     def below(self) -> list[str]:
@@ -90,7 +91,9 @@ def _line(
     beside = plan.published.get((against or "", column))
     gap = None if published is None or beside is None else published - beside
     floors = {who: spread([headline(each[who]) for each in figures.values()]).mean for who in FLOORS}
-    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn)
+    balanced = [_first(each).get("balanced") for each in figures.values()]
+    mean = None if None in balanced else spread(balanced).mean
+    return Line(row, column, accuracy, dict(runs[key]), against, difference, published, gap, floors, drawn, mean)
 
 
 def page(plan: Plan, filled: Sequence[Line], about: str) -> str:
@@ -99,10 +102,10 @@ def page(plan: Plan, filled: Sequence[Line], about: str) -> str:
 
 
 def _tables(filled: Sequence[Line], source: str) -> Iterator[str]:
-    names = ("accuracy", "std", "95 %", "difference", "to", f"published ({source})", "published difference")
+    names = ("accuracy", "std", "95 %", "balanced", "difference", "to", f"published ({source})", "published difference")
     columns = [Column("row", text=True), *(Column(name, text=name == "to") for name in names)]
     for title, part in _columns(filled).items():
-        floors = [[who, f"{100 * mean:.1f}", *[""] * 6] for who, mean in _floors(part).items()]
+        floors = [[who, f"{100 * mean:.1f}", *[""] * 7] for who, mean in _floors(part).items()]
         yield f"## {title}\n"
         yield from markdown(columns, [*map(_cells, part), *floors])
         yield ""
@@ -136,6 +139,7 @@ def _cells(line: Line) -> list[str]:
         f"{mean:.1f}",
         f"{std:.1f}" if several else "",
         interval,
+        "–" if line.balanced is None else f"{100 * line.balanced:.1f}",
         gap,
         (line.against or "") if gap else "",
         "–" if line.published is None else f"{line.published:.1f}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
+from experiments.relsar import RelSar
 from experiments.stars_tables import STARS_TABLES, STARSTable
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 from experiments.zero_shot_table import SADVAETable
@@ -250,8 +251,9 @@ TABLES = {
     "table-6": Table6,
     "sa-dvae": SADVAETable,
     **STARS_TABLES,
+    "rel-sar": RelSar,
 }
-Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable
+Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable | RelSar
 
 
 def _few(

@@ -12,6 +12,8 @@ Examples:
   python launch/finetune.py --model runs/mamp --data packed/nw-ucla --run runs/tuned --optimizer adamw \
     --optimizer.layer-decay 0.8 --encoder.drop-path 0.3 --encoder.pool joint --method.head perceptron \
     --encoder-rate 1 --frozen 0
+  python launch/finetune.py --model runs/rel-sar --data packed/nw-ucla --run runs/tuned --freeze convolutions.0 \
+    --optimizer adamw --views light --encoder-rate 1 --frozen 0
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap.augment import CONSERVATIVE, ROTATED
+from bonestrap.augment import CONSERVATIVE, LIGHT, ROTATED
 from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
 from bonestrap.optim import SGD, Schedule
-from bonestrap.options import option, required
+from bonestrap.options import UserError, option, required
 from evaluation.models import load_model, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
@@ -38,9 +40,12 @@ from launch.training.run import run
 from launch.training.training import Training
 from shards.storage.folder import resolved
 
+if TYPE_CHECKING:
+    from bonestrap.model import Model
+
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
-VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED}
+VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED, "light": LIGHT}
 ALIASES = {"--protocol": ("--split",)}
 
 
@@ -65,6 +70,9 @@ class Options(TrainingOptions):
     labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", FRACTION)
     split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
     scratch: bool = option(False, "random weights instead of the pretrained ones")
+    freeze: tuple[str, ...] = option(
+        (), "layers of a pretrained encoder that never move, such as blocks.0; a name stands for all that lies under it"
+    )
     encoder: Changes = Changes("settings of the encoder that differ from the model's; with --scratch also its kind")
     optimizer: Changes = Changes("settings of the optimizer that differ from SGD's, or its kind: adamw")
     steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
@@ -89,10 +97,10 @@ class Options(TrainingOptions):
         None, "none: 0 for a pretrained encoder, 3e-4 from scratch, or the other optimizer's own", DECAY
     )
     method: Loss = Loss()
-    views: Literal["conservative", "rotated"] = option(
+    views: Literal["conservative", "rotated", "light"] = option(
         "conservative",
-        "what the labelled recordings undergo: the paper's resampling; or random frames, rotation and scale, for small "
-        "data sets",
+        "what the labelled recordings undergo: the paper's resampling; random frames, rotation and scale, for small "
+        "data sets; or noise, scale and mirroring, as in ReL-SAR",
     )
 
     def __post_init__(self) -> None:
@@ -103,6 +111,8 @@ class Options(TrainingOptions):
                 raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(f"warmup must be less than the {self.steps} steps, got {self.warmup}")
+        if self.freeze and self.scratch:
+            raise ValueError("freeze has no effect with --scratch but to keep random weights: leave it out")
         if self.encoder.kind is not None and not self.scratch:
             raise ValueError("encoder can be of another kind with --scratch alone: a pretrained encoder has its own")
 
@@ -115,12 +125,29 @@ class Options(TrainingOptions):
         }
 
 
+def check_layers(source: Model, names: tuple[str, ...]) -> None:
+    """UserError where the model's encoder has no such layers: before a run directory is made."""
+    from bonestrap.methods.supervised.method import freeze
+
+    try:
+        freeze(source.encoder, names)
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+
+
 def main(options: Options) -> None:
     options = dataclasses.replace(options.absolute(), model=resolved(options.model))
     source = load_model(options.model)
+    check_layers(source, options.freeze)
     encoder = options.encoder.applied(source.description.encoder)
     loss, scratch = options.method, options.scratch
-    method = SupervisedConfig(smoothing=loss.smoothing, alpha=loss.alpha, head=loss.head, view=VIEWS[options.views])
+    method = SupervisedConfig(
+        smoothing=loss.smoothing,
+        alpha=loss.alpha,
+        head=loss.head,
+        freeze=options.freeze,
+        view=VIEWS[options.views],
+    )
     if not scratch:
         pace = options.pace
         method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
@@ -141,9 +168,9 @@ def main(options: Options) -> None:
         continues=not scratch,
         labels=options.labels,
     )
-    settings = {name: value for name, value in own_settings(options).items() if name != "views"}  # method holds them
+    settings = {name: value for name, value in own_settings(options).items() if name not in ("views", "freeze")}
     rate = {"learning_rate": optimizer.learning_rate}
-    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})
+    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})  # which holds them
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from evaluation.provenance import provenance
 from experiments import cost
 from experiments.commands import heading
 from experiments.filling import describe, fill, settings
+from experiments.relsar import RelSar
 from experiments.stars_tables import STARSTable
 from experiments.steps import Setup, Step
 from experiments.tables import TABLES, Table
@@ -53,6 +54,7 @@ from shards.storage.folder import absolute, resolved
 
 ALIASES = {"--protocols": ("--splits",), "--target-protocol": ("--target-split",)}
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
+RECIPE_FOR = {RelSar: "rel-sar"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,7 @@ def main(name: str, options: Options, table: Table) -> None:
 
 def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
-    recipe = options.recipe or RECIPE_OF.get(manifest.name, "own")
+    recipe = options.recipe or RECIPE_FOR.get(type(table)) or RECIPE_OF.get(manifest.name, "own")
     if options.recipe is None and isinstance(table, STARSTable):
         published, small = table.recipes
         recipe = published if recipe == "ntu60" else small

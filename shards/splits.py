@@ -11,11 +11,14 @@ method the same recording twice as if it were two. As test recordings they stay,
 because published figures contain them.
 
 Other data sets declare splits of their own when they are packed: each is the split of its name, and its part "val"
-is held out. Every data set has the split `all`, under which everything trains.
+is held out. Every data set has the split `all`, under which everything trains, and five random folds for every seed,
+`random-fold-1-seed-0` and so on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -239,6 +242,29 @@ ALL = Split(
 )
 
 
+FOLD = re.compile(r"random-fold-([1-5])(?:-seed-(\d{1,9}))?")
+
+
+def random_fold(name: str, fold: int, seed: int) -> Split:
+    """One of five random folds tests, the next one is held out, and four train.
+
+    A performance is in one fold with all its cameras. Which one follows from its key and the seed alone, so folds are
+    of about the same size, and the same however the recordings are packed.
+    """
+
+    def folds(views: Views) -> np.ndarray:
+        digests = (hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8] for key in views.key)
+        return np.array([int.from_bytes(digest, "big") % 5 + 1 for digest in digests], dtype=np.int64)
+
+    return Split(
+        name=name,
+        description=f"test on random fold {fold} of five (seed {seed}), train on the others",
+        train=lambda views: (folds(views) != fold) & ~views.copy,
+        test=lambda views: folds(views) == fold,
+        held_out=lambda views: (folds(views) == fold % 5 + 1) & ~views.copy,
+    )
+
+
 def declared(dataset: str, name: str) -> Split:
     """The split of a split that the recordings declare. Its predicates raise DataError where they declare none."""
 
@@ -264,6 +290,8 @@ def find(dataset: str, name: str) -> Split:
     """
     if name == ALL.name:
         return ALL
+    if match := FOLD.fullmatch(name):
+        return random_fold(name, int(match[1]), int(match[2] or 0))
     known = SPLITS.get(dataset)
     if known is None:
         return declared(dataset, name)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from bonestrap.augment.operation import FRACTION, Draw, Operation, Random, check_ascending
+from bonestrap.augment.operation import FRACTION, Draw, Finishing, Operation, Random, check_ascending
 from bonestrap.bounds import Bounds
 from bonestrap.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.layout import Layout
 
 DEGREES = Bounds(0, 180)
 
@@ -96,3 +101,26 @@ class Jitter(Operation):
         layout = random.layout
         vectors = random.normal(len(layout.joints), layout.coordinates)
         return draw._replace(displacement=draw.displacement + vectors * self.std)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noise(Finishing):
+    """Displace every joint by a Gaussian vector of its own in every frame; bones follow. Hidden joints stay hidden."""
+
+    kind: ClassVar[str] = "noise"
+    std: float = option(0.03, "of each coordinate, in metres, or in torsos in an image", Bounds(0, 100))
+
+    def parameters(self, random: Random) -> Tensor:
+        return random.normal(random.frames, len(random.layout.joints), random.layout.coordinates) * self.std
+
+    def finish(self, joints: Tensor, parameters: Tensor, layout: Layout) -> Tensor:
+        import torch
+
+        from bonestrap.clips import to_device
+
+        axes = layout.coordinates
+        shown = (joints[..., :axes] != 0).any(3, keepdim=True).any(1, keepdim=True)  # (N, 1, V, 1)
+        parents = to_device(torch.tensor(layout.parents), joints.device)
+        moves = to_device(parameters, joints.device) * shown  # (N, T, V, A)
+        bones = (moves - moves.index_select(2, parents)) * shown * shown.index_select(2, parents)
+        return torch.cat((joints[..., :axes] + moves, joints[..., axes : 2 * axes] + bones, joints[..., 2 * axes :]), 3)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bonestrap.augment.geometry import Jitter, Mirror, Rotate, Scale, Shear
+from bonestrap.augment.geometry import Jitter, Mirror, Noise, Rotate, Scale, Shear
 from bonestrap.augment.masking import DropLimbs, MaskJoints, MaskPart
 from bonestrap.augment.operation import Operation
-from bonestrap.augment.timing import Crop, RandomFrames, Resample, Shift, Smooth, Window
+from bonestrap.augment.timing import Crop, RandomFrames, Resample, Reverse, Shift, Smooth, Window
 
 OPERATIONS: dict[str, type[Operation]] = {
     operation.kind: operation
     for operation in (
         *(Resample, Shift, Crop, Smooth, DropLimbs, Shear),
-        *(Rotate, Scale, Mirror, Jitter, MaskJoints, MaskPart, Window, RandomFrames),
+        *(Rotate, Scale, Mirror, Jitter, MaskJoints, MaskPart, Window, RandomFrames, Noise, Reverse),
     )
 }

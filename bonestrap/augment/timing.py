@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from bonestrap.augment.operation import FRACTION, Draw, Operation, Random, check_ascending
+from bonestrap.augment.operation import FRACTION, Draw, Finishing, Operation, Random, check_ascending
 from bonestrap.bounds import FRAMES, Bounds
 from bonestrap.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bonestrap.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,3 +105,21 @@ class RandomFrames(Operation):
 
         times = random.uniform(random.frames).sort(1).values
         return draw._replace(times=torch.lerp(torch.linspace(0, 1, random.frames), times, self.randomness))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reverse(Finishing):
+    """Play clips backwards: what ReL-SAR's code calls a vertical flip."""
+
+    kind: ClassVar[str] = "reverse"
+    probability: float = option(0.5, "of reversing a clip", FRACTION)
+
+    def parameters(self, random: Random) -> Tensor:
+        return random.uniform() < self.probability
+
+    def finish(self, joints: Tensor, parameters: Tensor, layout: Layout) -> Tensor:
+        import torch
+
+        from bonestrap.clips import to_device
+
+        return torch.where(to_device(parameters, joints.device)[:, None, None, None], joints.flip(1), joints)

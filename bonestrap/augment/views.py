@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bonestrap.augment.geometry import Rotate, Scale, Shear
+from bonestrap.augment.geometry import Mirror, Noise, Rotate, Scale, Shear
 from bonestrap.augment.masking import DropLimbs
 from bonestrap.augment.operation import View
-from bonestrap.augment.timing import Crop, RandomFrames, Resample, Shift, Smooth
+from bonestrap.augment.timing import Crop, RandomFrames, Resample, Reverse, Shift, Smooth
 
 # Nothing is changed, and everything is drawn: calibration moves the generator of the initial weights as it always did.
 PLAIN: View = (
@@ -29,6 +29,9 @@ CONSERVATIVE: View = (
 )
 # For some hundreds to some thousands of recordings [ours]; docs/results.md has what it is worth.
 ROTATED: View = (RandomFrames(), Rotate(), Scale())
+# Of Naimi et al. (ReL-SAR): noise of .03 as stated, scale, left and right exchanged. The scale's range is ours, and
+# so is that no clip is played backwards, as their code does: sitting down would be standing up.
+LIGHT: View = (Crop(), Scale(factor=(0.9, 1.1)), Mirror(), Reverse(probability=0.0), Noise())
 
 
 def replaced(view: View, *operations: object) -> View:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
+from launch.recipes.relsar import relsar
 from launch.recipes.supervised import supervised
 from launch.recipes.vicreg import vicreg
 
@@ -20,6 +21,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "latent-small": latent_small,
     "stars": stars,
     "stars-small": stars_small,
+    "rel-sar": relsar,
     "supervised": supervised,
     "vicreg": vicreg,
 }

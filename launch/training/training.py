@@ -165,7 +165,10 @@ def new_encoder(
     if training.continues:
         assert source is not None
         return source.encoder if training.encoder == source.description.encoder else changed(training, source)
-    encoder = training.encoder.build(data.layout, training.clip)
+    try:
+        encoder = training.encoder.build(data.layout, training.clip)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if training.source is None:
         from bonestrap.protocols.floor import calibrate
 

@@ -42,8 +42,10 @@ from shards.sources.units import Unit
 class NwUcla:
     """Northwestern-UCLA: a folder of aAA_sSS_eEE_vVV.json files, or one that holds all_sqe/."""
 
+    planar: bool = option(False, "joints as each camera sees them: projected onto its image, two coordinates")
+
     def open(self, folder: Path) -> Source:
-        return NWUCLA(folder)
+        return NWUCLA(folder, planar=self.planar)
 
 
 @dataclass(frozen=True, kw_only=True)

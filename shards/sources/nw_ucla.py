@@ -6,6 +6,7 @@ in `all_sqe/`. A performance is one (action, subject, event). One person, seen i
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -32,17 +33,25 @@ ACTIONS = {
     12: "carry",
 }
 LABELS = {action: label for label, action in enumerate(ACTIONS)}
+NEAREST = 0.4  # metres from the camera; a joint that the tracker puts nearer, or behind it, is there in the image
+PLANAR = dataclasses.replace(KINECT20, name="kinect20-planar", coordinates=2)
 
 
 class NWUCLA(Source):
-    """The performances of a folder of NW-UCLA files. Raises DataError where the folder or a name is not theirs."""
+    """The performances of a folder of NW-UCLA files. Raises DataError where the folder or a name is not theirs.
+
+    With `planar`, joints are (x / z, -y / z) of the camera's coordinates: a pinhole image of unit focal length, y down.
+    """
 
     name = "nw-ucla"
     layout = KINECT20
     classes = tuple(ACTIONS.values())
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, planar: bool = False) -> None:
         self.root = Path(root)
+        self.planar = planar
+        if planar:
+            self.layout = PLANAR
         folder = self.root / "all_sqe" if (self.root / "all_sqe").is_dir() else self.root
         self._files: dict[str, dict[int, Path]] = {}
         for path in listed(folder.glob("a*_s*_e*_v*.json")):
@@ -75,10 +84,18 @@ class NWUCLA(Source):
             setup=None,
             replication=event,
             views=tuple(
-                View(camera=camera, joints=_read(path), origin=path.relative_to(self.root).as_posix())
+                View(camera=camera, joints=self._joints(path), origin=path.relative_to(self.root).as_posix())
                 for camera, path in sorted(self._files[key].items())
             ),
         )
+
+    def _joints(self, path: Path) -> np.ndarray:
+        joints = _read(path)
+        if not self.planar:
+            return joints
+        x, y, depth = np.moveaxis(joints, -1, 0)
+        depth = np.maximum(depth, NEAREST)
+        return np.stack((x / depth, -y / depth), -1).astype(np.float32)
 
 
 def _read(path: Path) -> np.ndarray:

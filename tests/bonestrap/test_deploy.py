@@ -16,14 +16,15 @@ from torch import nn
 
 from bonestrap import deploy
 from bonestrap.augment import ClipConfig
-from bonestrap.encoders import STGCNConfig
+from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
-from bonestrap.model import Description, Model, ModelError, save
+from bonestrap.model import Description, Model, ModelError, load, save
 from bonestrap.protocols.floor import calibrate
 from launch.cli import parser as cli
 from launch.export import Options, main
 
+SMALL = STGCNConfig(width=0.125)
 CLASSES = ("wave", "drop", "throw")
 LINEAGE = {
     "data": "random",
@@ -40,11 +41,16 @@ SCORED = dataclasses.replace(COCO17, name="scored", confidence=True)
 PARTIAL = 0.2  # fraction of joints that a detector loses
 
 
-def model(layout: Layout, clip: ClipConfig, classes: tuple[str, ...] = CLASSES) -> Model:
+def model(
+    layout: Layout,
+    clip: ClipConfig,
+    classes: tuple[str, ...] = CLASSES,
+    encoder_config: EncoderConfig = SMALL,
+) -> Model:
     """A random network whose features follow the statistics of random recordings, and a head that tells them apart."""
     torch.manual_seed(0)
     description = Description(
-        stage="student", encoder=STGCNConfig(width=0.125), layout=layout, clip=clip, classes=classes, lineage=LINEAGE
+        stage="student", encoder=encoder_config, layout=layout, clip=clip, classes=classes, lineage=LINEAGE
     )
     encoder = description.build_encoder()
     head = nn.Linear(encoder.features, len(classes)) if classes else None
@@ -167,6 +173,22 @@ def test_onnx_runtime_says_what_the_model_says(tmp_path: Path, recordings_root: 
     ]
     save(tmp_path / "model", one)  # perhaps another one: a file of the old weights must not stay beside it
     assert not (tmp_path / "model" / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("layout", [KINECT20, SCORED], ids=["space", "confidence"])
+def test_a_convolutional_transformer_says_the_same_everywhere(layout: Layout, tmp_path: Path) -> None:
+    one = model(layout, ClipConfig(frames=12, fit=True), encoder_config=ConvTransformerConfig(width=12, depth=2))
+    save(tmp_path, one)
+    again = load(tmp_path)
+    deployed = deploy.Deployed(one).eval()
+    runtime = pytest.importorskip("onnxruntime", reason="install the extra onnx")
+    pytest.importorskip("onnxscript", reason="install the extra onnx")
+    session = runtime.InferenceSession(deploy.export(one, tmp_path), providers=["CPUExecutionProvider"])
+    for joints, expected in seen(one):
+        assert torch.equal(again.predict(joints), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(deployed(torch.from_numpy(joints)), expected, rtol=0, atol=5e-5)
+        np.testing.assert_allclose(session.run(None, {"joints": joints})[0], expected.numpy(), rtol=0, atol=1e-4)
 
 
 def without_classes(folder: Path, _: pytest.MonkeyPatch) -> None:

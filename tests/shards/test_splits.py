@@ -54,6 +54,24 @@ def test_held_out_people_do_not_fit(dataset: str, name: str) -> None:
     assert set(SUBJECT[rule.held_out(VIEWS)]).isdisjoint(SUBJECT[rule.fit(VIEWS)])
 
 
+def test_random_folds() -> None:
+    """Five folds of about the same size that share no performance; another seed deals anew; cameras stay together."""
+    keys = [f"recording {number // 3}" for number in range(3000)]
+    views = VIEWS.take(np.zeros(3000, np.int64))._replace(key=Strings.of(keys), copy=np.arange(3000) % 7 == 0)
+    folds = [find("any", f"random-fold-{fold}-seed-1") for fold in range(1, 6)]
+    tests = np.array([fold.test(views) for fold in folds])
+    assert (tests.sum(0) == 1).all() and (np.abs(tests.sum(1) - 600) < 120).all()
+    assert (tests[:, ::3] == tests[:, 1::3]).all()
+    for number, fold in enumerate(folds):
+        np.testing.assert_array_equal(fold.train(views), ~tests[number] & ~views.copy)
+        np.testing.assert_array_equal(fold.held_out(views), tests[(number + 1) % 5] & ~views.copy)
+    some = np.random.default_rng(0).permutation(3000)[:50]
+    np.testing.assert_array_equal(folds[0].test(views.take(some)), tests[0][some])
+    assert (find("any", "random-fold-1").test(views) != tests[0]).any()
+    with pytest.raises(DataError, match="has no split random-fold-6"):
+        find("nw-ucla", "random-fold-6")
+
+
 def test_classes_that_train_and_are_never_tested() -> None:
     """Class 1 is done by a training subject alone, class 2 by both sides, and class 3 by a test subject alone."""
     rows = np.array([(1, 1), (1, 2), (6, 2), (6, 3), (2, -1)])

@@ -29,6 +29,7 @@ class SupervisedConfig(MethodConfig):
     head: Literal["linear", "perceptron"] = option(
         "linear", "classifier on the features: a linear layer, or one of 2,048 hidden units with dropout, as MAMP's"
     )
+    freeze: tuple[str, ...] = option((), "layers of the encoder that never move")
     view: View = CONSERVATIVE
 
     @property
@@ -41,8 +42,9 @@ class SupervisedConfig(MethodConfig):
 
     def build(self, encoder: Encoder, task: Task) -> Supervised:
         from bonestrap.augment.pipeline import Pipeline
-        from bonestrap.methods.supervised.method import Classifier, Supervised
+        from bonestrap.methods.supervised.method import Classifier, Supervised, freeze
 
+        freeze(encoder, self.freeze)
         return Supervised(
             Classifier.new(encoder, task.classes, self.head),
             self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import SupervisedConfig
 from bonestrap.methods.method import Group, Method
 from bonestrap.momentum import batch_norms, commit, moments_size, take_moments, warm_alpha
+from bonestrap.options import did_you_mean
 
 
 class Classifier(nn.Module):
@@ -63,9 +64,10 @@ class Supervised(Method):
         return self.classifier.head
 
     def parameter_groups(self) -> list[Group]:
+        moving = [(name, p) for name, p in self.encoder.named_parameters(prefix="encoder") if p.requires_grad]
         return [
             Group(list(self.classifier.head.named_parameters(prefix="head"))),
-            Group(list(self.encoder.named_parameters(prefix="encoder")), scale=self.config.encoder_rate),
+            Group(moving, scale=self.config.encoder_rate),
         ]
 
     def train(self, mode: bool = True) -> Supervised:
@@ -99,3 +101,22 @@ class Supervised(Method):
     def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
         commit(self.moments, [self.noting], rates["alpha"])
         self.moments.zero_()
+
+
+def freeze(encoder: Encoder, names: Sequence[str]) -> None:
+    """Let the parameters of these layers never move; a name stands for all that lies under it.
+
+    Raises ValueError for a name that is no layer with parameters.
+    """
+    parameters = dict(encoder.named_parameters())
+    for name in names:
+        within = [p for path, p in parameters.items() if path == name or path.startswith(f"{name}.")]
+        if not within:
+            known = dict.fromkeys(path.partition(".")[0] for path in parameters)
+            inside = sorted({path.rpartition(".")[0] for path in parameters} | set(known))
+            raise ValueError(
+                f"freeze: the encoder has no layer {name}{did_you_mean(name, inside)}; it has {', '.join(known)}, "
+                "and a layer within one is named behind a point, such as blocks.0"
+            )
+        for parameter in within:
+            parameter.requires_grad_(False)

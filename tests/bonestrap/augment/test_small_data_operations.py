@@ -18,9 +18,11 @@ from bonestrap.augment import (
     MaskJoints,
     MaskPart,
     Mirror,
+    Noise,
     Operation,
     RandomFrames,
     Resample,
+    Reverse,
     Rotate,
     Scale,
     Shift,
@@ -120,6 +122,8 @@ OFF: dict[str, Operation] = {
     "part": MaskPart(probability=0.0),
     "window": Window(fraction=(1.0, 1.0)),
     "frames": RandomFrames(randomness=0.0),
+    "noise": Noise(std=0.0),
+    "reverse": Reverse(probability=0.0),
 }
 
 
@@ -243,6 +247,31 @@ def test_a_dropped_limb_ends_in_no_bone_that_is_kept(layout: Layout) -> None:
     """So the rule that hides a hidden joint's bones changes nothing in the published left/right drop."""
     for side in (layout.left, layout.right):
         assert {child for child, parent in layout.bones if parent in side} <= set(side)
+
+
+@pytest.mark.parametrize("layout", [NTU25, SCORED], ids=["space", "confidence"])
+def test_noise_and_reversal(layout: Layout) -> None:
+    """Frame by frame: joints move, bones follow, a confidence and what is hidden stay; then the frames turn round."""
+    source, axes = recordings(BODIES, LENGTHS, seed=3, layout=layout), layout.coordinates
+    hide, random = MaskJoints(probability=0.3), generator(4)
+    pipeline = Pipeline(layout, CLIP, (hide, Noise(std=0.2), Reverse(probability=0.5)))
+    draw = pipeline.sample(source.size, generator(4))
+    shape = source.size, FRAMES, len(layout.joints), axes
+    keep = torch.rand(shape[0], shape[2], generator=random).numpy() >= 0.3
+    moves = torch.randn(shape, generator=random).double().numpy() * 0.2
+    backwards = torch.rand(shape[0], generator=random).numpy() < 0.5
+    assert backwards.any() and not backwards.all()
+    plain = Pipeline(layout, CLIP, (hide,)).apply(source, draw._replace(extra=())).joints.double().numpy()
+    found = pipeline.apply(source, draw).joints.numpy()
+    for body, clip in enumerate(source.owner.tolist()):
+        expected = plain[body].copy()
+        for t, joint in np.ndindex(shape[1:3]):
+            parent = layout.parents[joint]
+            if keep[clip, joint]:
+                expected[t, joint, :axes] += moves[clip, t, joint]
+                if keep[clip, parent]:
+                    expected[t, joint, axes : 2 * axes] += moves[clip, t, joint] - moves[clip, t, parent]
+        np.testing.assert_allclose(found[body], expected[::-1] if backwards[clip] else expected, atol=1e-5)
 
 
 WRONG: dict[str, tuple[str, torch.Tensor]] = {

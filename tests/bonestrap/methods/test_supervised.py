@@ -17,8 +17,9 @@ from bonestrap.classifiers import Perceptron
 from bonestrap.clips import Batch
 from bonestrap.encoders import STGCNConfig
 from bonestrap.methods import SupervisedConfig, Task
-from bonestrap.methods.supervised.method import Classifier, Supervised
+from bonestrap.methods.supervised.method import Classifier, Supervised, freeze
 from bonestrap.momentum import BatchNorm, batch_norms
+from bonestrap.optim import AdamW
 from distributed.loop import Job, train
 from distributed.strategy import Single
 from tests.bonestrap.references import error
@@ -72,6 +73,26 @@ def test_a_frozen_encoder_keeps_every_bit_while_the_head_moves(tmp_path: Path) -
     after = state(method.classifier.head)
     assert not torch.equal(after["weight"], head["weight"])
     assert not torch.equal(after["bias"], head["bias"])
+
+
+@pytest.mark.parametrize(("names", "held"), [(("norm",), ["norm."]), (("blocks.0", "blocks.3.temporal"), [
+    "blocks.0.", "blocks.3.temporal."]), (("blocks", "norm"), [""])])  # fmt: skip
+def test_frozen_layers_keep_every_bit_under_decay(tmp_path: Path, names: tuple[str, ...], held: list[str]) -> None:
+    """Also with momentum, decay and after many steps, whatever the encoder; a name stands for all under it."""
+    config = SupervisedConfig(pretrained=True, freeze=names)
+    method = config.build(encoder(), Task(LAYOUT, CLIP, 3, CLASSES))
+    before = state(method.encoder)
+    optimizer = AdamW(learning_rate=1e-2, weight_decay=0.5, decay_all=True).build(method)
+    train(dataclasses.replace(job(tmp_path, method, steps=3), optimizer=optimizer), Single())
+    for name, parameter in method.encoder.named_parameters():
+        assert torch.equal(parameter, before[name]) == name.startswith(tuple(held)), name
+
+
+def test_a_layer_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"freeze: the encoder has no layer bloks.0; did you mean blocks\.0\?; it has"):
+        freeze(encoder(), ["bloks.0"])
+    with pytest.raises(ValueError, match="no layer block"):
+        freeze(encoder(), ["block"])  # a part of a name is none
 
 
 def test_a_pretrained_encoder_moves_afterwards_and_keeps_its_statistics(tmp_path: Path) -> None:

@@ -35,6 +35,20 @@ def test_files_become_performances(tmp_path: Path) -> None:
     assert (second.label, second.subject, second.views[0].origin) == (9, 10, "a12_s10_e00_v03.json")
 
 
+def test_joints_as_the_camera_sees_them(tmp_path: Path) -> None:
+    """x and y over the depth, y down; a joint that the tracker puts into the camera lies where one 0.4 m away would."""
+    body = np.random.default_rng(0).uniform(-1, 1, (4, 20, 3)) + np.array([0, 0, 3])
+    body[2, 7] = 0.2, -0.1, -0.05
+    write(tmp_path / "a08_s03_e01_v02.json", body.tolist())
+    source = NWUCLA(tmp_path, planar=True)
+    assert (source.layout.coordinates, source.layout.name, NWUCLA.layout.coordinates) == (2, "kinect20-planar", 3)
+    found = source[0].views[0].joints[:, 0]
+    for frame, joint in np.ndindex(4, 20):
+        x, y, z = body[frame, joint]
+        expected = (0.5, 0.25) if (frame, joint) == (2, 7) else (x / z, -y / z)
+        np.testing.assert_allclose(found[frame, joint], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("a07_s01_e00_v01", "has no action 07"), ("a01_s01_e00_vx", "names are aAA_sSS_eEE_vVV.json")],
