@@ -54,7 +54,7 @@ from shards.storage.folder import absolute, resolved
 
 ALIASES = {"--protocols": ("--splits",), "--target-protocol": ("--target-split",)}
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
-RECIPE_FOR = {RelSar: "rel-sar"}
+RECIPE_FOR: dict[type[Table], str] = {RelSar: "rel-sar"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
