@@ -19,7 +19,7 @@ from shards.storage.redaction import shown
 
 LABELS = 0.05
 STUDENT = 0.125  # width
-TESTED = ("teacher", "student", "scratch-wide", "scratch-compact")
+TESTED = ("teacher", "student", "scratch-wide", "scratch-compact", "scratch-rotated")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Demo:
             ("evaluate.py", "linear", "--model", runs / "pretrained", "--data", self.data, "--pictures", self.pictures),
             ("finetune.py", *few, "--scratch", "--run", runs / "scratch-wide"),
             ("finetune.py", *few, "--scratch", *compact, "--run", runs / "scratch-compact"),
+            ("finetune.py", *few, "--scratch", "--views", "rotated", "--run", runs / "scratch-rotated"),
         ]
         student = [*compact, "--epochs", 30, "--batch", 64, "--learning-rate", 0.1, "--threads", 1]
         log = runs / "baselines.log"
@@ -113,19 +114,22 @@ def summary(runs: Path) -> str:
     own = {name: accuracy for name, (accuracy, _) in found.items()}
     encoder, floors = tested(runs / "pretrained", "linear")
     few = {
-        "teacher, pretrained": (own["teacher"], own["scratch-wide"]),
+        "teacher, pretrained": (own["teacher"], own["scratch-wide"], own["scratch-rotated"]),
         "student, distilled": (own["student"], own["scratch-compact"]),
         **{who: (floor,) for who, floor in found["teacher"][1].items()},
     }
     frozen = {"pretrained encoder": (encoder,), **{who: (floor,) for who, floor in floors.items()}}
     lines = [
         f"with {LABELS:.0%} of the labels, accuracy on the test recordings:",
-        *accuracies(("", "accuracy", "from scratch"), few),
+        *accuracies(("", "accuracy", "from scratch", "rotated views"), few),
         "with all labels, a linear classifier on frozen features:",
         *accuracies(("", "accuracy"), frozen),
     ]
     every = {**found, "the pretrained encoder with all labels": (encoder, floors)}
     under = [line for name, (accuracy, each) in every.items() for line in below(name, accuracy, each)]
+    if own["scratch-rotated"] > own["teacher"]:
+        against = f"{percent(own['scratch-rotated'])} against {percent(own['teacher'])}"
+        under.append(f"the network from scratch with rotated views is above the teacher: {against}")
     return "\n".join(lines + (under or ["nothing is below a random encoder or raw joints"]))
 
 
