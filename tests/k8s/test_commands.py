@@ -75,8 +75,14 @@ def test_the_code_knows_what_its_jobs_ask(overlay: str, monkeypatch: pytest.Monk
 
 
 def paths(options: Any) -> list[Path]:
-    named = [getattr(options, name, None) for name in ("data", "run", "teacher", "output", "input", "storage")]
-    return [Path(value) for value in (*named, *models(options)) if value is not None]
+    named = [getattr(options, name, None) for name in ("run", "teacher", "output", "input", "storage")]
+    return [Path(value) for value in (*named, *data(options), *models(options)) if value is not None]
+
+
+def data(options: Any) -> tuple[str, ...]:
+    """One folder of shards, or the several that pretraining takes."""
+    given = getattr(options, "data", ())
+    return given if isinstance(given, tuple) else (given,)
 
 
 def models(options: Any) -> tuple[Path, ...]:
@@ -117,7 +123,8 @@ def test_each_stage_reads_what_the_one_before_wrote(monkeypatch: pytest.MonkeyPa
         order = next(each["data"]["STAGES"] for each in found if "STAGES" in (each.get("data") or {})).split()
         assert order == ["pack", "pretrain", "finetune", "distill", "evaluate", "register"]
         shards = {str(stage["pack"].output)}
-        assert {str(stage[name].data) for name in ("pretrain", "finetune", "distill", "evaluate")} == shards
+        read = {each for name in ("pretrain", "finetune", "distill", "evaluate") for each in data(stage[name])}
+        assert read == shards
         assert models(stage["finetune"]) == (stage["pretrain"].run,)
         assert stage["distill"].teacher == stage["finetune"].run
         assert models(stage["evaluate"]) == (stage["register"].run,) == (stage["distill"].run,)
