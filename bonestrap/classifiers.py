@@ -23,7 +23,8 @@ class Perceptron(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = self.linear1(F.dropout(features, DROPOUT, self.training))
-        logits: Tensor = self.linear2(F.relu(self.norm(hidden)))
+        normal = self.norm(hidden.reshape(-1, HIDDEN)).reshape(hidden.shape)  # an exported model asks for one row
+        logits: Tensor = self.linear2(F.relu(normal))
         return logits
 
 

@@ -16,7 +16,8 @@ from torch import nn
 
 from bonestrap import deploy
 from bonestrap.augment import ClipConfig
-from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, STGCNConfig
+from bonestrap.classifiers import Perceptron
+from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
 from bonestrap.model import Description, Model, ModelError, load, save
@@ -189,6 +190,29 @@ def test_a_convolutional_transformer_says_the_same_everywhere(layout: Layout, tm
         with torch.no_grad():
             torch.testing.assert_close(deployed(torch.from_numpy(joints)), expected, rtol=0, atol=5e-5)
         np.testing.assert_allclose(session.run(None, {"joints": joints})[0], expected.numpy(), rtol=0, atol=1e-4)
+
+
+def test_a_transformer_of_tokens_with_a_perceptron_says_the_same_everywhere(tmp_path: Path) -> None:
+    config = SkeletonTransformerConfig(width=1 / 32, depth=2, heads=2, pool="joint")
+    one = model(KINECT20, ClipConfig(frames=12, fit=True), encoder_config=config)
+    one.description = dataclasses.replace(one.description, head="perceptron")
+    one.head = Perceptron(one.encoder.features, len(CLASSES)).eval()
+    save(tmp_path, one)
+    again = load(tmp_path)
+    deployed = deploy.Deployed(one).eval()
+    runtime = pytest.importorskip("onnxruntime", reason="install the extra onnx")
+    pytest.importorskip("onnxscript", reason="install the extra onnx")
+    session = runtime.InferenceSession(deploy.export(one, tmp_path), providers=["CPUExecutionProvider"])
+    said = []
+    for bodies in (1, 2):
+        joints = walk(20 * bodies, bodies, bodies, KINECT20)
+        expected = one.predict(joints)
+        assert torch.equal(again.predict(joints), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(deployed(torch.from_numpy(joints)), expected, rtol=0, atol=5e-5)
+        np.testing.assert_allclose(session.run(None, {"joints": joints})[0], expected.numpy(), rtol=0, atol=1e-4)
+        said.append(expected)
+    assert (said[0] - said[1]).abs().max() > 1e-3
 
 
 def without_classes(folder: Path, _: pytest.MonkeyPatch) -> None:

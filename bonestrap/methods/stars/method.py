@@ -68,5 +68,6 @@ class STARS(Tuning):
 
 def info_nce(neighbours_AD: Tensor, predictions_AD: Tensor, temperature: float) -> Tensor:
     """Eq. 6, its mean over the clips of the step."""
-    logits = neighbours_AD @ predictions_AD.T / temperature
+    with torch.autocast(predictions_AD.device.type, enabled=False):
+        logits = neighbours_AD @ predictions_AD.float().T / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

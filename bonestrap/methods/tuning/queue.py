@@ -26,7 +26,8 @@ class Queue(nn.Module):
     def similarity(self, z_BD: Tensor, items_B: Tensor) -> Tensor:
         """Cosines of unit vectors and all entries, (B, Q); -inf for entries of the same item, known by items >= 0."""
         own = (items_B[:, None] == self.items) & (items_B[:, None] >= 0)
-        return (z_BD @ self.vectors.T).masked_fill(own, -torch.inf)
+        with torch.autocast(z_BD.device.type, enabled=False):  # bf16 would make neighbours equal
+            return (z_BD.float() @ self.vectors.T).masked_fill(own, -torch.inf)
 
     def nearest(self, z_BD: Tensor, items_B: Tensor) -> Tensor:
         """The entry nearest to each unit vector, its own item's left out (Eq. 5), (B, D)."""
