@@ -13,12 +13,14 @@ HOUSES = ("bonestrap", "shards", "distributed", "evaluation", "reports", "experi
 FOLDERS = (*HOUSES, "benchmarks", "tests", "docs", "k8s")
 EXEMPT = ("tests/test_words.py", "tests/launch/test_configurations.py")  # this list, and the test of old spellings
 SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yaml", ".toml"}
-# Parameters of preprocessing steps stand under their names in every manifest, so they keep them.
+# Parameters of preprocessing steps stand under their names in every manifest, so they keep them; so do words of formats.
 KEPT = {
     r"\.(?:least|most)\b|\b(?:least|most): (?:int|float)\b|--least\b": (
         "shards/packing/preprocess.py",
         "shards/packing/repair.py",
-    )
+    ),
+    # What motion capture calls a recording, in its formats.
+    r"(?i)\btrials?\b": ("shards/sources/c3d.py", "tests/shards/sources/test_markers.py"),
 }
 # A line of an alias table, or one that says what a name replaces, may hold the old name.
 ALIAS = re.compile(r'alias|old spelling|renamed|the first called|\("--split', re.IGNORECASE)

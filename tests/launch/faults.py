@@ -18,7 +18,7 @@ from bonestrap.clips import Batch
 from launch import pretrain
 from launch.cli.parser import start_choice
 from launch.recipes import RECIPES
-from shards import loader
+from launch.training import data
 from shards.loader import Loader
 
 Fault = Callable[[], object]
@@ -59,7 +59,7 @@ def train(given: list[str], fault: Fault | None = None, at: int = -1) -> None:
     """Run the command here; what happens at step `at` is `fault`."""
     faulty = type("Once", (Faulty,), {"fault": staticmethod(fault), "at": at}) if fault else Loader
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "Loader", faulty)
+        patch.setattr(data, "Loader", faulty)
         start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, given)
 
 
