@@ -135,7 +135,8 @@ def graph_gradient(x_FVC: Tensor, weight_DKC: Tensor, dy_FVD: Tensor) -> Tensor:
     )  # fmt: skip
     full = inside * joints
     tiles = partial.sum(0)[:, :full, :full].reshape(partitions, inside, joints, inside, joints)
-    return tiles.diagonal(dim1=1, dim2=3).sum(-1)  # only pairs of joints of the same frame
+    gradient: Tensor = tiles.diagonal(dim1=1, dim2=3).sum(-1)  # only pairs of joints of the same frame
+    return gradient
 
 
 class GraphConv(torch.autograd.Function):
