@@ -175,4 +175,4 @@ def frames(x: Tensor) -> Tensor:
 
 def back(y_FVC: Tensor, x: Tensor) -> Tensor:
     """Frames of the bodies of x as (N, C, T, V)."""
-    return y_FVC.unflatten(0, (len(x), -1)).permute(0, 3, 1, 2)
+    return y_FVC.view(len(x), -1, *y_FVC.shape[1:]).permute(0, 3, 1, 2)
