@@ -77,7 +77,8 @@ class BatchNorm(nn.Module):
             enough(x)
         noted, mean, var = moments(x.detach(), there)
         self.add(noted)
-        out: Tensor = Normalise.apply(x, self.weight, self.bias, residual, mean, var, noted[-1:], there, self.eps, relu)
+        inputs = x, self.weight, self.bias, residual, mean, var, noted[-1:], there, self.eps, relu
+        out: Tensor = Normalise.apply(*inputs)  # type: ignore[no-untyped-call]
         return out
 
     def fused_evaluation(self, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:

@@ -15,6 +15,9 @@ import os
 import torch
 from torch import Tensor
 
+from bonestrap.kernels.parity import PARITY
+
+__all__ = ["PARITY", "convolves", "usable"]
 DTYPES = (torch.float32, torch.bfloat16)
 JOINTS, CHANNELS = 64, 512  # the most that a tile of the graph convolution holds
 PROCESSORS = 2  # that the interpreter pretends to have: few, so that a program has several tiles
@@ -26,11 +29,9 @@ def usable(*tensors: Tensor) -> bool:
     With TRITON_INTERPRET=1, triton's own switch, kernels run on the CPU, slowly, for tests. Inside `torch.compile`,
     which makes kernels of its own, plain torch is used.
     """
-    return (
-        all((x.is_cuda or interpreted()) and x.dtype in DTYPES and x.numel() for x in tensors)
-        and installed()
-        and not torch.compiler.is_compiling()
-    )
+    if torch.compiler.is_compiling() or not installed():
+        return False
+    return all((x.is_cuda or interpreted()) and x.dtype in DTYPES and x.ndim in (2, 4) and x.numel() for x in tensors)
 
 
 def convolves(x: Tensor, outputs: int, partitions: int) -> bool:

@@ -135,7 +135,8 @@ def graph_gradient(x_FVC: Tensor, weight_DKC: Tensor, dy_FVD: Tensor) -> Tensor:
     )  # fmt: skip
     full = inside * joints
     tiles = partial.sum(0)[:, :full, :full].reshape(partitions, inside, joints, inside, joints)
-    return tiles.diagonal(dim1=1, dim2=3).sum(-1)  # only pairs of joints of the same frame
+    gradient: Tensor = tiles.diagonal(dim1=1, dim2=3).sum(-1)  # only pairs of joints of the same frame
+    return gradient
 
 
 class GraphConv(torch.autograd.Function):
@@ -174,4 +175,4 @@ def frames(x: Tensor) -> Tensor:
 
 def back(y_FVC: Tensor, x: Tensor) -> Tensor:
     """Frames of the bodies of x as (N, C, T, V)."""
-    return y_FVC.unflatten(0, (len(x), -1)).permute(0, 3, 1, 2)
+    return y_FVC.view(len(x), -1, *y_FVC.shape[1:]).permute(0, 3, 1, 2)

@@ -17,25 +17,25 @@ from bonestrap.kernels import power, programs, rows
 
 
 @triton.jit
-def inside(there, row, positions, SPAN: tl.constexpr, MASKED: tl.constexpr):
-    """Which rows are positions of bodies that are there; a body is SPAN rows."""
+def inside(there, row, positions, span, MASKED: tl.constexpr):
+    """Which rows are positions of bodies that are there; a body is `span` rows."""
     real = row < positions
     if MASKED:
-        real = real & (tl.load(there + row // SPAN, mask=real, other=0) != 0)
+        real = real & (tl.load(there + row // span, mask=real, other=0) != 0)
     return real
 
 
-@triton.jit(do_not_specialize=["positions"])
+@triton.jit(do_not_specialize=["positions", "span"])
 def sums(
-    x, there, out, counts, positions,
-    CHANNELS: tl.constexpr, SPAN: tl.constexpr, MASKED: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    x, there, out, counts, positions, span,
+    CHANNELS: tl.constexpr, MASKED: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """The tiles p, p + P, p + 2P ... of x (R, C): out[p] of (P, 2, C) and counts[p], float64."""
     program = tl.program_id(0)
     column = tl.program_id(1) * BC + tl.arange(0, BC)
     index = tl.arange(0, BR)
     channel = (column < CHANNELS)[None, :]
-    real = inside(there, index, positions, SPAN, MASKED)
+    real = inside(there, index, positions, span, MASKED)
     at = index[:, None] * CHANNELS + column[None, :]
     first = tl.load(x + at, mask=real[:, None] & channel, other=0.0).to(tl.float32)
     shift = tl.sum(first, 0) / tl.maximum(tl.sum(real.to(tl.float32), 0), 1.0)
@@ -44,7 +44,7 @@ def sums(
     count = tl.zeros((BR,), tl.float32)
     for start in range(program * BR, positions, tl.num_programs(0) * BR):
         row = start + index
-        ours = inside(there, row, positions, SPAN, MASKED)
+        ours = inside(there, row, positions, span, MASKED)
         mask = ours[:, None] & channel
         place = row.to(tl.int64)[:, None] * CHANNELS + column[None, :]
         block = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
@@ -101,7 +101,7 @@ def moments(x: Tensor, there: Tensor | None = None) -> tuple[Tensor, Tensor, Ten
     mean, var = partial.new_empty(2, channels)
     mask = x_RC if there is None else there.view(torch.uint8)
     sums[(count, blocks)](
-        x_RC, mask, partial, counts, positions, channels, positions // len(x), there is not None, br, bc
+        x_RC, mask, partial, counts, positions, positions // len(x), channels, there is not None, br, bc
     )  # fmt: skip
     finish[(triton.cdiv(channels, 16),)](partial, counts, seen, mean, var, count, channels, 128, 16)
     return seen, mean, var

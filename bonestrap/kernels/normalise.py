@@ -87,11 +87,11 @@ def backward_sums(
     tl.store(out + CHANNELS, tl.sum(db, 0), mask=real)
 
 
-@triton.jit(do_not_specialize=["positions"])
+@triton.jit(do_not_specialize=["positions", "span"])
 def backward(
-    dy, y, x, sums, bodies, count, dx, dresidual, mean, var, weight, bias, eps, positions,
+    dy, y, x, sums, bodies, span, count, dx, dresidual, mean, var, weight, bias, eps, positions,
     CHANNELS: tl.constexpr, RELU: tl.constexpr, ADD: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
-    SPAN: tl.constexpr, MASKED: tl.constexpr,
+    MASKED: tl.constexpr,
 ):  # fmt: skip
     """The gradients of x and, with ReLU, of the residual: the moments are x's own, and change with it.
 
@@ -110,7 +110,7 @@ def backward(
     g = arriving(dy, y, x_hat, w, b, at, there, RELU, ADD)
     slope = (g - db - x_hat * dw) * inverse * w
     if MASKED:
-        slope = tl.where(inside(bodies, row, positions, SPAN, MASKED)[:, None], slope, 0.0)
+        slope = tl.where(inside(bodies, row, positions, span, MASKED)[:, None], slope, 0.0)
     tl.store(dx + at, slope.to(dx.dtype.element_ty), mask=there)
     if RELU and ADD:
         tl.store(dresidual + at, g.to(dresidual.dtype.element_ty), mask=there)
@@ -169,8 +169,8 @@ class Normalise(torch.autograd.Function):
         dx_RC = torch.empty_like(x_RC)
         dresidual_RC = torch.empty_like(x_RC) if ctx.add and ctx.relu else dy_RC
         bodies = x_RC if there is None else there.view(torch.uint8)
-        masked = positions // len(x), there is not None
-        backward[grid](dy_RC, y_RC, x_RC, sums, bodies, n, dx_RC, dresidual_RC, *settings, *masked)
+        span, masked = positions // len(x), there is not None
+        backward[grid](dy_RC, y_RC, x_RC, sums, bodies, span, n, dx_RC, dresidual_RC, *settings, masked)
         dresidual = like(dresidual_RC, x) if ctx.add else None
         dw, db = sums.to(weight.dtype)
         return like(dx_RC, x), dw, db, dresidual, *[None] * 6

@@ -60,8 +60,9 @@ class SpatialGraphConv(nn.Module):
         if kernels.convolves(x_NCTV, len(self.weight), len(graph)):
             from bonestrap.kernels.graph_gradients import GraphConv
 
-            y, x_NCTV = GraphConv.apply(x_NCTV, graph, self.weight, bias)
-            return y, x_NCTV
+            both: tuple[Tensor, Tensor]
+            both = GraphConv.apply(x_NCTV, graph, self.weight, bias)  # type: ignore[no-untyped-call]
+            return both
         return self.plain(x_NCTV, graph, bias), x_NCTV
 
     def plain(self, x_NCTV: Tensor, graph: Tensor, bias: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,11 @@ def test_evaluation() -> None:
     with torch.no_grad():
         features = network.encode_bodies(joints)
         assert relative(features, network.double().encode_bodies(joints.double()).double()) < 1e-5
+
+
+@pytest.mark.parametrize("measure", kernels.PARITY.values(), ids=kernels.PARITY)
+def test_parity_as_a_benchmark_measures_it(measure: Callable[[torch.device], float]) -> None:
+    assert 0 < measure(torch.device("cpu")) < 1e-5
 
 
 def test_where_kernels_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,8 @@ def layer_and_input(shape: tuple[int, ...], residual: bool) -> tuple[BatchNorm, 
 def reference(layer: BatchNorm, inputs: list[Tensor], relu: bool, moving: bool = False) -> tuple[Tensor, list[Tensor]]:
     """The output in float64, and the leaves that it depends on."""
     leaves = [x.detach().double().requires_grad_() for x in (inputs[0], layer.weight, layer.bias, *inputs[1:])]
-    statistics = (layer.mean.double(), layer.var.double()) if moving else (None, None)
-    y = F.batch_norm(leaves[0], *statistics, leaves[1], leaves[2], training=not moving, eps=layer.eps)
+    mean, var = (layer.mean.double(), layer.var.double()) if moving else (None, None)
+    y = F.batch_norm(leaves[0], mean, var, leaves[1], leaves[2], training=not moving, eps=layer.eps)
     y = y + leaves[3] if len(leaves) > 3 else y
     return F.relu(y) if relu else y, leaves
 
