@@ -18,7 +18,8 @@ KEPT = {
     r"\.(?:least|most)\b|\b(?:least|most): (?:int|float)\b|--least\b": (
         "shards/packing/preprocess.py",
         "shards/packing/repair.py",
-    )
+    ),
+    r"(?i)\btrials?\b": ("shards/sources/c3d.py", "tests/shards/sources/test_markers.py"),  # a group in C3D files
 }
 # A line of an alias table, or one that says what a name replaces, may hold the old name.
 ALIAS = re.compile(r'alias|old spelling|renamed|the first called|\("--split', re.IGNORECASE)

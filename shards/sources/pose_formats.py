@@ -152,11 +152,11 @@ class C3d(Markers):
 
 @dataclass(frozen=True, kw_only=True)
 class Pose2Sim(Foldered):
-    """Pose2Sim: trials with pose-3d/*.trc; the filtered file of each person, all persons of a trial together."""
+    """Pose2Sim: takes with pose-3d/*.trc; the filtered file of each person, all persons of a take together."""
 
     layout: str | None = option(None, "layout file (JSON) with names of markers; none: the built-in one that fits")
     rate: float | None = option(None, "frames a second to resample to; none keeps the frames as they are", RATE)
-    bodies: int = option(2, "persons kept of a trial, those seen longest", Bounds(1, 1000))
+    bodies: int = option(2, "persons kept of a take, those seen longest", Bounds(1, 1000))
 
     def open(self, folder: Path) -> Source:
         clips = outputs.Pose2Sim(folder, read_layout(self.layout) if self.layout else None, self.rate)
