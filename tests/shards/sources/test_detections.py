@@ -209,6 +209,19 @@ def test_confidence_zero_is_missing(tmp_path: Path, write: Write, form: Detector
     np.testing.assert_allclose(joints[2, 0, 9], joints[[1, 3], 0, 9].mean(0), atol=1e-5)
 
 
+def test_a_folder_from_the_wild(tmp_path: Path) -> None:
+    """Names in any script, a clip of one frame, a still image, a broken clip: packed, or dropped with the reason."""
+    openpose(tmp_path / "in" / "Kniebeuge groß" / "Übung 1", together((person(25, 5), range(5))))
+    openpose(tmp_path / "in" / "ходьба" / "один", together((person(25, 1), range(1))))
+    openpose(tmp_path / "in" / "ходьба" / "два", together((person(25, 3), range(3))))
+    next((tmp_path / "in" / "ходьба" / "два").iterdir()).write_bytes(b"\xff\xd8\xff\xe0 an image")
+    (tmp_path / "in" / "ходьба" / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    manifest = pack(OpenPose().open(tmp_path / "in"), tmp_path / "out", broken="drop")
+    assert (manifest.classes, manifest.performances, manifest.frames) == (("Kniebeuge groß", "ходьба"), 2, 6)
+    ((_, reason),) = manifest.dropped
+    assert "два" in reason and "not a frame as OpenPose writes it" in reason
+
+
 def test_a_missing_file_of_openpose_is_a_frame_without_anybody(tmp_path: Path) -> None:
     openpose(tmp_path / "in" / "a", together((person(25, 8), range(8))))
     (tmp_path / "in" / "a" / f"video_{3:012}_keypoints.json").unlink()
