@@ -13,7 +13,7 @@ HOUSES = ("bonestrap", "shards", "distributed", "evaluation", "reports", "experi
 FOLDERS = (*HOUSES, "benchmarks", "tests", "docs", "k8s")
 EXEMPT = ("tests/test_words.py", "tests/launch/test_configurations.py")  # this list, and the test of old spellings
 SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yaml", ".toml"}
-# Parameters of preprocessing steps stand under their names in every manifest, so they keep them; so do words of formats.
+# Parameters of preprocessing steps stand under their names in every manifest, so they keep them.
 KEPT = {
     r"\.(?:least|most)\b|\b(?:least|most): (?:int|float)\b|--least\b": (
         "shards/packing/preprocess.py",

@@ -25,6 +25,7 @@ from shards.sources.names import plain
 CHANNELS = re.compile(r"([XYZ])(position|rotation)")
 AXES = "XYZ"
 JOINTS = 1000
+FRAMES = 4096  # of which matrices are held at once
 HEAD = 2**20  # bytes that hold the hierarchy of any body
 ARM = ("upper arm", "arm", "shoulder", "humerus")  # what the joint in the shoulder is called, the likeliest first
 LEG = ("upper leg", "up leg", "thigh", "hip", "femur")
@@ -47,13 +48,14 @@ def joints(path: Path) -> np.ndarray:
     """Places of the joints of `head`, (T, V, 3), in the file's unit; z up."""
     tree, rest = _hierarchy(_text(path))
     numbers = _numbers(rest, sum(len(joint.channels) for joint in tree))
-    return forward_kinematics(tree, numbers)[:, _body(tree) :][..., [2, 0, 1]]
+    check_size((len(numbers), len(tree), 3), 8)
+    parts = [forward_kinematics(tree, numbers[at : at + FRAMES]) for at in range(0, len(numbers) or 1, FRAMES)]
+    return np.concatenate(parts)[:, _body(tree) :][..., [2, 0, 1]]
 
 
 def forward_kinematics(tree: list[Joint], numbers: np.ndarray) -> np.ndarray:
     """(T, V, 3) places of the joints of a tree from its channels (T, N), in file axes."""
     frames = len(numbers)
-    check_size((frames, len(tree), 3, 4), 8)
     places = np.empty((len(tree), frames, 3))
     turns = np.empty((len(tree), frames, 3, 3))
     column = 0

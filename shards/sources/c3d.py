@@ -158,7 +158,7 @@ def _count(data: bytes, numbers: Numbers) -> int:
 
 
 def _frames(data: bytes, numbers: Numbers, parameters: dict[str, Parameter]) -> int:
-    """How many frames there are: the header's 16 bits are too few for long recordings, whose length TRIAL states."""
+    """How many frames there are: long recordings state it in the group TRIAL, as the header has 16 bits for it."""
     ends = [parameters.get(f"TRIAL:ACTUAL_{end}_FIELD") for end in ("START", "END")]
     words = [numbers.integers(end.data[:4]) & 0xFFFF for end in ends if end and end.kind == 2]
     if [len(pair) for pair in words] == [2, 2]:

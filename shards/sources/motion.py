@@ -1,4 +1,4 @@
-"""Motion capture: recordings of one body in space, a file each, whose joints have names and which state their rate.
+"""Motion capture: recordings of bodies in space, a file each, whose joints have names and which state their rate.
 
 Legend: T frames, V joints.
 """
@@ -6,7 +6,7 @@ Legend: T frames, V joints.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -72,13 +72,14 @@ class Motion(Clips):
     def read(self, name: str) -> np.ndarray:
         path = self.root / name
         head, joints = checked(self.form.head, path), checked(self.form.joints, path)
-        joints = joints[:, find(self.layout, head.names, str(path))]
+        bodies = subjects(self.layout, head.names, str(path))
+        joints = joints[:, [place for body in bodies for place in body]]
         if self.wanted:
             joints = resampled(joints, head.rate, self.wanted, str(path))
         unit = self.unit or head.unit or self.default
-        bodies = (joints[:, None] * UNITS[unit]).astype(np.float32)
-        check_size(bodies, unit, str(path))
-        return bodies
+        placed = (joints * UNITS[unit]).astype(np.float32).reshape(len(joints), len(bodies), -1, 3)
+        check_size(placed, unit, str(path))
+        return placed
 
 
 def readable(head: Callable[[Path], Head], path: Path) -> Head | None:
@@ -115,6 +116,20 @@ def mixed(rates: Iterable[float]) -> list[str]:
         f"recordings have {known[0]:g} to {known[-1]:g} frames a second, and a frame counts the same in all; give "
         f"--rate {known[0]:g} to resample them"
     ]
+
+
+def subjects(layout: Layout, names: Sequence[str], where: str) -> list[list[int]]:
+    """The places of a layout's joints for each subject that has all of them: names before a colon tell them apart."""
+    groups: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        groups.setdefault(name.rpartition(":")[0], []).append(place)
+    found = []
+    for places in groups.values() if len(groups) > 1 else ():
+        try:
+            found.append([places[at] for at in find(layout, [names[place] for place in places], where)])
+        except DataError:  # a ball, or markers without a name
+            continue
+    return found or [find(layout, names, where)]
 
 
 def resampled(joints: np.ndarray, rate: float, wanted: float, where: str) -> np.ndarray:

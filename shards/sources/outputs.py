@@ -29,7 +29,7 @@ FREEMOCAP = (
     "mediapipe_body_3d_xyz.npy", "mediapipe_body_3d_xyz.csv", "mediapipe_skeleton_3d.npy",
     "mediaPipeSkel_3d_body_hands_face.npy",
 )  # fmt: skip
-TRIAL = re.compile(r"(?P<trial>.+?)(?:_P(?P<person>\d+))?_\d+-\d+(?P<filter>_filt_\w+?)?(?P<more>_LSTM.*)?")
+TAKE = re.compile(r"(?P<take>.+?)(?:_P(?P<person>\d+))?_\d+-\d+(?P<filter>_filt_\w+?)?(?P<more>_LSTM.*)?")
 
 
 class FreeMoCap(Clips):
@@ -75,7 +75,7 @@ def _npy(path: Path) -> np.ndarray:
 
 
 class Pose2Sim(Clips):
-    """Trials of Pose2Sim: the `.trc` files of the folders `pose-3d`, a file a person, all persons of a trial together.
+    """Takes of Pose2Sim: the `.trc` files of the folders `pose-3d`, a file a person, all persons of a take together.
 
     Of the files of one person the filtered one is taken; augmented ones (LSTM) have other markers and are left out.
     """
@@ -84,33 +84,33 @@ class Pose2Sim(Clips):
         self.root, self.wanted = root, rate
         homes: dict[Path, dict[str, dict[int, Path]]] = {}
         for path in listed(root.rglob("*.trc")):
-            match = TRIAL.fullmatch(path.stem)
+            match = TAKE.fullmatch(path.stem)
             if path.parent.name != "pose-3d" or not match or match["more"]:
                 continue
-            persons = homes.setdefault(path.parent.parent, {}).setdefault(match["trial"], {})
+            persons = homes.setdefault(path.parent.parent, {}).setdefault(match["take"], {})
             number = int(match["person"] or 0)
             if number not in persons or match["filter"]:
                 persons[number] = path
-        self.trials: dict[str, dict[int, Path]] = {}
-        for home, trials in homes.items():
+        self.takes: dict[str, dict[int, Path]] = {}
+        for home, takes in homes.items():
             name = home.relative_to(root).as_posix() if home != root else ""
-            for trial, persons in trials.items():
-                self.trials[name if name and len(trials) == 1 else f"{name}/{trial}".lstrip("/")] = persons
-        if not self.trials:
-            raise DataError(f"{root}: no pose-3d/*.trc below it; give the folder of Pose2Sim's trials as --input")
-        self.names = sorted(self.trials)
-        heads = [readable(trc.head, path) for persons in self.trials.values() for path in persons.values()]
+            for take, persons in takes.items():
+                self.takes[name if name and len(takes) == 1 else f"{name}/{take}".lstrip("/")] = persons
+        if not self.takes:
+            raise DataError(f"{root}: no pose-3d/*.trc below it; give the folder of Pose2Sim's takes as --input")
+        self.names = sorted(self.takes)
+        heads = [readable(trc.head, path) for persons in self.takes.values() for path in persons.values()]
         self.rate = rate or common(head.rate for head in heads if head)
         self.notices = [] if rate else mixed(head.rate for head in heads if head)
         names = next((head.names for head in heads if head), ())
         self.layout = layout or of_markers(names, str(root))
 
     def stamp(self, name: str) -> str:
-        return file_stamp(*self.trials[name].values())
+        return file_stamp(*self.takes[name].values())
 
     def read(self, name: str) -> np.ndarray:
         tracks, first, last = [], 2**62, -1
-        for _, path in sorted(self.trials[name].items()):
+        for _, path in sorted(self.takes[name].items()):
             head, found = checked(trc.head, path), checked(trc.track, path)
             unit = UNITS[head.unit or "metre"]
             tracks.append(
@@ -126,7 +126,7 @@ class Pose2Sim(Clips):
         path, rate = tracks[0][:2]
         if {known for _, known, _, _ in tracks} != {rate}:
             raise DataError(
-                f"{path}: the persons of a trial differ in their frames a second; correct or remove the files"
+                f"{path}: the persons of a take differ in their frames a second; correct or remove the files"
             )
         if self.wanted:
             flat = resampled(whole.reshape(count, -1, 3), rate, self.wanted, str(path))

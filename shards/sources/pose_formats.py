@@ -126,17 +126,19 @@ class Markers(Foldered):
 
     layout: str | None = option(None, "layout file (JSON) with names of markers; none: the built-in one that fits")
     unit: Unit | None = option(None, "of coordinates; none takes what the files state")
+    bodies: int = option(2, "persons kept of a recording, those seen longest", Bounds(1, 1000))
     rate: float | None = option(None, "frames a second to resample to; none keeps the frames as they are", RATE)
 
     def source(self, folder: Path, form: motion.Format) -> Source:
         layout = read_layout(self.layout) if self.layout else partial(outputs.of_file, form)
         clips = Motion(folder, form, layout, unit=self.unit, default="millimetre", rate=self.rate)
-        return self.recorded(folder, clips, clips.layout, detected(clips.layout))
+        cleaning = (*detected(clips.layout), *tracked(clips.layout, most=self.bodies))
+        return self.recorded(folder, clips, clips.layout, cleaning)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trc(Markers):
-    """TRC: markers in space as text, a file a recording of one body."""
+    """TRC: markers in space as text, a file a recording."""
 
     def open(self, folder: Path) -> Source:
         return self.source(folder, trc.TRC)
@@ -144,7 +146,7 @@ class Trc(Markers):
 
 @dataclass(frozen=True, kw_only=True)
 class C3d(Markers):
-    """C3D: markers in space, a file a recording of one body."""
+    """C3D: markers in space, a file a recording; names before a colon tell several persons apart."""
 
     def open(self, folder: Path) -> Source:
         return self.source(folder, c3d.C3D)
@@ -152,11 +154,11 @@ class C3d(Markers):
 
 @dataclass(frozen=True, kw_only=True)
 class Pose2Sim(Foldered):
-    """Pose2Sim: trials with pose-3d/*.trc; the filtered file of each person, all persons of a trial together."""
+    """Pose2Sim: takes with pose-3d/*.trc; the filtered file of each person, all persons of a take together."""
 
     layout: str | None = option(None, "layout file (JSON) with names of markers; none: the built-in one that fits")
     rate: float | None = option(None, "frames a second to resample to; none keeps the frames as they are", RATE)
-    bodies: int = option(2, "persons kept of a trial, those seen longest", Bounds(1, 1000))
+    bodies: int = option(2, "persons kept of a take, those seen longest", Bounds(1, 1000))
 
     def open(self, folder: Path) -> Source:
         clips = outputs.Pose2Sim(folder, read_layout(self.layout) if self.layout else None, self.rate)

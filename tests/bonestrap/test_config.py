@@ -102,7 +102,11 @@ def test_what_is_left_out_is_the_default() -> None:
 
 
 WRONG: dict[str, tuple[type, dict[str, object], str]] = {
-    "kind": (EncoderConfig, {"kind": "resnet"}, "there is no resnet; choose stgcn, .*or give your own as package.module"),
+    "kind": (
+        EncoderConfig,
+        {"kind": "resnet"},
+        "there is no resnet; choose stgcn, .*or give your own as package.module",
+    ),
     "setting": (EncoderConfig, {"kind": "stgcn", "depth": 4}, "STGCNConfig has no setting depth"),
     "setting of one's own": (EncoderConfig, {"kind": OWN, "width": 1}, "Wide has no setting width"),
     "module": (EncoderConfig, {"kind": "nowhere.at_all:Net"}, "nowhere.at_all:Net cannot be imported .*PYTHONPATH"),

@@ -22,6 +22,7 @@ from bonestrap.layouts import KINECT20
 from launch import pack
 from launch.cli.parser import start_choice
 from shards.packing.verification import verify_folder
+from tests.launch.pose_files import POSES
 from tests.mutations import changed, changed_json, damaged
 
 TRIES = 30  # of each format
@@ -130,6 +131,7 @@ FORMATS: dict[str, tuple[dict[str, bytes], str, str, Damage]] = {
         {"in.pkl": pickle.dumps(clips())}, WRITTEN, "in.pkl",
         lambda content, dice: pickle.dumps(changed(pickle.loads(content), dice)),
     ),
+    **POSES,
 }  # fmt: skip
 
 

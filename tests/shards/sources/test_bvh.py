@@ -49,7 +49,8 @@ def write(path: Path, frames: int = 6, seed: int = 0, seconds: float = 1 / 30, t
     places = np.zeros((frames, len(TREE), 3))
     lines = []
     for t in range(frames):
-        whole, line = [], {}
+        whole: list[np.ndarray] = []
+        line: dict[int, list[float]] = {}
         for v, (name, parent, offset, order) in enumerate(TREE):
             local = np.eye(4)
             local[:3, :3] = Rotation.from_euler(order, turns[t, v], degrees=True).as_matrix()  # capitals: intrinsic

@@ -15,7 +15,7 @@ from shards.errors import DataError
 from shards.packing.pack import pack
 from shards.packing.preprocess import prepare
 from shards.sources.names import plain
-from shards.sources.pose_formats import AlphaPose, Detector, MMPose, OpenPose
+from shards.sources.pose_formats import AlphaPose, MMPose, OpenPose
 
 # What the documentation of each detector lists, in its order.
 OPENPOSE25 = """
@@ -31,6 +31,7 @@ Hip LBigToe RBigToe LSmallToe RSmallToe LHeel RHeel
 """
 
 Write = Callable[[Path, list[dict[int, np.ndarray]]], None]
+Form = OpenPose | AlphaPose | MMPose
 
 
 def person(joints: int, frames: int, seed: int = 0, at: float = 300.0) -> np.ndarray:
@@ -87,7 +88,7 @@ def mmpose(folder: Path, frames: list[dict[int, np.ndarray]], form: str = "infer
     )
 
 
-FORMATS: dict[str, tuple[Write, Detector]] = {
+FORMATS: dict[str, tuple[Write, Form]] = {
     "openpose": (openpose, OpenPose()),
     "alphapose": (alphapose, AlphaPose()),
     "mmpose": (mmpose, MMPose()),
@@ -101,7 +102,7 @@ def together(*people: tuple[np.ndarray, range]) -> list[dict[int, np.ndarray]]:
     return [{n: joints[t] for n, (joints, seen) in enumerate(people) if t in seen} for t in range(count)]
 
 
-def packed(form: Detector, root: Path) -> list[np.ndarray]:
+def packed(form: Form, root: Path) -> list[np.ndarray]:
     """Cleaned and oriented joints of each performance."""
     source = form.open(root)
     return [prepare(one.views[0].joints, source.cleaning, source.layout, one.key) for one in source]
@@ -121,7 +122,7 @@ def test_names_of_many_fashions_are_one(names: str) -> None:
 
 @every_format
 @pytest.mark.parametrize("joints", [17, 18, 25, 26])
-def test_a_person_comes_back(tmp_path: Path, write: Write, form: Detector, joints: int) -> None:
+def test_a_person_comes_back(tmp_path: Path, write: Write, form: Form, joints: int) -> None:
     one = person(joints, 5)
     write(tmp_path / "run" / "a", together((one, range(5))))
     source = form.open(tmp_path)
@@ -160,7 +161,7 @@ def test_mmpose_writes_space_whole_bodies_and_predictions_of_its_demos(tmp_path:
 
 
 @every_format
-def test_a_person_lost_and_found_elsewhere_is_one(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_a_person_lost_and_found_elsewhere_is_one(tmp_path: Path, write: Write, form: Form) -> None:
     one, far = person(17, 12), person(17, 12)
     far[..., 0] += 900  # further than any step of a tracker
     two = person(17, 12, 1, at=1500)
@@ -174,7 +175,7 @@ def test_a_person_lost_and_found_elsewhere_is_one(tmp_path: Path, write: Write, 
 
 
 @every_format
-def test_seven_persons_are_the_two_seen_longest(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_seven_persons_are_the_two_seen_longest(tmp_path: Path, write: Write, form: Form) -> None:
     spans = [range(9), range(3), range(4), range(10), range(2, 8), range(1, 6), range(2)]
     people = [(person(17, 10, n, at=400.0 * n + 300), span) for n, span in enumerate(spans)]
     write(tmp_path / "in" / "a", together(*people))
@@ -188,7 +189,7 @@ def test_seven_persons_are_the_two_seen_longest(tmp_path: Path, write: Write, fo
 
 
 @every_format
-def test_frames_without_anybody_count_and_are_reported(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_frames_without_anybody_count_and_are_reported(tmp_path: Path, write: Write, form: Form) -> None:
     one = person(17, 9)
     write(tmp_path / "in" / "walk" / "a", [{} if t in (3, 4) else {0: one[t]} for t in range(9)])
     write(tmp_path / "in" / "walk" / "b", [{} for _ in range(3)])
@@ -199,7 +200,7 @@ def test_frames_without_anybody_count_and_are_reported(tmp_path: Path, write: Wr
 
 
 @every_format
-def test_confidence_zero_is_missing(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_confidence_zero_is_missing(tmp_path: Path, write: Write, form: Form) -> None:
     one = person(17, 5)
     one[2, 9] = (7, 7, 0)  # a place that means nothing
     nobody = np.zeros((5, 17, 3), np.float32)
@@ -207,6 +208,19 @@ def test_confidence_zero_is_missing(tmp_path: Path, write: Write, form: Detector
     (joints,) = packed(form, tmp_path)
     assert joints.shape[:2] == (5, 1)
     np.testing.assert_allclose(joints[2, 0, 9], joints[[1, 3], 0, 9].mean(0), atol=1e-5)
+
+
+def test_a_folder_from_the_wild(tmp_path: Path) -> None:
+    """Names in any script, a clip of one frame, a still image, a broken clip: packed, or dropped with the reason."""
+    openpose(tmp_path / "in" / "Kniebeuge groß" / "Übung 1", together((person(25, 5), range(5))))
+    openpose(tmp_path / "in" / "ходьба" / "один", together((person(25, 1), range(1))))
+    openpose(tmp_path / "in" / "ходьба" / "два", together((person(25, 3), range(3))))
+    next((tmp_path / "in" / "ходьба" / "два").iterdir()).write_bytes(b"\xff\xd8\xff\xe0 an image")
+    (tmp_path / "in" / "ходьба" / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    manifest = pack(OpenPose().open(tmp_path / "in"), tmp_path / "out", broken="drop")
+    assert (manifest.classes, manifest.performances, manifest.frames) == (("Kniebeuge groß", "ходьба"), 2, 6)
+    ((_, reason),) = manifest.dropped
+    assert "два" in reason and "not a frame as OpenPose writes it" in reason
 
 
 def test_a_missing_file_of_openpose_is_a_frame_without_anybody(tmp_path: Path) -> None:
@@ -234,7 +248,7 @@ def test_one_folder_of_openpose_may_hold_several_videos(tmp_path: Path) -> None:
 
 
 @every_format
-def test_a_broken_file_is_named_in_a_line_or_dropped(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_a_broken_file_is_named_in_a_line_or_dropped(tmp_path: Path, write: Write, form: Form) -> None:
     for name in ("a", "b"):
         write(tmp_path / "in" / name, together((person(17, 4), range(4))))
     source = form.open(tmp_path / "in")
@@ -251,7 +265,7 @@ def test_a_broken_file_is_named_in_a_line_or_dropped(tmp_path: Path, write: Writ
 
 
 @every_format
-def test_other_numbers_of_joints_are_named(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_other_numbers_of_joints_are_named(tmp_path: Path, write: Write, form: Form) -> None:
     write(tmp_path / "a", together((person(17, 4), range(4))))
     write(tmp_path / "b", together((person(25, 4), range(4))))
     source = form.open(tmp_path)
@@ -265,7 +279,7 @@ def test_other_numbers_of_joints_are_named(tmp_path: Path, write: Write, form: D
 
 
 @every_format
-def test_an_empty_folder_is_named(tmp_path: Path, write: Write, form: Detector) -> None:
+def test_an_empty_folder_is_named(tmp_path: Path, write: Write, form: Form) -> None:
     with pytest.raises(DataError, match=r"no \.json files below it"):
         form.open(tmp_path)
 

@@ -123,7 +123,7 @@ def test_landmarks_of_seven_persons_of_nobody_and_unseen(tmp_path: Path) -> None
     people[0][2, 15, 3] = 0  # not visible: wherever it is
     people[0][2, 15, :3] = 9
     spans = [range(6), range(5), range(1), range(2), range(1), range(1), range(1)]
-    frames = [
+    frames: list[dict[str, Any]] = [
         {"pose_world_landmarks": [marks(body[t]) for body, span in zip(people, spans, strict=True) if t in span]}
         for t in range(6)
     ]

@@ -118,6 +118,18 @@ def test_c3d_units_names_of_subjects_and_long_recordings(tmp_path: Path) -> None
     assert C3d(layout=str(layout)).open(tmp_path / "long")[0].views[0].joints.shape == (66_000, 1, 2, 3)
 
 
+def test_c3d_may_hold_several_subjects_and_a_ball(tmp_path: Path) -> None:
+    points = walk(39 * 2 + 3, 5)
+    points[:2, 39:78] = np.nan  # the second comes later
+    labels = [f"A:{label}" for label in VICON] + [f"B:{label}" for label in VICON] + ["Ball:1", "Ball:2", "*7"]
+    c3d(tmp_path / "a.c3d", points, labels)
+    source = C3d().open(tmp_path)
+    joints = source[0].views[0].joints
+    assert joints.shape == (5, 2, 39, 3) and source.rate == 100
+    np.testing.assert_allclose(joints.reshape(5, 78, 3), points[:, :78] / 1000, atol=1e-6)
+    assert prepare(joints, source.cleaning, source.layout, "a").shape == (5, 2, 39, 3)
+
+
 def test_c3d_damage_is_named(tmp_path: Path) -> None:
     c3d(tmp_path / "a.c3d", walk(39, 4), VICON)
     c3d(tmp_path / "b.c3d", walk(39, 4), VICON)
@@ -202,7 +214,7 @@ def test_trc_damage_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- Pose2Sim and FreeMoCap
 
 
-def test_pose2sim_brings_persons_of_a_trial_together(tmp_path: Path) -> None:
+def test_pose2sim_brings_persons_of_a_take_together(tmp_path: Path) -> None:
     one, two = walk(22, 8) / 1000, walk(22, 5, 1) / 1000 + 2
     folder = tmp_path / "in" / "walk" / "Trial_1" / "pose-3d"
     for suffix, shift in (("", 9.0), ("_filt_butterworth", 0.0)):

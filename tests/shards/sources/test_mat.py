@@ -35,7 +35,8 @@ def test_utd_mhad_names_say_everything(tmp_path: Path) -> None:
     source = Mat().open(tmp_path / "in")
     assert (source.layout, source.classes, len(source.classes)) == (KINECT20, UTD_CLASSES, 27)
     for one in source:
-        key = tuple(int(part[1:]) for part in one.key.split("_")[:3])
+        action, subject, time = (int(part[1:]) for part in one.key.split("_")[:3])
+        key = action, subject, time
         found = bodies[key]
         assert (one.label, one.subject, one.replication) == (key[0] - 1, key[1], key[2])
         joints = one.views[0].joints
