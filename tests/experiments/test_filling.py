@@ -105,7 +105,7 @@ def test_every_command_of_a_table_parses(
     said = capsys.readouterr().out
     commands = [line for line in said.splitlines() if line.startswith("python ")]
     assert f"{cells} cells, 0 of {len(commands)} commands are done" in said and cost in said
-    assert "V100-hours" in said and "published" in said
+    assert "V100-hours" in said and ("published" in said or table == "rel-sar")  # no figures of that paper are at hand
     assert not (tmp_path / "runs").exists()
     made: set[Path] = set()
     for command in commands:
@@ -276,8 +276,11 @@ def test_the_table_says_sign_interval_floor_and_what_was_published(tmp_path: Pat
     text = summary.write(tmp_path, "table-2", plan, summary.lines(plan, made), {"data": "nw-ucla"}, "About.")
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     shear = rows["no shear (**below raw joints**)"]
-    assert "| 36.0 | 1.0 | 33.5 to 38.5 | -26.0 (-28.5 to -23.5) | full recipe | 81.1 | -10.1 |" in shear
-    assert "| 70.0 | 0.0 | 70.0 to 70.0 | +8.0 (+8.0 to +8.0) | full recipe | 90.6 | -0.6 |" in rows["no resampling"]
+    assert "| 36.0 | 1.0 | 33.5 to 38.5 | 35.0 | -26.0 (-28.5 to -23.5) | full recipe | 81.1 | -10.1 |" in shear
+    assert (
+        "| 70.0 | 0.0 | 70.0 to 70.0 | 69.0 | +8.0 (+8.0 to +8.0) | full recipe | 90.6 | -0.6 |"
+        in rows["no resampling"]
+    )
     assert rows["raw joints"].startswith("| raw joints | 40.0 |")
     assert (tmp_path / "table-2.md").read_text() == text and not list(tmp_path.glob("*.partial"))
     said = json.loads((tmp_path / "table-2.json").read_text())

@@ -113,7 +113,7 @@ def freeze(encoder: Encoder, names: Sequence[str]) -> None:
         within = [p for path, p in parameters.items() if path == name or path.startswith(f"{name}.")]
         if not within:
             known = dict.fromkeys(path.partition(".")[0] for path in parameters)
-            inside = sorted({path.rpartition(".")[0] for path in parameters} | set(known))
+            inside = [layer for layer, module in encoder.named_modules() if next(module.parameters(), None) is not None]
             raise ValueError(
                 f"freeze: the encoder has no layer {name}{did_you_mean(name, inside)}; it has {', '.join(known)}, "
                 "and a layer within one is named behind a point, such as blocks.0"
