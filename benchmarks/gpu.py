@@ -18,6 +18,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import tempfile
@@ -117,8 +118,12 @@ def rates(report: Report, device: torch.device, small: bool) -> float:
 
 def exactness(report: Report, size: Size, device: torch.device) -> None:
     """Kernels against float64, and losses of whole float32 steps against those of plain torch on the same device."""
+
+    def of_kernel(measure: Callable[[torch.device], float]) -> Row:
+        return {"largest_relative_error": measure(device)}
+
     for name, measure in parity().items():
-        report.attempt("parity", name, lambda measure=measure: {"largest_relative_error": measure(device)})
+        report.attempt("parity", name, functools.partial(of_kernel, measure))
 
     def difference(kind: str) -> Row:
         runs = [Trained(size, device, each, half=False) for each in ("plain", kind)]
@@ -126,7 +131,7 @@ def exactness(report: Report, size: Size, device: torch.device) -> None:
         return {"largest_difference_of_losses": (losses[0] - losses[1]).abs().max().item()}
 
     for kind in KINDS[1:]:
-        report.attempt("parity", f"five steps, {kind}", lambda kind=kind: difference(kind))
+        report.attempt("parity", f"five steps, {kind}", functools.partial(difference, kind))
 
     def from_cpu() -> Row:
         runs = [Trained(size, where, "plain", half=False) for where in (torch.device("cpu"), device)]
@@ -192,7 +197,7 @@ def processes(report: Report, size: Size, device: torch.device) -> None:
 
     backend = "NCCL" if device.type == "cuda" else "gloo"
     for kind in ("plain", "fast"):
-        report.attempt("ranks", f"{backend}, one process, {kind}", lambda kind=kind: difference(kind))
+        report.attempt("ranks", f"{backend}, one process, {kind}", functools.partial(difference, kind))
 
 
 @contextmanager
@@ -221,7 +226,7 @@ def waiting(report: Report, sizes: tuple[Size, ...], device: torch.device) -> No
         return {"host_waited": "never"}
 
     for kind in ("plain", "fast"):
-        report.attempt("waiting", f"three steps in sync debug mode, {kind}", lambda kind=kind: never(kind))
+        report.attempt("waiting", f"three steps in sync debug mode, {kind}", functools.partial(never, kind))
 
     def for_input(size: Size) -> Row:
         """With the loader and augmentation, beside the same step on one batch whose clips are there already."""
@@ -240,7 +245,7 @@ def waiting(report: Report, sizes: tuple[Size, ...], device: torch.device) -> No
         return {"ms": whole * 1e3, "ms_without_input": bare * 1e3, "fraction_waiting": max(0.0, 1 - bare / whole)}
 
     for size in sizes[1:3]:
-        report.attempt("waiting", f"for input, {size}", lambda size=size: for_input(size))
+        report.attempt("waiting", f"for input, {size}", functools.partial(for_input, size))
 
 
 @contextmanager

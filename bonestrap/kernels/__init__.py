@@ -69,6 +69,6 @@ def like(rows: Tensor, x: Tensor) -> Tensor:
     return rows.view(n, t, v, c).permute(0, 3, 1, 2)
 
 
-def power(number: int, least: int, most: int) -> int:
+def power(number: int, low: int, high: int) -> int:
     """The next power of two, between bounds: sizes of blocks are such."""
-    return min(max(1 << (number - 1).bit_length(), least), most)
+    return min(max(1 << (number - 1).bit_length(), low), high)

@@ -61,7 +61,7 @@ def random(device: torch.device, dtype: torch.dtype, *shapes: Sequence[int]) -> 
 def error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """The largest norm of an error over the norm of its reference."""
     return max(
-        ((ours.double() - theirs).norm() / theirs.norm()).item() for ours, theirs in zip(found, expected, strict=True)
+        float((ours.double() - theirs).norm() / theirs.norm()) for ours, theirs in zip(found, expected, strict=True)
     )
 
 

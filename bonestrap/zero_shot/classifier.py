@@ -29,13 +29,13 @@ class LatentClassifier(NamedTuple):
         return latents @ self.weight.T + self.bias
 
 
-def fit_classifier(model: SADVAE, texts: ClassTexts, seed: int, most: int | None = None) -> LatentClassifier:
+def fit_classifier(model: SADVAE, texts: ClassTexts, seed: int, limit: int | None = None) -> LatentClassifier:
     """Fitted on `samples` text latents a class, drawn over its texts in turn (Li et al. 2024, section 3.3).
 
-    It begins at zero, so that classes are alike before their texts count. `most` limits the samples where many
+    It begins at zero, so that classes are alike before their texts count. `limit` bounds the samples where many
     classifiers are compared.
     """
-    samples, classes = min(model.config.samples, most or model.config.samples), texts.classes
+    samples, classes = min(model.config.samples, limit or model.config.samples), texts.classes
     counts = torch.bincount(texts.owner)
     first = counts.cumsum(0) - counts
     rows = torch.cat([first[k] + torch.arange(samples) % counts[k] for k in range(classes)])

@@ -65,7 +65,7 @@ class SkeletonTransformer(TokenEncoder):
     def encode_bodies(self, joints_NTVC: Tensor) -> Tensor:
         tokens = self.forward_encoder(joints_NTVC)
         kind = torch.promote_types(tokens.dtype, torch.float32)
-        by_joint = tokens.unflatten(1, self.grid).mean(1, dtype=kind)  # (N, V, D)
+        by_joint: Tensor = tokens.unflatten(1, self.grid).mean(1, dtype=kind)  # (N, V, D)
         return by_joint.flatten(1) if self.config.pool == "joint" else by_joint.mean(1)
 
     def layers(self) -> Sequence[nn.Module]:

@@ -157,7 +157,8 @@ def test_an_order_is_a_permutation_of_the_first_weights() -> None:
     place = [members.index(row) for row in shuffled.selection.members.tolist()]
     assert place != sorted(place)
     shuffled.load_state_dict(plain.state_dict())
-    first = shuffled.convolutions[0].convolution.weight  # type: ignore[union-attr]
+    convolution: Any = shuffled.convolutions[0]
+    first = convolution.convolution.weight
     with torch.no_grad():
         first.copy_(first.view(12, 15, 6)[:, place].reshape(12, 90, 1))
     bodies = joints(NTU25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def encoder(config: SkeletonTransformerConfig = CONFIG) -> SkeletonTransformer:
 
 
 @pytest.mark.parametrize(("channels", "seen"), [("joints", 3), ("all", 6)])
-def test_features_are_means_of_what_the_equations_give(channels: str, seen: int) -> None:
+def test_features_are_means_of_what_the_equations_give(channels: Literal["joints", "all"], seen: int) -> None:
     joints = torch.randn(2, 12, 15, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     config = dataclasses.replace(CONFIG, channels=channels)
     mean, by_joint = encoder(config), encoder(dataclasses.replace(config, pool="joint"))

@@ -33,7 +33,7 @@ def test_distances_and_silhouette_are_those_of_plain_loops() -> None:
         }
         own = means.pop(labels[i])
         other = min(means.values())
-        values.append(0.0 if math.isnan(own) else (other - own) / max(own, other))
+        values.append(0.0 if math.isnan(own) else float((other - own) / max(own, other)))
     found = separation(x, y, block=4)
     assert (found.within, found.between) == pytest.approx((within, between), abs=1e-9)
     assert found.silhouette == pytest.approx(np.mean(values), abs=1e-9)
