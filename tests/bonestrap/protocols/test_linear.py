@@ -13,7 +13,17 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap.protocols.linear import GRADIENT, Linear, NotConverged, balanced_accuracy, logistic, ridge, select, sgd
+from bonestrap.protocols.linear import (
+    GRADIENT,
+    Linear,
+    NotConverged,
+    balanced_accuracy,
+    logistic,
+    normalised_sgd,
+    ridge,
+    select,
+    sgd,
+)
 from tests.bonestrap.protocols.labelled import features
 
 
@@ -194,3 +204,24 @@ def test_select_is_a_function_of_its_arguments() -> None:
     }
     assert found[0][2] == max(expected.values()) == expected[found[0][1]]
     assert torch.equal(found[0][0].weight, ridge(x, y, 4, found[0][1]).weight)
+
+
+def test_normalised_sgd_is_a_linear_layer_on_batch_normalised_features() -> None:
+    """In one batch of all rows: gradient descent on features with mean zero and variance one, as numpy does it."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 5, generator=generator) * 3 + 7, torch.arange(40) % 3
+    z = x.double().numpy()
+    z = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5)
+    weight, bias, moved = np.zeros((3, 5)), np.zeros(3), [np.zeros((3, 5)), np.zeros(3)]
+    for epoch in range(100):
+        rate = 0.05 * (1 + np.cos(np.pi * epoch / 100))
+        shares = np.exp(z @ weight.T + bias)
+        slope = (shares / shares.sum(1, keepdims=True) - np.eye(3)[y.numpy()]) / 40
+        for place, gradient in enumerate((slope.T @ z, slope.sum(0))):
+            moved[place] = 0.9 * moved[place] + gradient
+        weight, bias = weight - rate * moved[0], bias - rate * moved[1]
+    found = normalised_sgd(x, y, 3, seed=0)
+    mean, var = x.double().mean(0), x.double().var(0)  # what a hundred moving averages with momentum .1 come to
+    raw = torch.from_numpy(weight) / (var + 1e-5).sqrt()
+    torch.testing.assert_close(found.weight.double(), raw, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.bias.double(), torch.from_numpy(bias) - raw @ mean, rtol=1e-2, atol=1e-3)

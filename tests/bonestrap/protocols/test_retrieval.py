@@ -93,9 +93,10 @@ def test_a_collapsed_encoder_does_not_depend_on_the_order_of_the_gallery(noise: 
     assert found[0].recall == pytest.approx((20 / 60, 1 - comb(40, 5) / comb(60, 5), 1 - comb(40, 10) / comb(60, 10)))
 
 
-def test_few_shot_against_scikit_learn() -> None:
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_few_shot_against_scikit_learn(neighbours: int) -> None:
     (pool_x, pool_y), (query_x, query_y) = features(200, 0), features(150, 1)
-    found = few_shot(pool_x, pool_y, query_x, query_y, [1, 3], shots=3, episodes=4, seed=5)
+    found = few_shot(pool_x, pool_y, query_x, query_y, [1, 3], shots=3, episodes=4, seed=5, neighbours=neighbours)
     generator = torch.Generator().manual_seed(5)
     asked = (query_y == 1) | (query_y == 3)
     assert torch.equal(found.asked, asked)
@@ -105,7 +106,7 @@ def test_few_shot_against_scikit_learn() -> None:
             (places := (pool_y == label).nonzero().squeeze(1))[torch.randperm(len(places), generator=generator)[:3]]
             for label in (1, 3)
         ])  # fmt: skip
-        peer = KNeighborsClassifier(1, metric="cosine").fit(pool_x[rows].double(), pool_y[rows])
+        peer = KNeighborsClassifier(neighbours, metric="cosine").fit(pool_x[rows].double(), pool_y[rows])
         assert share == pytest.approx(peer.score(query_x[asked].double(), query_y[asked]))
         right += peer.predict(query_x[asked].double()) == query_y[asked].numpy()
     np.testing.assert_allclose(found.right, right / 4)
