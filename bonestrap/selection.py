@@ -18,11 +18,12 @@ from bonestrap.layout import Layout, Places
 FACE = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear",
     "left_eye_inner", "left_eye_outer", "right_eye_inner", "right_eye_outer", "mouth_left", "mouth_right",
+    "left_mouth", "right_mouth",
 )  # fmt: skip
 FOOT = ("ankle", "foot", "big_toe", "small_toe", "heel", "foot_index", "toe", "toe_base")
 # What the joints of a place may be called: of the first choice that a layout has any joint of, all that it has.
 MIDDLE: dict[str, tuple[tuple[str, ...], ...]] = {
-    "head": (FACE, ("head", "head_top", "skull")),
+    "head": (FACE, ("head", "head_top", "skull", "face")),
     "neck": (("neck",), ("shoulder_center", "spine_shoulder", "thorax"), ("left_shoulder", "right_shoulder")),
     "mid_hip": (("mid_hip", "hip_center", "spine_base", "pelvis", "hips", "root"), ("left_hip", "right_hip")),
 }

@@ -51,7 +51,10 @@ def read(path: Path, layout: Layout) -> Clip:
         text = content(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("it is not a text in UTF-8") from None
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count)))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count)))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     rows = [row for row in rows if any(field.strip() for field in row)]
     if len(rows) < 2:
         raise ValueError("it has no rows below a heading")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bonestrap.layout import Layout
-from bonestrap.layouts import COCO17, KINECT20, NTU25, SBU15
+from bonestrap.layouts import COCO17, KINECT20, LAYOUTS, NTU25, SBU15
 from bonestrap.selection import membership, places, plain, selected
 
 
@@ -72,6 +72,11 @@ EXPECTED = {
     "kinect20": (KINECT20, [{3}, {2}, {0}, {4}, {5}, {6}, {8}, {9}, {10}, {16}, {17}, {18, 19}, {12}, {13}, {14, 15}]),
     "sbu15": (SBU15, [{0}, {1}, {9, 12}, {3}, {4}, {5}, {6}, {7}, {8}, {12}, {13}, {14}, {9}, {10}, {11}]),
 }  # fmt: skip
+
+EXPECTED |= {f"{name}, built in": (LAYOUTS[name], EXPECTED[name][1]) for name in ("body25", "mediapipe33")}
+EXPECTED["jhmdb15"] = (LAYOUTS["jhmdb15"], [
+    {2}, {0}, {5, 6}, {4}, {8}, {12}, {3}, {7}, {11}, {5}, {9}, {13}, {6}, {10}, {14},
+])  # fmt: skip
 
 
 @pytest.mark.parametrize(("layout", "expected"), EXPECTED.values(), ids=EXPECTED)

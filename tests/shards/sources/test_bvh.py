@@ -66,12 +66,14 @@ def write(path: Path, frames: int = 6, seed: int = 0, seconds: float = 1 / 30, t
     return places
 
 
-def test_joints_follow_from_offsets_and_channels(tmp_path: Path) -> None:
+def test_joints_follow_from_offsets_and_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = write(tmp_path / "a.bvh")
     head = bvh.head(tmp_path / "a.bvh")
     assert head.names == tuple(joint[0] for joint in TREE[1:]) and abs(head.rate - 30) < 0.01
-    joints = bvh.joints(tmp_path / "a.bvh")
-    np.testing.assert_allclose(joints, expected[:, 1:][..., [2, 0, 1]], atol=1e-5)
+    for frames in (bvh.FRAMES, 4):  # at once, and in parts
+        monkeypatch.setattr(bvh, "FRAMES", frames)
+        joints = bvh.joints(tmp_path / "a.bvh")
+        np.testing.assert_allclose(joints, expected[:, 1:][..., [2, 0, 1]], atol=1e-5)
 
 
 def test_all_published_samples_are_their_published_joints(recordings_root: Path) -> None:
