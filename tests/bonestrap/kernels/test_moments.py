@@ -47,3 +47,19 @@ def test_moments_leave_padding_out() -> None:
     torch.testing.assert_close(var, expected.var((0, 2, 3), unbiased=False), rtol=1e-6, atol=0)
     torch.testing.assert_close(seen[20:40], expected.square().sum((0, 2, 3)), rtol=1e-6, atol=0)
     assert seen[-1] == 4 * 40 * 11
+
+
+def test_the_sums_of_many_programs() -> None:
+    """A GPU has more programs than are added at once."""
+    from bonestrap.kernels.moments import finish
+
+    generator = torch.Generator().manual_seed(0)
+    partial = torch.rand(300, 2, 20, generator=generator, dtype=torch.float64)
+    partial[:, 1] += 10
+    counts = torch.randint(1, 9, (300,), generator=generator).double()
+    seen, mean, var = torch.empty(41).double(), torch.empty(20).double(), torch.empty(20).double()
+    finish[(2,)](partial, counts, seen, mean, var, 300, 20, 128, 16)
+    total, squares, n = partial[:, 0].sum(0), partial[:, 1].sum(0), counts.sum()
+    torch.testing.assert_close(seen, torch.cat((total, squares, n[None])), rtol=1e-12, atol=0)
+    torch.testing.assert_close(mean, total / n, rtol=1e-12, atol=0)
+    torch.testing.assert_close(var, squares / n - (total / n) ** 2, rtol=1e-9, atol=0)
