@@ -19,6 +19,7 @@ WITHOUT = f"""
 import sys
 sys.modules.update(dict.fromkeys({ABSENT}))
 from benchmarks import gpu
+gpu.SECONDS = 1e9  # some run it on busy machines
 gpu.main(sys.argv[1:])
 """
 
