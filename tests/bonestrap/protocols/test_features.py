@@ -39,7 +39,7 @@ def test_replayed_features_are_the_plain_ones() -> None:
     assert [graph.replays for graph in recorder.graphs] == [2, 2]
     torch.testing.assert_close(rows, extract(own, pipeline, chunks), rtol=1e-5, atol=1e-6)
     for p in own.parameters():
-        p *= 1.1  # as training between two probes does, in place
+        p.mul_(1.1)  # as training between two probes does, in place
     after = torch.cat([features(pipeline(each)) for each in chunks])
     torch.testing.assert_close(after, extract(own, pipeline, chunks), rtol=1e-5, atol=1e-6)
     assert (after - rows).abs().max() > 1e-3
