@@ -18,13 +18,13 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +118,8 @@ def rates(report: Report, device: torch.device, small: bool) -> float:
 
 def exactness(report: Report, size: Size, device: torch.device) -> None:
     """Kernels against float64, and losses of whole float32 steps against those of plain torch on the same device."""
-
-    def of_kernel(measure: Callable[[torch.device], float]) -> Row:
-        return {"largest_relative_error": measure(device)}
-
     for name, measure in parity().items():
-        report.attempt("parity", name, functools.partial(of_kernel, measure))
+        report.attempt("parity", name, partial(error, measure, device))
 
     def difference(kind: str) -> Row:
         runs = [Trained(size, device, each, half=False) for each in ("plain", kind)]
@@ -131,7 +127,7 @@ def exactness(report: Report, size: Size, device: torch.device) -> None:
         return {"largest_difference_of_losses": (losses[0] - losses[1]).abs().max().item()}
 
     for kind in KINDS[1:]:
-        report.attempt("parity", f"five steps, {kind}", functools.partial(difference, kind))
+        report.attempt("parity", f"five steps, {kind}", partial(difference, kind))
 
     def from_cpu() -> Row:
         runs = [Trained(size, where, "plain", half=False) for where in (torch.device("cpu"), device)]
@@ -142,6 +138,10 @@ def exactness(report: Report, size: Size, device: torch.device) -> None:
     report.attempt("parity", "first step, CPU and device", from_cpu)
 
 
+def error(measure: Callable[[torch.device], float], device: torch.device) -> Row:
+    return {"largest_relative_error": measure(device)}
+
+
 def steps(
     report: Report, sizes: tuple[Size, ...], device: torch.device, rate: float, seconds: float
 ) -> dict[Size, float]:
@@ -149,11 +149,7 @@ def steps(
     best: dict[Size, float] = {}
     for size in sizes:
         for kind in KINDS:
-
-            def measure(size: Size = size, kind: str = kind) -> Row:
-                return one(size, kind, device, rate, seconds)
-
-            row = report.attempt("step", f"{size}, {kind}", measure)
+            row = report.attempt("step", f"{size}, {kind}", partial(one, size, kind, device, rate, seconds))
             best[size] = max(best.get(size, 0.0), row.get("clips_per_second", 0.0))
     return best
 
@@ -197,7 +193,7 @@ def processes(report: Report, size: Size, device: torch.device) -> None:
 
     backend = "NCCL" if device.type == "cuda" else "gloo"
     for kind in ("plain", "fast"):
-        report.attempt("ranks", f"{backend}, one process, {kind}", functools.partial(difference, kind))
+        report.attempt("ranks", f"{backend}, one process, {kind}", partial(difference, kind))
 
 
 @contextmanager
@@ -226,7 +222,7 @@ def waiting(report: Report, sizes: tuple[Size, ...], device: torch.device) -> No
         return {"host_waited": "never"}
 
     for kind in ("plain", "fast"):
-        report.attempt("waiting", f"three steps in sync debug mode, {kind}", functools.partial(never, kind))
+        report.attempt("waiting", f"three steps in sync debug mode, {kind}", partial(never, kind))
 
     def for_input(size: Size) -> Row:
         """With the loader and augmentation, beside the same step on one batch whose clips are there already."""
@@ -245,7 +241,7 @@ def waiting(report: Report, sizes: tuple[Size, ...], device: torch.device) -> No
         return {"ms": whole * 1e3, "ms_without_input": bare * 1e3, "fraction_waiting": max(0.0, 1 - bare / whole)}
 
     for size in sizes[1:3]:
-        report.attempt("waiting", f"for input, {size}", functools.partial(for_input, size))
+        report.attempt("waiting", f"for input, {size}", partial(for_input, size))
 
 
 @contextmanager
