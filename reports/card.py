@@ -63,7 +63,8 @@ def text(record: RunRecord, dataset: DatasetFacts | None) -> str:
 
 
 def facts(record: RunRecord, dataset: DatasetFacts | None, weights: str) -> list[Section]:
-    """All but the results; without `dataset`, the recordings are not described."""
+    """All but the results; without `dataset`, and of a pool of data sets, the recordings are not described."""
+    dataset = None if "corpora" in record.lineage else dataset
     return [
         ("Model", _kind(record, weights)),
         ("Training data", _trained(record, dataset)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +45,9 @@ class TrainingData:
     manifest: Manifest  # of the folder, or of the first
     loader: Loader | Mixture
     some: Callable[[], Iterable[Recordings]]  # up to CALIBRATED of them
-    fingerprints: Callable[[], np.ndarray]  # of those that train; see `evaluation.trained`
+    fingerprints: np.ndarray  # of those that train; see `evaluation.trained`
     labelled: int | None = None  # recordings whose labels are used, where a fraction of them was asked for
-    lineage: dict[str, Any] = dataclasses.field(default_factory=dict)  # what a model says of several folders
+    lineage: dict[str, Any] = dataclasses.field(default_factory=dict)  # what a model says of them beside the manifest
 
 
 def open_data(training: Training, options: Options, source: Model | None, device: torch.device) -> TrainingData:
@@ -64,7 +63,7 @@ def _of_folder(
 ) -> TrainingData:
     unit, pairs, labels = training.method.input
     packed, subset = recordings(training, options, splits.find(options.manifest.name, training.split), device)
-    layout, data = packed.layout, packed
+    layout, data, own = packed.layout, packed, trained.fingerprints(packed)
     if source is not None:
         layout, adapt = source.layout, adaptation(source, packed)
         if adapt.changes:
@@ -79,9 +78,16 @@ def _of_folder(
         manifest=packed.manifest,
         loader=Loader(data, plan, unit=unit, pairs=pairs, labels=labels, subset=subset),
         some=lambda: (data.recordings(chunk) for chunk in chunks(min(len(data), CALIBRATED))),
-        fingerprints=lambda: trained.fingerprints(packed)[slice(None) if subset is None else subset],
+        fingerprints=own if subset is None else own[subset],
         labelled=None if subset is None else len(subset),
+        lineage={} if source is None else inherited(source),
     )
+
+
+def inherited(source: Model) -> dict[str, Any]:
+    """What a model keeps of the lineage of the one that it is made from: how recordings come to its joints."""
+    lineage = source.description.lineage
+    return {name: lineage[name] for name in ("rate", "joints") if name in lineage}
 
 
 def recordings(
@@ -104,7 +110,7 @@ def _of_pool(training: Training, pool: Pooled, options: Options, plan: Plan, dev
         reading = dataclasses.replace(options, data=corpus.data)
         split = splits.find(corpus.name, corpus.split)
         packed = reading.open(split.fit if options.hold_out else split.train, device)
-        known.append(functools.partial(trained.fingerprints, packed))
+        known.append(trained.fingerprints(packed))  # now: the frames as packed are not kept
         retarget = pool.retarget(corpus, packed.layout)
         data, rest = (retargeted(packed, retarget), None) if isinstance(packed, Resident) else (packed, retarget)
         loader = Loader(data, part_plan(plan, number), unit=unit, pairs=pairs, labels=labels)
@@ -121,7 +127,7 @@ def _of_pool(training: Training, pool: Pooled, options: Options, plan: Plan, dev
         manifest=options.manifest,
         loader=mixture,
         some=lambda: _first(mixture),
-        fingerprints=lambda: np.concatenate([each() for each in known]),
+        fingerprints=np.concatenate(known),
         lineage={"corpora": corpora, "rate": pool.rate, "joints": about["joints"]},
     )
 

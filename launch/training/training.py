@@ -260,7 +260,7 @@ def ship(training: Training, options: Options, model: Model, data: TrainingData)
     from reports.dataset_facts import DatasetFacts
 
     models.save(options.run / "model", model)
-    trained.keep(options.run, data.fingerprints(), training.parents)
+    trained.keep(options.run, data.fingerprints, training.parents)
     try:
         facts = None if training.pool else DatasetFacts.of(options, training.split)
         card.ship(run_record.read(options.run), facts)

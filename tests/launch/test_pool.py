@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from bonestrap.layouts import KINECT20, NTU25
+from bonestrap.options import UserError
 from evaluation import trained
+from evaluation.models import load_model
 from shards.packing.pack import pack
 from shards.pool import Pool, pooled
 from shards.reader import Resident
@@ -58,18 +61,19 @@ def pretrain(run: Path, *words: object, steps: int = 4) -> dict[str, torch.Tenso
 
 
 @pytest.mark.parametrize("groups", ["mixed", "single"])
-def test_a_pool_trains_and_resumes_bit_for_bit(folders: tuple[Path, Path], tmp_path: Path, groups: str) -> None:
+def test_a_pool_trains_and_resumes_bit_for_bit(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], groups: str
+) -> None:
+    run = tmp_path / "run"
     words = ("--data", *folders, "--pool.splits", "cross-subject", "all", "--pool.groups", groups)
-    whole = pretrain(tmp_path / "whole", *words)
-    pretrain(tmp_path / "again", *words)
-    for gone in ("step-00000004", "step-00000003"):
-        for file in sorted((tmp_path / "again/checkpoints" / gone).rglob("*"), reverse=True):
-            file.unlink() if file.is_file() else file.rmdir()
-    resumed = pretrain(tmp_path / "again", *words)
-    for name, value in whole.items():
-        assert torch.equal(value, resumed[name])
-    lines = [json.loads(line) for line in (tmp_path / "again/journal.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 3, 4]
+    whole = pretrain(run, *words)
+    for gone in (run / "checkpoints/step-00000004", run / "model"):
+        shutil.rmtree(gone)
+    capsys.readouterr()
+    resumed = pretrain(run, *words)
+    told = capsys.readouterr()
+    assert "after 2 of 4 steps" in told.out + told.err
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_a_pool_is_streamed(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -103,25 +107,33 @@ def test_every_folder_is_told_of(
     (found,) = client.search_runs([client.get_experiment_by_name("bonestrap").experiment_id])
     assert [each.dataset.digest for each in found.inputs.dataset_inputs] == [digest[:36] for digest in digests]
     assert found.data.params["pool.corpora"] == "nw-ucla cross-subject + lab all"
+    description["lineage"]["corpora"][1].pop("licence")
+    (run / "model/model.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"lineage is damaged \(corpora is not a list of data sets\)"):
+        load_model(run)
     known = trained.read(run)
     assert known is not None and len(known) == 60
     for folder, count in zip(folders, (20, 40), strict=True):
         assert np.isin(trained.fingerprints(Resident.load(folder)), known).sum() == count
 
 
-def test_a_model_meets_other_joints_under_every_protocol(
-    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_meets_other_joints(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Under every protocol, and when it is fine-tuned."""
     run = tmp_path / "run"
     pretrain(run, "--data", folders[0], "--pool.skeleton", "sbu15", "--split", "cross-subject", steps=1)
     for protocol in ("linear", "knn", "semi-supervised --fractions 0.5", "few-shot --shots 1", "retrieval", "transfer"):
-        capsys.readouterr()
         command(f"evaluate {protocol} --model {run} --data {folders[1]} --split split --no-track")
+    teacher = tmp_path / "teacher"
+    few = f"--split split --labels 1 --steps 1 --batch 4 --no-track --device cpu --threads 1 --run {teacher}"
+    command(f"finetune --model {run} --data {folders[1]} {few}")
+    description = json.loads((teacher / "model/model.json").read_text())
+    assert (description["layout"]["name"], description["lineage"]["rate"]) == ("sbu15", 30)
+    command(f"evaluate test --model {teacher} --data {folders[1]} --no-track")
     suffix = f" on lab {json.loads((folders[1] / 'manifest.json').read_text())['digest'][:8]} under split"
     protocols = ("few-shot 1", "knn", "linear", "retrieval in train", "semi-supervised 0.5", "transfer")
-    assert sorted(json.loads((run / "evaluation.json").read_text())) == [
+    assert set(json.loads((run / "evaluation.json").read_text())) == {
         "format", *(f"{name}{suffix}" for name in protocols)
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 def refused(capsys: pytest.CaptureFixture[str], run: Path, *words: object) -> str:
