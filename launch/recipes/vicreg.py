@@ -17,9 +17,9 @@ def vicreg() -> Recipe:
     view = (*ROTATED, Smooth(), Shear(limit=0.3))
     return Recipe(
         split="cross-subject",
-        clip=ClipConfig(frames=24, fit=True),
-        encoder=STGCNConfig(width=0.5),
+        clip=ClipConfig(frames=16, fit=True),
+        encoder=STGCNConfig(width=0.25),
         method=VICRegConfig(view1=view, view2=view),
         optimizer=SGD(learning_rate=0.05),
-        schedule=Schedule(epochs=400, batch=64, group=64),
+        schedule=Schedule(epochs=150, batch=64, group=64),
     )
