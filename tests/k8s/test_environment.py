@@ -19,6 +19,7 @@ OTHERWISE = {
     "RAY_AUTH_MODE": "KubeRay sets it, by authOptions",
     "PYTHONPATH": "the image sets it",
     "LOCAL_RANK": "has a default",
+    "TRITON_INTERPRET": "for tests of kernels without a GPU",
     "DS_ACCELERATOR": "written, for DeepSpeed",
 }
 SERVERS = {  # variables of other programs' containers, which cannot be looked into here
