@@ -18,11 +18,12 @@ from bonestrap.augment import CONSERVATIVE, ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch
 from bonestrap.encoders.stgcn import network
-from bonestrap.methods import BYOLConfig, DistillConfig, SupervisedConfig
+from bonestrap.methods import BYOLConfig, DistillConfig, SupervisedConfig, VICRegConfig
 from bonestrap.methods.byol.method import BYOL
 from bonestrap.methods.distill.method import Distill
 from bonestrap.methods.method import Method
 from bonestrap.methods.supervised.method import Classifier, Supervised
+from bonestrap.methods.vicreg.method import VICReg
 from bonestrap.optim import SGD, OptimizerConfig
 from distributed import graph
 from distributed.graph import StepGraph, reason_against
@@ -57,6 +58,11 @@ def supervised(frozen: int = 0, *, pretrained: bool = False) -> Supervised:
     return Supervised(classifier, config, view=Pipeline(LAYOUT, CLIP, CONSERVATIVE), frozen=frozen)
 
 
+def vicreg() -> VICReg:
+    views = [Pipeline(LAYOUT, CLIP, CONSERVATIVE) for _ in range(2)]
+    return VICReg(encoder(), VICRegConfig(hidden=16, projection=8), view1=views[0], view2=views[1])
+
+
 def distill() -> Distill:
     teacher, student = Classifier.new(encoder(), 3), Classifier.new(encoder(1), 3)
     views = [Pipeline(LAYOUT, ClipConfig(frames=frames), CONSERVATIVE) for frames in (12, 16)]
@@ -70,6 +76,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "frozen at first": lambda: supervised(frozen=3),
     "fine-tuned": lambda: supervised(pretrained=True),
     "distill": distill,
+    "vicreg": vicreg,
 }
 
 

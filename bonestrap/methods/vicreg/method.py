@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bonestrap.augment.pipeline import Pipeline
-from bonestrap.clips import Batch
+from bonestrap.clips import Batch, Clips
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.methods import VICRegConfig
 from bonestrap.methods.heads import Projected
@@ -31,11 +33,12 @@ class VICReg(Method):
     def encoder(self) -> Encoder:  # type: ignore[override]
         return self.online.encoder
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, batch: Batch) -> tuple[Clips, Clips]:
         generator = torch.Generator().manual_seed(batch.seed)
-        v1 = self.view1(batch.views[0], generator)
-        v2 = self.view2(batch.views[1], generator)
-        z1, z2 = self.online(v1).float(), self.online(v2).float()
+        return self.view1(batch.views[0], generator), self.view2(batch.views[1], generator)
+
+    def losses(self, inputs: tuple[Clips, Clips], branch: Hashable) -> dict[str, Tensor]:
+        z1, z2 = (self.online(view).float() for view in inputs)
         self.moments += take_moments(batch_norms(self))
         invariance = F.mse_loss(z1, z2)
         variance = variance_term(z1) + variance_term(z2)
@@ -45,6 +48,9 @@ class VICReg(Method):
         parts = {"invariance": invariance, "variance": variance, "covariance": covariance}
         return {"loss": loss} | {name: part.detach() for name, part in parts.items()}
 
-    def after_step(self, step: int) -> None:
-        commit(self.moments, [batch_norms(self)], warm_alpha(self.config.alpha, step))
+    def rates(self, step: int) -> dict[str, float]:
+        return {"alpha": warm_alpha(self.config.alpha, step)}
+
+    def follow(self, rates: Mapping[str, float | Tensor], branch: Hashable) -> None:
+        commit(self.moments, [batch_norms(self)], rates["alpha"])
         self.moments.zero_()
