@@ -44,7 +44,7 @@ class Feeder:
 
     def batch(self, chosen: list[int], draw: Draw) -> list[np.ndarray]:
         """The clips of these recordings."""
-        columns = [column.numpy() for column in draw[:-1]]
+        columns = [getattr(draw, name).numpy() for name in Parameters._fields]
         return [self.clip(self.recordings[i], Parameters(*row)) for i, *row in zip(chosen, *columns, strict=True)]
 
     def clip(self, recording: np.ndarray, draw: Parameters) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.step import FORWARDS, TWO_PERSONS, multiply_adds
+from bonestrap import kernels
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Batch, Recordings
@@ -105,30 +105,12 @@ class Trained:
 @contextlib.contextmanager
 def kernels_off() -> Iterator[None]:
     """Inside, plain torch does everything: triton counts as not installed."""
-    if not has_kernels():
-        yield
-        return
-    kernels = importlib.import_module("bonestrap.kernels")
     before = kernels.installed
     vars(kernels)["installed"] = lambda: False
     try:
         yield
     finally:
         vars(kernels)["installed"] = before
-
-
-def has_kernels() -> bool:
-    return importlib.util.find_spec("bonestrap.kernels") is not None
-
-
-def parity() -> dict[str, Callable[[torch.device], float]]:
-    """For every kernel, what measures its largest relative error against float64 on a device."""
-    if not has_kernels():
-        return {}
-    found: dict[str, Callable[[torch.device], float]] = getattr(
-        importlib.import_module("bonestrap.kernels"), "PARITY", {}
-    )
-    return found
 
 
 def count_kernels(work: Callable[[], object], device: torch.device) -> int:

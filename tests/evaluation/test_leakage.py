@@ -29,6 +29,7 @@ PROTOCOLS = {
     "semi-supervised": ["--fractions", "0.2", "--seeds", "0", "1"],
     "few-shot": ["--episodes", "3"],
     "retrieval": [],
+    "clusters": [],
     "transfer": ["--fit", "ridge"],
     "long-tailed": ["--imbalance", "4", "--seeds", "0"],
     "zero-shot": ["--texts", "texts.npy", "--splits", "1", *SHORT],
