@@ -10,13 +10,25 @@ from typing import Any
 
 import pytest
 
+from bonestrap import kernels
+
 KERNELS = "bonestrap.kernels."
 
 
 def take_out() -> dict[str, ModuleType]:
     """Forget triton and the kernels: whether they are interpreted is decided when they are imported."""
     names = [name for name in sys.modules if f"{name}.".startswith("triton.") or name.startswith(KERNELS)]
+    for name in names:
+        if name.startswith(KERNELS):  # `from bonestrap.kernels import moments` asks the package first
+            vars(kernels).pop(name.removeprefix(KERNELS), None)
     return {name: sys.modules.pop(name) for name in names if not name.startswith("triton._C")}
+
+
+def put_back(modules: dict[str, ModuleType]) -> None:
+    sys.modules.update(modules)
+    for name, module in modules.items():
+        if name.startswith(KERNELS):
+            setattr(kernels, name.removeprefix(KERNELS), module)
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +55,4 @@ def interpreter() -> Iterator[None]:
         patch.setattr(interpreter, "_patch_lang", once)
         yield
     take_out()
-    sys.modules.update(before)
+    put_back(before)
