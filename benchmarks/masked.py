@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.rates import Table
-from benchmarks.step import Given, Step, by_turns, clips, matrix_rate, padded
+from benchmarks.step import Given, Step, by_turns, clips, matrix_rate, padded, whole
 from bonestrap.augment import ClipConfig
-from bonestrap.clips import Batch, Clips
+from bonestrap.clips import Clips
 from bonestrap.encoders import SkeletonTransformerConfig
 from bonestrap.layouts import NTU25
 from bonestrap.methods import LatentConfig, MAMPConfig, Task
@@ -87,18 +87,7 @@ def step(
         for module in method.modules():
             if isinstance(module, Attention):
                 module.forward = types.MethodType(attention, module)  # type: ignore[method-assign]
-    optimizer = AdamW().build(method)
-    batch = Batch(views=(None,), labels=None, seed=0)  # type: ignore[arg-type]  # the clips are given
-
-    def whole() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss = method(batch, 0)["loss"]
-        loss.backward()
-        optimizer.step()
-        method.after_step(0)
-
-    return whole
+    return whole(method, AdamW().build(method), views=1, device=device, half=half)
 
 
 def attention(self: Attention, x_NKD: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from bonestrap.encoders.stgcn.network import BLOCKS, STGCN
 from bonestrap.layouts import NTU25
 from bonestrap.methods import BYOLConfig
 from bonestrap.methods.byol.method import BYOL
+from bonestrap.methods.method import Method
 
 CHANNELS = 6  # joints and bones
 TWO_PERSONS = 11 / 60  # of NTU-60's classes
@@ -167,7 +168,12 @@ def ours(width: float, views: list[Clips], device: torch.device, *, half: bool, 
         for network in (method.online, method.target):
             network.encoder.compile()
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
-    batch = Batch(views=(None, None), labels=None, seed=0)  # type: ignore[arg-type]  # the clips are given
+    return whole(method, optimizer, views=2, device=device, half=half)
+
+
+def whole(method: Method, optimizer: torch.optim.Optimizer, *, views: int, device: torch.device, half: bool) -> Step:
+    """A step of a method whose pipelines are `Given`: forward, backward, optimizer, and what follows it."""
+    batch = Batch(views=(None,) * views, labels=None, seed=0)  # type: ignore[arg-type]  # the clips are given
 
     def step() -> None:
         optimizer.zero_grad()
