@@ -24,7 +24,7 @@ from benchmarks.rates import table
 from shards.packing.pack import pack
 from shards.packing.parallel import Processes
 from shards.sources import synthetic
-from shards.sources.ntu import NTU
+from shards.sources.datasets.ntu import NTU
 
 
 class Timed:

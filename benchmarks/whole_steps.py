@@ -13,14 +13,14 @@ from benchmarks.step import FORWARDS, TWO_PERSONS, multiply_adds
 from bonestrap import kernels
 from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.capture.graphs import CUDARecorder
 from bonestrap.clips import Batch, Recordings
 from bonestrap.encoders import STGCNConfig
-from bonestrap.graphs import CUDARecorder
 from bonestrap.layouts import NTU25
 from bonestrap.methods import BYOLConfig
 from bonestrap.optim import SGD
-from distributed.graph import StepGraph
-from distributed.step import PlainStep, Step
+from distributed.steps.graph import StepGraph
+from distributed.steps.plain import PlainStep, Step
 from distributed.strategy import Single, Strategy
 
 LENGTH = 83  # frames of a recording: NTU-60's mean

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bonestrap import kernels, padding
-from bonestrap.moving import lerp_
+from bonestrap import kernels
+from bonestrap.capture import padding
+from bonestrap.capture.moving import lerp_
 
 
 class BatchNorm(nn.Module):

@@ -17,16 +17,16 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from bonestrap.capture.graphs import CUDARecorder
 from bonestrap.clips import Batch
-from bonestrap.graphs import CUDARecorder
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
-from distributed.graph import StepGraph, reason_against
 from distributed.lease import Leases
 from distributed.meter import Clock, Meter
 from distributed.progress import Progress
 from distributed.record import Record
-from distributed.step import PlainStep, Step
+from distributed.steps.graph import StepGraph, reason_against
+from distributed.steps.plain import PlainStep, Step
 from distributed.strategy import Strategy
 from distributed.tracking import CHECKPOINTS, Tracking, latest, recording, spent
 from distributed.watch import GracefulStop, TrainingStopped

@@ -16,7 +16,7 @@ from bonestrap.protocols.long_tailed import long_tailed
 from bonestrap.protocols.scores import spread
 from evaluation.draws import check_distinct, check_seeds, fit_few, over_draws, over_long_tails
 from evaluation.scoring import Clusters, Episodes, Outcome, Scored, Scorer, Search, TrainingSet, scorer_of
-from evaluation.zero_shot import GeneralisedZeroShotProtocol, ZeroShotProtocol
+from evaluation.zero_shot.protocol import GeneralisedZeroShotProtocol, ZeroShotProtocol
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -28,10 +28,10 @@ from bonestrap.options import UserError, option, required
 from bonestrap.zero_shot import SADVAEConfig
 from distributed.record import Record, prepared
 from distributed.tracking import Dataset, Tracking, recording
-from evaluation.class_splits import check, named
 from evaluation.models import load_model, split_of
 from evaluation.provenance import provenance
-from evaluation.zero_shot import ClassSplit, Describing, seen_of, settings_of
+from evaluation.zero_shot.class_splits import check, named
+from evaluation.zero_shot.protocol import ClassSplit, Describing, seen_of, settings_of
 from launch.cli.parser import start
 from launch.training.run import DIGEST, flat, hours_before, mlflow_run
 from shards.reading import Reading

@@ -37,7 +37,7 @@ from evaluation import results_text, trained
 from evaluation.evaluation_file import Evaluations
 from evaluation.models import load_model, split_of
 from evaluation.protocols import PROTOCOLS, Chosen, FewShotProtocol, RetrievalProtocol, TestProtocol
-from evaluation.zero_shot import ZeroShotProtocol
+from evaluation.zero_shot.protocol import ZeroShotProtocol
 from launch.cli.parser import start_choice
 from shards import splits
 from shards.pool import read_joints

@@ -47,7 +47,7 @@ class Replayed(TorchDispatchMode):
 
 
 class ReplayRecorder:
-    """A `distributed.graph.Recorder`."""
+    """A `distributed.steps.graph.Recorder`."""
 
     def __init__(self) -> None:
         self.graphs: list[Replayed] = []

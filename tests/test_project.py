@@ -62,6 +62,11 @@ def test_only_strategies_speak_to_torch_distributed() -> None:
     assert users <= {"distributed/strategy.py", "distributed/zero.py"}
 
 
+def test_no_folder_holds_more_than_twenty_modules() -> None:
+    folders = {file.parent for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
+    assert {str(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > 20} == {}
+
+
 def test_no_script_hides_a_standard_module() -> None:
     top = [path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
     scripts = [path.stem for path in (ROOT / "launch").iterdir()]

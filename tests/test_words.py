@@ -20,7 +20,7 @@ KEPT = {
         "shards/packing/repair.py",
     ),
     # What motion capture calls a recording, in its formats.
-    r"(?i)\btrials?\b": ("shards/sources/c3d.py", "tests/shards/sources/test_markers.py"),
+    r"(?i)\btrials?\b": ("shards/sources/mocap/c3d.py", "tests/shards/sources/test_markers.py"),
 }
 # A line of an alias table, or one that says what a name replaces, may hold the old name.
 ALIAS = re.compile(r'alias|old spelling|renamed|the first called|\("--split', re.IGNORECASE)

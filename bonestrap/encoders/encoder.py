@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from bonestrap import padding
+from bonestrap.capture import padding
 from bonestrap.clips import Clips
 
 

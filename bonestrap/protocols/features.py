@@ -1,7 +1,7 @@
 """Features of recordings, as every protocol sees them: the frozen encoder in evaluation mode on unaugmented clips.
 
 On a GPU the encoder works in bf16, where that is multiplied faster, and chunks of a shape that recurs replay a CUDA
-graph (`bonestrap.graphs`). Features are float32 in any case.
+graph (`bonestrap.capture.graphs`). Features are float32 in any case.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from bonestrap.augment.pipeline import Pipeline
+from bonestrap.capture.graphs import CUDARecorder, Recorder, Static, padded, shape_of
 from bonestrap.clips import Clips, Recordings
 from bonestrap.encoders.encoder import Encoder
-from bonestrap.graphs import CUDARecorder, Recorder, Static, padded, shape_of
 
 
 @torch.no_grad()

@@ -11,11 +11,12 @@ from typing import Literal
 from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.options import option, required
 from shards.sources import arrays, coco, synthetic
+from shards.sources.datasets.ntu import NTU
+from shards.sources.datasets.nw_ucla import NWUCLA
+from shards.sources.datasets.pku_mmd import PKUMMD
+from shards.sources.datasets.sbu import SBU
 from shards.sources.described import CONFIDENCE, Described
 from shards.sources.layout_file import read_layout
-from shards.sources.ntu import NTU
-from shards.sources.nw_ucla import NWUCLA
-from shards.sources.pku_mmd import PKUMMD
 from shards.sources.pose_formats import (
     AlphaPose,
     Bvh,
@@ -32,7 +33,6 @@ from shards.sources.pose_formats import (
     Trc,
 )
 from shards.sources.pyskl import Pyskl
-from shards.sources.sbu import SBU
 from shards.sources.source import Source
 from shards.sources.table import read_classes
 from shards.sources.units import Unit

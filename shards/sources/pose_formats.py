@@ -15,11 +15,12 @@ from bonestrap.layouts import JHMDB15, MEDIAPIPE33, NTU25, PENN13
 from bonestrap.options import option
 from shards.errors import DataError
 from shards.packing.preprocess import detected, tracked
-from shards.sources import alphapose, bvh, c3d, joint_csv, mat, mediapipe, mmpose, motion, openpose, outputs, trc
 from shards.sources.described import CONFIDENCE, RATE, Foldered
-from shards.sources.detections import Detections, Read
+from shards.sources.keypoints import alphapose, joint_csv, mediapipe, mmpose, openpose
+from shards.sources.keypoints.detections import Detections, Read
 from shards.sources.layout_file import read_layout
-from shards.sources.motion import Motion
+from shards.sources.mocap import bvh, c3d, mat, motion, outputs, trc
+from shards.sources.mocap.motion import Motion
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import Source, listed
 from shards.sources.units import Unit

@@ -22,7 +22,8 @@ from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
 from shards.packing.preprocess import Step, detected, tracked
-from shards.sources import declare, ntu
+from shards.sources import declare
+from shards.sources.datasets import ntu
 from shards.sources.recorded import FOREIGN, keys
 from shards.sources.source import Performance, Source, View, file_stamp
 from shards.sources.table import empty_classes, numbered_labels

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bonestrap import padding
+from bonestrap.capture import padding
+from bonestrap.capture.graphs import padded
 from bonestrap.clips import Clips
-from bonestrap.graphs import padded
 from bonestrap.momentum import BatchNorm, take_moments
 
 REAL = torch.tensor([True, True, False, True, False])  # not only at the end: two padded sets follow each other

@@ -25,10 +25,10 @@ from bonestrap.methods.method import Method
 from bonestrap.methods.supervised.method import Classifier, Supervised
 from bonestrap.methods.vicreg.method import VICReg
 from bonestrap.optim import SGD, OptimizerConfig
-from distributed import graph
-from distributed.graph import StepGraph, reason_against
 from distributed.progress import Silence
-from distributed.step import PlainStep, Step
+from distributed.steps import graph
+from distributed.steps.graph import StepGraph, reason_against
+from distributed.steps.plain import PlainStep, Step
 from distributed.strategy import Single, Strategy
 from distributed.zero import ZeRO
 from tests.bonestrap.tiny import CLIP, LAYOUT, encoder, recordings

@@ -22,10 +22,11 @@ from bonestrap.text.bert import BERT, published
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
 from bonestrap.zero_shot.texts import ClassTexts
-from evaluation import evaluation_file, split_means
-from evaluation.class_splits import drawn, named
+from evaluation import evaluation_file
 from evaluation.scoring import Scored, TrainingSet
-from evaluation.zero_shot import ClassSplit, GeneralisedZeroShotProtocol, ZeroShotProtocol, both_sides
+from evaluation.zero_shot import split_means
+from evaluation.zero_shot.class_splits import drawn, named
+from evaluation.zero_shot.protocol import ClassSplit, GeneralisedZeroShotProtocol, ZeroShotProtocol, both_sides
 from launch import align, describe, evaluate
 from launch.cli.parser import start, start_choice
 from shards.columns import Strings

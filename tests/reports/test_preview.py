@@ -28,7 +28,7 @@ from shards.manifest import Manifest
 from shards.packing.pack import pack
 from shards.packing.survey import survey
 from shards.reader import Resident
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 from shards.sources.source import Performance, Source, View
 from shards.sources.synthetic.actions import ACTIONS
 from shards.sources.synthetic.people import person

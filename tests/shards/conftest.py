@@ -14,7 +14,7 @@ from bonestrap.layout import Layout
 from bonestrap.layouts import KINECT20
 from shards.packing.pack import pack
 from shards.packing.preprocess import Step
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 from shards.sources.source import Performance, Source, View
 
 

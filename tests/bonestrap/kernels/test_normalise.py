@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bonestrap import padding
+from bonestrap.capture import padding
 from bonestrap.momentum import BatchNorm
 from tests.bonestrap.kernels.references import relative
 

@@ -16,7 +16,8 @@ from bonestrap.zero_shot.gate import Example, Votes, fit_gate
 from bonestrap.zero_shot.networks import SADVAE
 from bonestrap.zero_shot.scaling import Scaling
 from bonestrap.zero_shot.texts import ClassTexts, built_in, class_texts, grouped, load, same_size, save
-from shards.sources import ntu, nw_ucla, pku_mmd, sbu, synthetic
+from shards.sources import synthetic
+from shards.sources.datasets import ntu, nw_ucla, pku_mmd, sbu
 
 CLASSES = {
     "ntu60": ntu.ACTIONS[:60], "ntu120": ntu.ACTIONS, "nw-ucla": tuple(nw_ucla.ACTIONS.values()), "sbu": sbu.ACTIONS,

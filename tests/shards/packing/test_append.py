@@ -23,7 +23,7 @@ from shards.packing.pack import pack
 from shards.packing.parallel import Processes
 from shards.packing.verification import verify_folder
 from shards.reader import Resident
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARD = 6000
@@ -146,7 +146,7 @@ import os, sys
 from pathlib import Path
 from shards.packing.draft import Draft
 from shards.packing.pack import pack
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 import shards.packing.draft
 
 moment, count = sys.argv[3], 0

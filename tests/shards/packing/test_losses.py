@@ -23,11 +23,11 @@ from shards.packing.pack import pack
 from shards.packing.survey import recordings
 from shards.sources.arrays import arrays
 from shards.sources.coco import keypoints
-from shards.sources.ntu import NTU
-from shards.sources.nw_ucla import NWUCLA
-from shards.sources.pku_mmd import PKUMMD
+from shards.sources.datasets.ntu import NTU
+from shards.sources.datasets.nw_ucla import NWUCLA
+from shards.sources.datasets.pku_mmd import PKUMMD
+from shards.sources.datasets.sbu import SBU
 from shards.sources.pyskl import Pyskl
-from shards.sources.sbu import SBU
 from shards.sources.source import Source
 
 FILES = 40

@@ -25,7 +25,7 @@ from shards.packing.draft import Draft
 from shards.packing.pack import pack
 from shards.packing.parallel import Processes, ahead
 from shards.reader import Resident
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,7 +62,7 @@ import signal, sys, time
 from pathlib import Path
 from shards.packing.pack import pack
 from shards.packing.parallel import Processes
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 
 def progress(done, total):
     if done >= int(sys.argv[3]):

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from shards.errors import DataError
 from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.sources import bvh
+from shards.sources.mocap import bvh
 from shards.sources.pose_formats import Bvh
 
 # name, parent, offset in centimetres, order of rotations

@@ -12,7 +12,7 @@ from bonestrap.layouts import JHMDB15, KINECT20, PENN13
 from shards.errors import DataError
 from shards.packing.pack import pack
 from shards.packing.preprocess import prepare
-from shards.sources.mat import UTD_CLASSES
+from shards.sources.mocap.mat import UTD_CLASSES
 from shards.sources.pose_formats import Jhmdb, Mat, PennAction
 
 UTD_HEAD = ("head", "shoulder_center", "spine", "hip_center")  # how its list of joints begins

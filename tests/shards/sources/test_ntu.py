@@ -14,7 +14,7 @@ from shards.errors import DataError
 from shards.index import Splits, Views
 from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.sources.ntu import ACTIONS, NTU, parse_name, read_missing, read_skeleton
+from shards.sources.datasets.ntu import ACTIONS, NTU, parse_name, read_missing, read_skeleton
 from shards.splits import find
 
 Frame = list[tuple[str, np.ndarray]]  # the bodies of a frame: (tracking id, joints (25, 3))

@@ -12,7 +12,7 @@ import pytest
 from shards.errors import DataError
 from shards.manifest import Manifest
 from shards.reader import Resident
-from shards.sources.nw_ucla import NWUCLA
+from shards.sources.datasets.nw_ucla import NWUCLA
 
 
 def write(path: Path, skeletons: object) -> Path:

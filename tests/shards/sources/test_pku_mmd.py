@@ -12,7 +12,7 @@ from shards.errors import DataError
 from shards.packing.losses import whole
 from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.sources.pku_mmd import ACTIONS, PKUMMD
+from shards.sources.datasets.pku_mmd import ACTIONS, PKUMMD
 from shards.splits import find
 
 Rows = Sequence[tuple[int, int, int]]

@@ -18,7 +18,7 @@ from bonestrap.layouts import COCO17, NTU25
 from shards.errors import DataError
 from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.sources.ntu import ACTIONS
+from shards.sources.datasets.ntu import ACTIONS
 from shards.sources.pyskl import Pyskl
 from shards.sources.unpickle import unpickle
 from shards.splits import find

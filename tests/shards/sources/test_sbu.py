@@ -16,7 +16,7 @@ from bonestrap.protocols.floor import RawJoints, kernel_ridge, raw_pipeline
 from shards.errors import DataError
 from shards.packing.pack import pack
 from shards.reader import Resident
-from shards.sources.sbu import ACTIONS, SBU
+from shards.sources.datasets.sbu import ACTIONS, SBU
 from shards.splits import find
 
 FOLDS = [f"fold-{number}" for number in range(1, 6)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards.sources.ntu import JOINTS, _parsed, read_skeleton
-from shards.sources.skeleton_scan import scanned
+from shards.sources.datasets.ntu import JOINTS, _parsed, read_skeleton
+from shards.sources.datasets.skeleton_scan import scanned
 from tests.shards.sources.test_ntu import Frame, skeleton, standing
 
 pytest.importorskip("numba")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bonestrap.files import content, opened
-from shards.sources.motion import Format, Head
+from shards.sources.mocap.motion import Format, Head
 from shards.sources.units import Unit
 
 HEAD = 2**18  # bytes that hold the heading of any file

@@ -19,7 +19,7 @@ from bonestrap.files import check_size, content, opened
 from bonestrap.layout import Layout
 from bonestrap.sides import named_sides
 from shards.errors import DataError
-from shards.sources.motion import Format, Head, checked
+from shards.sources.mocap.motion import Format, Head, checked
 from shards.sources.names import plain
 
 CHANNELS = re.compile(r"([XYZ])(position|rotation)")

@@ -13,8 +13,8 @@ from typing import Any
 
 from bonestrap.files import read_json
 from shards.errors import DataError
-from shards.sources.detections import detection, fill, flat, place
 from shards.sources.follow import Clip, track
+from shards.sources.keypoints.detections import detection, fill, flat, place
 from shards.sources.source import listed
 
 RESULTS = "alphapose-results.json"

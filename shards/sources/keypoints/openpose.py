@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bonestrap.files import read_json
 from shards.errors import DataError
-from shards.sources.detections import FAULTS, detection, fill, flat, place
 from shards.sources.follow import Clip, track
+from shards.sources.keypoints.detections import FAULTS, detection, fill, flat, place
 from shards.sources.source import listed
 
 NUMBER = re.compile(r"\d*$")

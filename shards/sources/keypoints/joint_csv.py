@@ -21,8 +21,8 @@ import numpy as np
 
 from bonestrap.files import content
 from bonestrap.layout import Layout
-from shards.sources.detections import fill
 from shards.sources.follow import Clip, Detection
+from shards.sources.keypoints.detections import fill
 from shards.sources.names import plain
 from shards.sources.units import UNITS, Unit, check_size
 

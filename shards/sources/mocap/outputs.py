@@ -16,9 +16,10 @@ from bonestrap.files import check_size, opened, read_array
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS, MEDIAPIPE33
 from shards.errors import DataError
-from shards.sources import joint_csv, trc
 from shards.sources.follow import bodies
-from shards.sources.motion import Format, checked, common, mixed, readable, resampled
+from shards.sources.keypoints import joint_csv
+from shards.sources.mocap import trc
+from shards.sources.mocap.motion import Format, checked, common, mixed, readable, resampled
 from shards.sources.names import find, fitting
 from shards.sources.recorded import Clips
 from shards.sources.source import file_stamp, listed

@@ -15,8 +15,8 @@ import numpy as np
 
 from bonestrap.files import read_json
 from shards.errors import DataError
-from shards.sources.detections import detection, fill, known
 from shards.sources.follow import Clip, track
+from shards.sources.keypoints.detections import detection, fill, known
 from shards.sources.source import listed
 
 TRACKS = ("track_id", "instance_id", "id")

@@ -1,4 +1,4 @@
-"""A training step as a few CUDA graphs (`bonestrap.graphs`).
+"""A training step as a few CUDA graphs (`bonestrap.capture.graphs`).
 
 What changes from step to step lies in tensors that are filled before the replay: the inputs that `Method.prepare` has
 drawn, and one vector with learning rates, the factor of the loss and what the schedules of `Method.rates` give. One
@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bonestrap.capture.graphs import Recorded, Recorder, Static, padded, shape_of
 from bonestrap.clips import Batch
 from bonestrap.encoders.encoder import Encoder
-from bonestrap.graphs import Recorded, Recorder, Static, padded, shape_of
 from bonestrap.methods.method import Method
 from bonestrap.momentum import batch_norms
 from bonestrap.sgd import SGD
@@ -40,7 +40,7 @@ def reason_against(method: Method, strategy: Strategy) -> str:
 
 
 class StepGraph:
-    """A `distributed.step.Step` on memory that stays the same, which `recorder` makes graphs of."""
+    """A `distributed.steps.plain.Step` on memory that stays the same, which `recorder` makes graphs of."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Zero-shot figures of several encoders, each evaluated on classes that it left out, over all their class splits:
 
-    python -m evaluation.split_means runs/without-0 runs/without-1 ...
+    python -m evaluation.zero_shot.split_means runs/without-0 runs/without-1 ...
 
 A class split that several encoders were evaluated on counts once, with the mean of their accuracies. The first column
 of differences is to chance; the others are of the model to each floor. All are paired by class split.

@@ -20,7 +20,7 @@ from bonestrap.files import check_size, content
 from bonestrap.layouts import NTU25
 from shards.errors import DataError
 from shards.packing.preprocess import NTU_CLEANING
-from shards.sources.skeleton_scan import Scanned, scanned
+from shards.sources.datasets.skeleton_scan import Scanned, scanned
 from shards.sources.source import Performance, Source, View, file_stamp, listed
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")

@@ -2,7 +2,7 @@
 
 `scanned` understands what the Kinect's SDK writes: decimal numbers between single spaces or several, lines that end in
 "\\n" or "\\r\\n". It gives None for anything else, right or wrong, and for all files without numba: the parser in plain
-Python (`shards.sources.ntu`) then decides, so that there is one description of the format and one error of each kind.
+Python (`ntu` beside this) then decides, so that there is one description of the format and one error of each kind.
 
 A number has to be the one nearest to its text, as Python's. With at most 15 digits and a power of ten up to 22 both
 fit a double exactly and one division or product rounds once (Clinger 1990); other numbers are left to Python.

@@ -15,8 +15,8 @@ from bonestrap.options import UserError, option
 from bonestrap.protocols.scores import spread, wilson
 from bonestrap.text import MiniLM, TextEncoder, TextError
 from bonestrap.zero_shot import PUBLISHED, SADVAEConfig
-from evaluation.class_splits import check, drawn, named
 from evaluation.scoring import Generalised, Outcome, Scored, Scorer, TrainingSet, ZeroShot
+from evaluation.zero_shot.class_splits import check, drawn, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bonestrap.files import check_size, content
-from shards.sources.motion import Format, Head
+from shards.sources.mocap.motion import Format, Head
 from shards.sources.units import Unit
 
 BLOCK = 512

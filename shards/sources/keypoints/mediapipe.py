@@ -1,6 +1,6 @@
 """MediaPipe Pose: landmarks of videos in CSV or JSON, a file a clip.
 
-MediaPipe gives results, not files; what people save has a few shapes. CSV: see `shards.sources.joint_csv`. JSON: a list
+MediaPipe gives results, not files; what people save has a few shapes. CSV: see `joint_csv` beside this. JSON: a list
 of frames (or an object that holds it as `frames`), each a list of 33 landmarks, of several persons' such lists, or a
 result with `pose_world_landmarks` and `pose_landmarks`, in the spelling of Python or of JavaScript. A landmark is an
 object with x, y, z and, perhaps, visibility. World landmarks are metres around the middle of the hips; the others are
@@ -20,9 +20,9 @@ import numpy as np
 from bonestrap.files import read_json
 from bonestrap.layouts import MEDIAPIPE33
 from shards.errors import DataError
-from shards.sources import joint_csv
-from shards.sources.detections import fill, known
 from shards.sources.follow import Clip, Detection
+from shards.sources.keypoints import joint_csv
+from shards.sources.keypoints.detections import fill, known
 from shards.sources.source import listed
 
 Landmarks = Literal["world", "image"]

@@ -1,0 +1,1 @@
+"""What a step needs to be captured as a CUDA graph: memory that stays, shapes that recur."""

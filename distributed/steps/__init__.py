@@ -1,0 +1,1 @@
+"""How a training step is run: operation by operation, or as CUDA graphs."""

@@ -1,0 +1,1 @@
+"""Recognition of classes that no training has shown."""

@@ -1,0 +1,1 @@
+"""What pose software writes: persons in frames, keypoints of each."""
