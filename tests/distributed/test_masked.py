@@ -22,7 +22,7 @@ from bonestrap.methods import (
 )  # fmt: skip
 from bonestrap.optim import AdamW
 from distributed.loop import Job, train
-from distributed.strategy import Single, Strategy
+from distributed.strategy import DDP, Single, Strategy
 from distributed.tracking import read
 from tests.bonestrap.tiny import LAYOUT, Pairs
 from tests.distributed.toy import Ranks
@@ -94,3 +94,25 @@ def test_one_and_two_ranks_and_a_resumed_run_are_the_same_run(name: str, tmp_pat
     train(job(tmp_path / "run", name, steps=STEPS[name] // 2), Single())
     torch.testing.assert_close(Training(name)(Single(), tmp_path), expected, rtol=0, atol=0)
     assert losses(tmp_path / "run") == losses(tmp_path / "one" / "run")
+
+
+class Divided(Training):
+    """Half of the run under ZeRO, the rest under DDP."""
+
+    def __call__(self, strategy: Strategy, folder: Path) -> dict[str, Tensor]:
+        from distributed.zero import ZeRO
+
+        train(job(folder / "run", self.name, steps=STEPS[self.name] // 2), ZeRO(1))
+        todo = job(folder / "run", self.name)
+        train(todo, DDP())
+        return todo.method.state_dict()
+
+
+@pytest.mark.parametrize("name", ["mamp", "stars"])
+def test_zero_and_a_change_of_strategy_are_the_same_run(name: str, tmp_path: Path, two_ranks: Ranks) -> None:
+    pytest.importorskip("deepspeed")
+    expected = Training(name)(Single(), tmp_path / "one")
+    first, second = two_ranks(Divided(name), tmp_path / "divided")
+    torch.testing.assert_close(first, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(second, first, rtol=0, atol=0)
+    assert losses(tmp_path / "divided" / "run") == pytest.approx(losses(tmp_path / "one" / "run"), abs=1e-5)
