@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ClipConfig
+from bonestrap.recipe import Recipe
 from evaluation import run_record
 from shards import splits
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bonestrap.clips import Clips
 
 
-def draw_recordings(data: Path, folder: Path, clip: ClipConfig, split: str) -> None:
+def draw_recordings(data: Path, folder: Path, recipe: Recipe) -> None:
     """One performance as its cameras recorded it, and one recording beside its augmented views."""
     import torch
 
@@ -25,19 +25,19 @@ def draw_recordings(data: Path, folder: Path, clip: ClipConfig, split: str) -> N
     from shards.reader import Resident
 
     folder.mkdir(parents=True, exist_ok=True)
-    train = Resident.load(data, select=splits.find("synthetic", split).train)
+    train = Resident.load(data, select=splits.find("synthetic", recipe.split).train)
     views = range(3)
     label = train.manifest.classes[int(train.labels([0])[0])]
-    plain = Pipeline(train.layout, clip)(train.recordings(views))
+    plain = Pipeline(train.layout, recipe.clip)(train.recordings(views))
     cameras = {f"camera {train.view_camera[view]}": bodies(plain, view) for view in views}
     pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance")
     augmented = {}
-    for name, augment in (("aggressive", AGGRESSIVE), ("conservative", CONSERVATIVE)):
+    for name, augment in recipe.method.views.items():
         for draw in range(2):
             generator = torch.Generator().manual_seed(draw + 1)
-            clips = Pipeline(train.layout, clip, augment)(train.recordings([0]), generator)
+            clips = Pipeline(train.layout, recipe.clip, augment)(train.recordings([0]), generator)
             augmented[f"{name} {draw + 1}"] = bodies(clips, 0)
-    source, title = bodies(plain, 0), f"{label}: inputs of the two networks"
+    source, title = bodies(plain, 0), f"{label}: views that the encoder sees"
     pictures.augmented_views(folder / "augmentations.png", source, augmented, train.layout, title=title)
 
 

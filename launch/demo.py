@@ -22,7 +22,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.options import option
 from launch.cli.parser import start
-from launch.recipes import RECIPES
+from launch.recipes.vicreg import vicreg
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class Options(Bounded):
 def main(options: Options) -> None:
     from experiments.demo import Demo
 
-    Demo(runs=options.runs, seed=options.seed, workers=options.workers, recipe=RECIPES["demo"]()).run()
+    recipe = dataclasses.replace(vicreg(), clip=dataclasses.replace(vicreg().clip, own_pose=True))
+    Demo(runs=options.runs, seed=options.seed, workers=options.workers, recipe=recipe).run()
 
 
 if __name__ == "__main__":

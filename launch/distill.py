@@ -19,7 +19,9 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bonestrap.augment import CONSERVATIVE
 from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounds
+from bonestrap.config import to_json
 from bonestrap.methods import DistillConfig
 from bonestrap.optim import SGD, Schedule
 from bonestrap.options import UserError, option, required
@@ -29,6 +31,7 @@ from launch.training.options import Options as TrainingOptions
 from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
+from launch.training.views import VIEWS, Views
 from shards.storage.folder import resolved
 
 ALIASES = {"--protocol": ("--split",)}
@@ -50,10 +53,22 @@ class Options(TrainingOptions):
     )
     weight_decay: float | None = option(None, "none: 1e-4, or the other optimizer's own", DECAY)
     method: DistillConfig = DistillConfig()
+    views: Views = option(
+        "conservative",
+        "what the clips of teacher and student undergo: the paper's resampling; random frames, rotation and scale, for "
+        "small data sets; or noise, scale and mirroring, as in ReL-SAR",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_group(self.batch, self.group)
+        if self.views != "conservative" and self.method.view != CONSERVATIVE:
+            raise ValueError(f"views {self.views} has its own operations: leave out --method.view")
+
+    @property
+    def loss(self) -> DistillConfig:
+        """The method with the named views."""
+        return self.method if self.views == "conservative" else dataclasses.replace(self.method, view=VIEWS[self.views])
 
 
 def main(options: Options) -> None:
@@ -69,13 +84,14 @@ def main(options: Options) -> None:
         split=options.split or split_of(teacher),
         clip=teacher.description.clip,
         encoder=options.encoder.applied(teacher.description.encoder),
-        method=options.method,
+        method=options.loss,
         optimizer=optimizer,
         schedule=Schedule(epochs=options.epochs, batch=options.batch, group=options.group or options.batch, warmup=0.0),
         source=options.teacher,
     )
+    settings = {name: value for name, value in own_settings(options).items() if name != "views"}
     rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    run(training, options, {**own_settings(options), **rates})
+    run(training, options, {**settings, **rates, "method": to_json(options.loss)})  # which holds the views
 
 
 if __name__ == "__main__":

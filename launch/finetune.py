@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Literal
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bonestrap.augment import CONSERVATIVE, LIGHT, ROTATED
 from bonestrap.bounds import COUNT, DECAY, FRACTION, RATE, WIDE, Bounded, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
@@ -38,6 +37,7 @@ from launch.training.options import Options as TrainingOptions
 from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
+from launch.training.views import VIEWS, Views
 from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
-VIEWS = {"conservative": CONSERVATIVE, "rotated": ROTATED, "light": LIGHT}
 ALIASES = {"--protocol": ("--split",)}
 
 
@@ -97,7 +96,7 @@ class Options(TrainingOptions):
         None, "none: 0 for a pretrained encoder, 3e-4 from scratch, or the other optimizer's own", DECAY
     )
     method: Loss = Loss()
-    views: Literal["conservative", "rotated", "light"] = option(
+    views: Views = option(
         "conservative",
         "what the labelled recordings undergo: the paper's resampling; random frames, rotation and scale, for small "
         "data sets; or noise, scale and mirroring, as in ReL-SAR",
