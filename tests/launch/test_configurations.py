@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, Shear, Smooth, replaced
+from bonestrap.augment import AGGRESSIVE, CONSERVATIVE, ROTATED, Shear, Smooth, replaced
 from bonestrap.encoders import STGCNConfig
 from bonestrap.files import read_object
 from bonestrap.methods import BYOLConfig, SupervisedConfig
@@ -254,3 +254,14 @@ def test_labelled_recordings_undergo_the_views_that_are_named(chain: Path, shard
     assert kinds["conservative"] == ["resample", "shift", "crop", "smooth", "drop", "shear"]
     losses = [json.loads((tmp_path / views / "journal.jsonl").read_text().splitlines()[-2])["loss"] for views in kinds]
     assert losses[0] != losses[1]
+
+
+def test_distillation_takes_the_views_that_are_named_and_no_others() -> None:
+    words = ["--teacher", "t", "--data", "d", "--run", "r"]
+    assert parse(distill.Options, [*words, "--views", "rotated"]).loss.view == ROTATED
+    smoothed = [*words, "--method.view.smooth.probability", "1"]
+    assert [each for each in parse(distill.Options, smoothed).loss.view if isinstance(each, Smooth)] == [
+        Smooth(probability=1.0)
+    ]
+    with pytest.raises(UserError, match="views rotated has its own operations"):
+        parse(distill.Options, [*smoothed, "--views", "rotated"])
