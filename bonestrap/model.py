@@ -152,15 +152,17 @@ class Model(nn.Module):
             raise ModelError(f"batch_size must be 1 or more, got {size}")
         if isinstance(given, str | Path):
             given = PackedFolder.read(given)
-        one = False
+        one = isinstance(given, np.ndarray | Tensor) and given.ndim != 5
+        many: Sequence[Joints] | Joints | PackedFolder = given
         if isinstance(given, np.ndarray | Tensor):
-            one, given = given.ndim != 5, given if given.ndim == 5 else given[None]
-            if not one:
+            if one:
+                many = [given]
+            else:
                 check_padding(given)
-        if not len(given):
+        if len(many) == 0:
             raise ModelError("there is no recording in the list: give one array or a list of one or more")
-        reporter, rows = Reporter(progress, len(given)), []
-        for recordings in self._batches(given, size):
+        reporter, rows = Reporter(progress, len(many)), []
+        for recordings in self._batches(many, size):
             clips = self.pipeline(recordings)
             rows.append(answer(clips._replace(joints=clips.joints.to(weights.dtype))))
             reporter.add(recordings.size)

@@ -68,7 +68,7 @@ def read_joints(file: Path) -> np.ndarray:
 
     try:
         with files.opened(file) as stream:
-            return files.read_array(stream, file.stat().st_size)
+            return files.read_array(stream, file.stat().st_size).copy()  # torch asks for memory that it may write
     except ValueError as error:
         raise ValueError(f"{file} is no array of joints ({error}): save one recording with numpy.save") from None
 
