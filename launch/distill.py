@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -30,6 +31,9 @@ from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from shards.storage.folder import resolved
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
 
 ALIASES = {"--protocol": ("--split",)}
 
@@ -56,7 +60,7 @@ class Options(TrainingOptions):
         check_group(self.batch, self.group)
 
 
-def main(options: Options) -> None:
+def main(options: Options) -> Summary:
     options = dataclasses.replace(options.absolute(), teacher=resolved(options.teacher))
     teacher = load_model(options.teacher)
     if not teacher.classes:
@@ -75,7 +79,7 @@ def main(options: Options) -> None:
         source=options.teacher,
     )
     rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    run(training, options, {**own_settings(options), **rates})
+    return run(training, options, {**own_settings(options), **rates})
 
 
 if __name__ == "__main__":
