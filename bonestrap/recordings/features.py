@@ -108,8 +108,8 @@ def check_suffix(path: Path) -> None:
 
 def _normalised(features: np.ndarray) -> np.ndarray:
     """Rows of length 1."""
-    length: np.ndarray = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(length, 1e-12)
+    normalised: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return normalised
 
 
 def _parquet(content: FeaturesFile, about: str, file: BinaryIO) -> None:
@@ -143,8 +143,9 @@ def _read_parquet(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _npz(content: FeaturesFile, about: str, file: BinaryIO) -> None:
-    columns = {name: np.asarray(getattr(content, name)) for name in (*TEXTS, *NUMBERS, "features")}
-    np.savez(file, about=np.array(about), **{"class": np.array(content.titles)}, **columns)
+    columns: dict[str, Any] = {name: np.asarray(getattr(content, name)) for name in (*TEXTS, *NUMBERS, "features")}
+    columns |= {"class": np.array(content.titles), "about": np.array(about)}
+    np.savez(file, **columns)
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Any], str]:

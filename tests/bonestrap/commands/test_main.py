@@ -51,7 +51,7 @@ def test_every_script_of_a_checkout_is_a_command() -> None:
 def test_a_subcommand_has_the_form_that_is_documented(name: str) -> None:
     command = importlib.import_module(f"bonestrap.commands.{name}")
     assert "\n" not in command.HELP and list(inspect.signature(command.run).parameters) == ["options"]
-    assert f"bonestrap {name} " in command.__doc__.partition("\nExamples:\n")[2]
+    assert f"bonestrap {name} " in (command.__doc__ or "").partition("\nExamples:\n")[2]
 
 
 def test_a_script_is_started_as_by_its_path(tmp_path: Path) -> None:
