@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from launch.api.training import Place
+from launch.api.training import Location
 from launch.api.words import Settings, interruptible, words
 
 
@@ -30,8 +30,8 @@ class Evaluation:
 def evaluate(
     protocol: str,
     *,
-    model: Place,
-    data: Place,
+    model: Location,
+    data: Location,
     split: str | None = None,
     on: Literal["test", "held-out"] = "test",
     seed: int = 0,

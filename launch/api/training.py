@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bonestrap.model import Model
     from distributed.loop import Summary
 
-Place = str | os.PathLike[str]  # a path, the address of shards, or a Run
+Location = str | os.PathLike[str]  # a path, the address of shards, or a Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class Run:
 def pretrain(
     recipe: str,
     *,
-    data: Place | Sequence[Place],
-    run: Place,
-    init_from: Place | None = None,
+    data: Location | Sequence[Location],
+    run: Location,
+    init_from: Location | None = None,
     seed: int = 0,
     workers: int | str = 0,
     track: bool = True,
@@ -76,9 +76,9 @@ def pretrain(
 
 def finetune(
     *,
-    model: Place,
-    data: Place,
-    run: Place,
+    model: Location,
+    data: Location,
+    run: Location,
     labels: float = 1.0,
     scratch: bool = False,
     seed: int = 0,
@@ -100,9 +100,9 @@ def finetune(
 
 def distill(
     *,
-    teacher: Place,
-    data: Place,
-    run: Place,
+    teacher: Location,
+    data: Location,
+    run: Location,
     seed: int = 0,
     workers: int | str = 0,
     track: bool = True,
