@@ -18,9 +18,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -30,13 +30,17 @@ from bonestrap import pose
 from bonestrap.augment import ClipConfig
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.classifiers import HEADS
-from bonestrap.clips import Clips, Recordings
+from bonestrap.clips import Clips, Recordings, to_device
 from bonestrap.config import from_json, to_json
 from bonestrap.encoders import ENCODERS, EncoderConfig
 from bonestrap.encoders.encoder import Encoder
 from bonestrap.files import opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
+from bonestrap.recordings.packed import PackedFolder
+from bonestrap.recordings.progress import Progress, Reporter
+from bonestrap.retarget import Joints as MadeOf
+from bonestrap.retarget import Retarget
 from bonestrap.text import TextError
 from bonestrap.zero_shot.head import AlignmentConfig, TextHead
 
@@ -45,10 +49,11 @@ ALIGNED = 4  # the format of models that rank texts, which older versions cannot
 ONNX_FILE = "model.onnx"
 NAMED_LAYOUTS = 1  # the format that held a built-in layout's name instead of the layout
 PROTOCOLS = 2  # the format that called a lineage's split its protocol
-CHUNK = 64  # recordings of a list that are worked on at a time
+BATCH = {"cpu": 64, "cuda": 512}  # recordings that are worked on at a time
 CLASSES = 10_000  # the most that a model knows
 
 Joints = np.ndarray | Tensor
+Given: TypeAlias = "Joints | Sequence[Joints] | PackedFolder | Path | str"
 
 
 class ModelError(ValueError):
@@ -92,44 +97,103 @@ class Model(nn.Module):
         """Logits (B, classes) of prepared clips. Raises ModelError where the model knows no classes."""
         if self.head is None:
             raise ModelError(f"a {self.description.stage} model has features but no classes; fine-tune it first")
-        logits: Tensor = self.head(self.encoder(clips).float())
+        logits: Tensor = self.head(at_least_single(self.encoder(clips)))
         return logits
 
-    def embed(self, recordings: Joints | Sequence[Joints]) -> Tensor:
+    def embed(self, recordings: Given, *, batch_size: int | None = None, progress: Progress = False) -> Tensor:
         """Features (B, D) of raw recordings, each (T, M, V, C) with NaN for absent bodies and joints: metres in space,
-        any unit in an image. One array gives (D,). Raises ModelError where an array does not fit the layout.
+        any unit in an image. One array gives (D,); a list, a batch padded with NaN, (B, T, M, V, C), or a folder of
+        packed shards gives one row a recording, in their order.
 
-        However many there are, memory is needed for `CHUNK` of them.
+        `batch_size` recordings are worked on at a time (by default 64 on a CPU, 512 on a GPU), and memory is needed for
+        those alone; the rows do not depend on it. `progress` is True for a line on stderr, or is called with the
+        numbers of recordings that are done and that there are.
+        Raises ModelError where recordings do not fit the model, and UserError where a folder cannot be read.
         """
-        return self._chunked(recordings, lambda clips: self.encoder(clips).float())
+        return self._rows(recordings, lambda clips: at_least_single(self.encoder(clips)), batch_size, progress)
 
-    def predict(self, recordings: Joints | Sequence[Joints], texts: Sequence[str] | None = None) -> Tensor:
+    def predict(
+        self,
+        recordings: Given,
+        texts: Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Tensor:
         """Class probabilities (B, classes) of raw recordings; one array gives (classes,). See `embed`.
 
         An aligned model ranks any `texts` instead of its classes, (B, texts). Raises ModelError where another model is
         given texts, or they cannot be encoded.
         """
         if texts is None:
-            return self._chunked(recordings, lambda clips: self(clips).softmax(1))
+            return self._rows(recordings, lambda clips: self(clips).softmax(1), batch_size, progress)
         head = self.head
         if not isinstance(head, TextHead):
             raise ModelError(f"a {self.description.stage} model cannot rank texts: align it first with launch/align.py")
         if isinstance(texts, str) or len(texts) < 2 or len(set(texts)) < len(texts):
             raise ModelError("texts must be a list of two or more different texts")
+
+        def ranked(clips: Clips) -> Tensor:
+            return head.votes(at_least_single(self.encoder(clips)), texts).softmax(1)
+
         try:
-            return self._chunked(recordings, lambda clips: head.votes(self.encoder(clips).float(), texts).softmax(1))
+            return self._rows(recordings, ranked, batch_size, progress)
         except TextError as error:
             raise ModelError(str(error)) from None
 
     @torch.no_grad()
-    def _chunked(self, recordings: Joints | Sequence[Joints], answer: Callable[[Clips], Tensor]) -> Tensor:
-        """The rows that clips are answered with; one row without its axis where `recordings` is one array."""
-        if isinstance(recordings, np.ndarray | Tensor):
-            return answer(self.pipeline(self.prepare(recordings)))[0]
-        if not len(recordings):
+    def _rows(
+        self, given: Given, answer: Callable[[Clips], Tensor], batch_size: int | None, progress: Progress
+    ) -> Tensor:
+        """The rows that clips are answered with; one row without its axis where `given` is one array."""
+        weights = next(self.parameters())
+        size = batch_size if batch_size is not None else BATCH["cuda" if weights.is_cuda else "cpu"]
+        if size < 1:
+            raise ModelError(f"batch_size must be 1 or more, got {size}")
+        if isinstance(given, str | Path):
+            given = PackedFolder.read(given)
+        one = isinstance(given, np.ndarray | Tensor) and given.ndim != 5
+        many: Sequence[Joints] | Joints | PackedFolder = given
+        if isinstance(given, np.ndarray | Tensor):
+            if one:
+                many = [given]
+            else:
+                check_padding(given)
+        if len(many) == 0:
             raise ModelError("there is no recording in the list: give one array or a list of one or more")
-        parts = (recordings[first : first + CHUNK] for first in range(0, len(recordings), CHUNK))
-        return torch.cat([answer(self.pipeline(self.prepare(part))) for part in parts])
+        reporter, rows = Reporter(progress, len(many)), []
+        for recordings in self._batches(many, size):
+            clips = self.pipeline(recordings)
+            rows.append(answer(clips._replace(joints=clips.joints.to(weights.dtype))))
+            reporter.add(recordings.size)
+        return rows[0][0] if one else torch.cat(rows)
+
+    def _batches(self, given: Sequence[Joints] | Joints | PackedFolder, size: int) -> Iterator[Recordings]:
+        """Recordings in the canonical pose and the layout of this model, on its device, `size` at a time."""
+        if not isinstance(given, PackedFolder):
+            for first in range(0, len(given), size):
+                yield self.prepare(given[first : first + size])
+            return
+        device, adapt = next(self.parameters()).device, self.adaptation(given.layout, given.rate)
+        for recordings in given.batches(size):
+            adapted = adapt(recordings)
+            # As raw joints come, so that the loops on a CPU are compiled for one type.
+            yield adapted._replace(frames=to_device(adapted.frames, device).float())
+
+    def adaptation(
+        self, recorded: Layout, rate: float | None, declared: Mapping[str, MadeOf] | None = None
+    ) -> Retarget:
+        """How recordings of a layout and a frame rate reach the joints and the rate of this model's training.
+
+        `declared` says by layout what joints are made of, before what the training was told. Raises ModelError where
+        they cannot.
+        """
+        lineage = self.description.lineage
+        made_of, wanted = {**lineage.get("joints", {}), **(declared or {})}.get(recorded.name), lineage.get("rate")
+        try:
+            return Retarget.of(self.layout, recorded, made_of, rate / wanted if rate and wanted else 1.0)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
 
     def prepare(self, recordings: Joints | Sequence[Joints]) -> Recordings:
         """Raw joints into the canonical pose of packed shards, bodies packed densely.
@@ -138,7 +202,7 @@ class Model(nn.Module):
         of tracker faults that packing applies to raw files (ghost bodies, the order of bodies, keypoints of little
         confidence) is not repeated here: joints are taken as they are given.
         """
-        one = isinstance(recordings, np.ndarray | Tensor)
+        one = isinstance(recordings, np.ndarray | Tensor) and recordings.ndim != 5
         arrays = [torch.as_tensor(r).float() for r in ([recordings] if one else recordings)]
         bodies, owners = [], []
         for index, joints in enumerate(arrays):
@@ -152,6 +216,21 @@ class Model(nn.Module):
             length=length,
             owner=torch.tensor(owners),
             size=len(arrays),
+        )
+
+
+def at_least_single(features: Tensor) -> Tensor:
+    """Features of a network in half precision as float32; others as they are."""
+    return features if features.dtype.itemsize >= 4 else features.float()
+
+
+def check_padding(batch: Joints) -> None:
+    """ModelError where a padded batch (B, T, M, V, C) holds bodies of zeros, which stand for nobody elsewhere."""
+    nobody = (torch.as_tensor(batch) == 0).all(-1).all(-1)
+    if nobody.any():
+        raise ModelError(
+            f"recording {nobody.nonzero()[0, 0]} of the batch holds a body whose joints are all zero: mark nobody with "
+            "NaN, joints[(joints == 0).all((-2, -1))] = numpy.nan"
         )
 
 

@@ -1,8 +1,8 @@
 """Recordings of one joint layout in another: joint by joint, then posed anew, and at another frame rate.
 
 A joint of the wanted layout is made of the joints that are declared for it or lie at the same landmark
-(`bonestrap.landmarks`). One that has none is the mean of its neighbours along the bones: between two joints that are
-known it lies evenly on the way, and beyond the last one it lies on it.
+(`bonestrap.layouts.landmarks`). One that has none is the mean of its neighbours along the bones: between two joints
+that are known it lies evenly on the way, and beyond the last one it lies on it.
 
 Legend: C coordinates, F frames of all bodies, M bodies, N bodies of all recordings, T frames, V joints.
 """
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from bonestrap import pose
 from bonestrap.clips import Recordings
-from bonestrap.landmarks import landmarks
 from bonestrap.layout import Layout, Point, points
+from bonestrap.layouts.landmarks import landmarks
 
 Joints = Mapping[str, Sequence[str]]  # of a joint of the wanted layout: the recorded joints whose mean it is
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bonestrap.augment.pipeline import Pipeline
 from bonestrap.clips import Recordings
-from bonestrap.model import Model
+from bonestrap.model import Model, ModelError
 from bonestrap.options import UserError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import RawJoints, calibrate, raw_pipeline
@@ -64,12 +64,9 @@ def adaptation(model: Model, data: Recorded, declared: Mapping[str, Joints] | No
 
     `declared` says by layout what joints are made of, before what the model's own training was told.
     """
-    lineage, recorded = model.description.lineage, data.layout
-    joints = (declared or {}).get(recorded.name) or lineage.get("joints", {}).get(recorded.name)
-    rate, wanted = terms.rate(data.manifest), lineage.get("rate")
     try:
-        return Retarget.of(model.layout, recorded, joints, rate / wanted if rate and wanted else 1.0)
-    except ValueError as error:
+        return model.adaptation(data.layout, terms.rate(data.manifest), declared)
+    except ModelError as error:
         raise UserError(str(error)) from None
 
 

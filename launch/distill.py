@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -33,6 +34,9 @@ from launch.training.run import run
 from launch.training.training import Training
 from launch.training.views import VIEWS, Views
 from shards.storage.folder import resolved
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
 
 ALIASES = {"--protocol": ("--split",)}
 
@@ -71,7 +75,7 @@ class Options(TrainingOptions):
         return self.method if self.views == "conservative" else dataclasses.replace(self.method, view=VIEWS[self.views])
 
 
-def main(options: Options) -> None:
+def main(options: Options) -> Summary:
     options = dataclasses.replace(options.absolute(), teacher=resolved(options.teacher))
     teacher = load_model(options.teacher)
     if not teacher.classes:
@@ -91,7 +95,7 @@ def main(options: Options) -> None:
     )
     settings = {name: value for name, value in own_settings(options).items() if name != "views"}
     rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    run(training, options, {**settings, **rates, "method": to_json(options.loss)})  # which holds the views
+    return run(training, options, {**settings, **rates, "method": to_json(options.loss)})  # which holds the views
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ class Options(Reading):
             raise ValueError("report takes one model here: launch/report.py makes the page about several")
 
 
-def main(name: str, options: Options, chosen: Chosen) -> None:
+def main(name: str, options: Options, chosen: Chosen) -> dict[Path, Evaluations]:
+    """Evaluate, keep and print; the figures of each model as plain values."""
     from evaluation.evaluate import evaluate
     from evaluation.features import EvaluationData, open_data
 
@@ -107,6 +108,7 @@ def main(name: str, options: Options, chosen: Chosen) -> None:
     if options.json:
         first, *others = plain.values()
         print(json.dumps({str(folder): one for folder, one in plain.items()} if others else first, indent=2))
+    return plain
 
 
 def report(name: str, options: Options, folder: Path, model: Model, found: Evaluated) -> Evaluations:

@@ -42,6 +42,7 @@ from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
+    from distributed.loop import Summary
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
 ENCODER_RATE, FROZEN = 0.01, 0.1
@@ -134,7 +135,7 @@ def check_layers(source: Model, names: tuple[str, ...]) -> None:
         raise UserError(f"--{error}") from None
 
 
-def main(options: Options) -> None:
+def main(options: Options) -> Summary:
     options = dataclasses.replace(options.absolute(), model=resolved(options.model))
     source = load_model(options.model)
     check_layers(source, options.freeze)
@@ -169,7 +170,7 @@ def main(options: Options) -> None:
     )
     settings = {name: value for name, value in own_settings(options).items() if name not in ("views", "freeze")}
     rate = {"learning_rate": optimizer.learning_rate}
-    run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})  # which holds them
+    return run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})  # which holds them
 
 
 if __name__ == "__main__":

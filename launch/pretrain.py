@@ -22,6 +22,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -37,6 +38,9 @@ from launch.training.training import Training
 from shards.composition import Composition
 from shards.pool import Pool, Pooled, pooled
 from shards.storage.folder import resolved
+
+if TYPE_CHECKING:
+    from distributed.loop import Summary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class Options(TrainingOptions):
         return pooled(self.pool, folders, recipe.split)
 
 
-def main(name: str, options: Options, recipe: Recipe) -> None:
+def main(name: str, options: Options, recipe: Recipe) -> Summary:
     if recipe.method.tunes and options.init_from is None:
         raise UserError(
             f"{recipe.method.label} tunes a trained encoder: name its run with --init-from, as one of --method mamp"
@@ -108,6 +112,7 @@ def main(name: str, options: Options, recipe: Recipe) -> None:
     summary = run(training, folders[0], settings)
     if said := against_raw_joints(summary.metrics):
         print(said)
+    return summary
 
 
 def against_raw_joints(metrics: Mapping[str, float]) -> str:

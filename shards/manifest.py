@@ -19,14 +19,11 @@ from typing import Any
 
 from bonestrap.files import parse_json
 from bonestrap.layout import Layout
+from bonestrap.recordings.format import DTYPES, FORMAT, PLAIN_NAME, VERSION, digest_of
+from bonestrap.recordings.format import MANIFEST as FILE
 from shards.errors import DataError
 
-FILE = "manifest.json"
-FORMAT = "bonestrap-shards"
-VERSION = 2
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")  # no folder, no parent, not hidden
 HASH = re.compile(r"[0-9a-f]{64}")
-DTYPES = ("float16", "float32")
 CLASSES = 10_000  # the most that a data set has; the largest published one has some hundreds
 
 
@@ -84,8 +81,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical content, hexadecimal."""
-        content = {name: value for name, value in self._json().items() if name != "created_by"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return digest_of(self._json())
 
     def _json(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bonestrap import pose
-from bonestrap.landmarks import KNOWN, landmark
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, LAYOUTS, NTU25, SBU15
+from bonestrap.layouts.landmarks import KNOWN, landmark
 from bonestrap.retarget import Retarget, correspondence, resampled
 from tests.bonestrap.tiny import recordings
 

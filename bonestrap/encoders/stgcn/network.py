@@ -159,7 +159,7 @@ class STGCN(Encoder):
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.blocks(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, T * V, C), the physical order
-        features: Tensor = x.float().mean(1)
+        features: Tensor = x.to(torch.promote_types(x.dtype, torch.float32)).mean(1)
         return features
 
     def layers(self) -> Sequence[nn.Module]:

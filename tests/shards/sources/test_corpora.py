@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bonestrap.landmarks import KNOWN
 from bonestrap.layouts import KINECT20
+from bonestrap.layouts.landmarks import KNOWN
 from bonestrap.retarget import correspondence
 from shards.packing.pack import pack
 from shards.reader import Resident
