@@ -31,6 +31,13 @@ class Connection:
 
     async def ask(self, request: bytes, *, whole: bool = True) -> Answer:
         """The answer to one request; without `whole` nothing follows it, and the server is told so."""
+        reused = self.streams is not None
+        answer = await self._ask(request, whole)
+        if answer.status == CLOSED and reused:  # the server closes what has been idle
+            answer = await self._ask(request, whole)
+        return answer
+
+    async def _ask(self, request: bytes, whole: bool) -> Answer:
         if self.streams is None:
             self.streams = await asyncio.open_connection(self.host, self.port, limit=2**22)
         reader, writer = self.streams
@@ -137,8 +144,6 @@ async def send_malformed(
         pairs = [(kind, request, whole), *([("valid", valid, True)] if number % every == 0 else [])]
         for name, one, is_whole in pairs:
             answer = await connection.ask(one, whole=is_whole)
-            if answer.status == CLOSED and number and name == "valid":  # of an idle connection
-                answer = await connection.ask(one, whole=is_whole)
             counts = found.setdefault(name, {})
             counts[answer.status] = counts.get(answer.status, 0) + 1
     connection.close()

@@ -56,7 +56,9 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
 def _answers(properties: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     found = {"type": "object", "properties": {**OF_MODEL, **properties}}
     good = {"description": "one entry a recording", "content": {JSON: {"schema": found}}}
-    bad = {status: {"description": said, "content": {JSON: {"schema": ERROR}}} for status, said in ERRORS.items()}
+    bad: dict[int | str, dict[str, Any]] = {
+        status: {"description": said, "content": {JSON: {"schema": ERROR}}} for status, said in ERRORS.items()
+    }
     return {200: good, **bad}
 
 

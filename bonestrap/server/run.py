@@ -80,9 +80,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises ValueError."""
     if not 0 <= port < 2**16:
         raise ValueError(f"--port must lie in [0, 65535], got {port}")
+    # Of a socket whose protocol is not named, asyncio leaves TCP_NODELAY off, and an answer's body waits 40 ms for the
+    # acknowledgement of its head.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+        return listening
     except OSError as error:
+        listening.close()
         fault = (error.strerror or str(error)).lower()
         raise ValueError(f"--host {host} --port {port}: {fault}; give another address") from None

@@ -227,8 +227,10 @@ def test_a_network_of_fewer_bits(exported: tuple[Model, Path], tmp_path: Path) -
     for precision, bound in (("float32", 1e-4), ("float16", 0.02), ("int8", 0.3)):
         said = np.stack([session(files[precision]).run(None, {"joints": joints})[0] for joints in given])
         expected = torch.stack([probabilities for _, probabilities in seen(one)]).numpy()
-        assert found[precision].difference == pytest.approx(np.abs(said - expected).max(), abs=1e-6) < bound
-        assert found[precision].scores.accuracy == found[precision].equal == (said.argmax(1) == labels.numpy()).mean()
+        assert found[precision].difference == pytest.approx(np.abs(said - expected).max(), abs=1e-6)
+        assert found[precision].difference < bound
+        equal = (said.argmax(1) == labels.numpy()).mean()
+        assert found[precision].scores.accuracy == pytest.approx(equal) and found[precision].equal == equal
     for joints in nobody(KINECT20):
         for file in (half, small):
             assert np.isnan(session(file).run(None, {"joints": joints})[0]).all()
