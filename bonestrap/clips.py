@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,14 @@ class Recordings(NamedTuple):
             "length": (self.length, host),
             "owner": (self.owner, host),
         }
+
+
+def unpacked(recordings: Recordings) -> list[np.ndarray]:
+    """The recordings one by one, each (T, M, V, C) float32."""
+    found: list[list[Tensor]] = [[] for _ in range(recordings.size)]
+    for start, length, owner in zip(recordings.start, recordings.length, recordings.owner, strict=True):
+        found[owner].append(recordings.frames[start : start + length].float().cpu())
+    return [torch.stack(bodies, 1).numpy() for bodies in found]
 
 
 def concatenated(parts: Sequence[Recordings]) -> Recordings:

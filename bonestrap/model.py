@@ -273,7 +273,8 @@ def save(directory: Path, model: Model) -> None:
     directory.mkdir(exist_ok=True)
     # The description goes first and comes last: without it there is no model, so weights never meet another's.
     (directory / "model.json").unlink(missing_ok=True)
-    (directory / ONNX_FILE).unlink(missing_ok=True)  # of the model that was here before
+    for exported in directory.glob("model*.onnx"):  # of the model that was here before
+        exported.unlink()
     for name in ("model.safetensors", "model.json"):
         with (aside / name).open("rb") as file:
             os.fsync(file.fileno())

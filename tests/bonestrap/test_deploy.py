@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from torch import nn
 from bonestrap import deploy
 from bonestrap.augment import ClipConfig
 from bonestrap.classifiers import Perceptron
+from bonestrap.deploy.agreement import agreement
 from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
@@ -151,33 +155,109 @@ def test_the_kth_known_frame() -> None:
     assert frame[1:4].tolist() == [1, 2, 4]
 
 
-def test_onnx_runtime_says_what_the_model_says(tmp_path: Path, recordings_root: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime", reason="install the extra onnx")
-    pytest.importorskip("onnxscript", reason="install the extra onnx")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """A model, and its directory with an ONNX file."""
+    for module in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(module, reason="install the extra onnx")
+    folder = tmp_path_factory.mktemp("exported") / "model"
     one = model(KINECT20, ClipConfig(frames=24, fit=True, own_pose=True))
-    save(tmp_path / "model", one)
-    main(Options(model=tmp_path))
-    session = runtime.InferenceSession(tmp_path / "model" / "model.onnx", providers=["CPUExecutionProvider"])
+    save(folder, one)
+    main(Options(model=folder.parent))
+    return one, folder
+
+
+def session(file: Path) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def test_onnx_runtime_says_what_the_model_says(
+    exported: tuple[Model, Path], tmp_path: Path, recordings_root: Path
+) -> None:
+    one, folder = exported
+    runs = session(folder / "model.onnx")
     for joints, expected in seen(one):
-        (found,) = session.run(None, {"joints": joints})
+        (found,) = runs.run(None, {"joints": joints})
         np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4)
     for joints in nobody(KINECT20):
-        (found,) = session.run(None, {"joints": joints})
+        (found,) = runs.run(None, {"joints": joints})
         assert found.shape == (3,) and np.isnan(found).all()
     for file in sorted((recordings_root / "nw_ucla" / "all_sqe").glob("*.json"))[::97]:
         real = np.array(json.loads(file.read_text())["skeletons"], np.float32)[:, None]
-        (found,) = session.run(None, {"joints": real})
+        (found,) = runs.run(None, {"joints": real})
         np.testing.assert_allclose(found, one.predict(real).numpy(), rtol=0, atol=1e-4)
-    about = session.get_modelmeta().custom_metadata_map
+    about = runs.get_modelmeta().custom_metadata_map
     assert tuple(json.loads(about["classes"])) == CLASSES
     assert Layout.from_json(json.loads(about["layout"])) == KINECT20
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "model.json",
-        "model.onnx",
-        "model.safetensors",
-    ]
-    save(tmp_path / "model", one)  # perhaps another one: a file of the old weights must not stay beside it
-    assert not (tmp_path / "model" / "model.onnx").exists()
+    assert about["weights"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    again = shutil.copytree(folder, tmp_path / "model")
+    (again / "model-int8.onnx").touch()
+    save(again, one)  # perhaps another one: a file of the old weights must not stay beside it
+    assert sorted(path.name for path in again.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_network_of_fewer_bits(exported: tuple[Model, Path], tmp_path: Path) -> None:
+    """Against float16 and int8 roundings by hand, of the weights alone; and nothing else of the graph is touched."""
+    import onnx
+    from onnx import numpy_helper
+
+    one, folder = exported
+    again = shutil.copytree(folder, tmp_path / "model")
+    given = [joints for joints, _ in seen(one)]
+    half = deploy.export(one, again, "float16")
+    small = deploy.export(one, again, "int8", given)
+    assert half.name == "model-float16.onnx" and small.name == "model-int8.onnx"
+    assert max(half.stat().st_size, small.stat().st_size) < (again / "model.onnx").stat().st_size
+    plain = onnx.load(again / "model.onnx")
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in plain.graph.initializer}
+    halves = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(half).graph.initializer}
+    learnt = {name for name in weights if name.startswith("network.") and weights[name].size >= 64}
+    assert len(learnt) > 30
+    for name in learnt:
+        np.testing.assert_array_equal(halves[f"{name}.float16"], weights[name].astype(np.float16))
+    eighths = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(small).graph.initializer}
+    name = "network.blocks.3.temporal.weight"
+    scale = np.abs(weights[name]).max((1, 2, 3), keepdims=True) / 127
+    np.testing.assert_array_less(np.abs(eighths[f"{name}_quantized"] - weights[name] / scale), 1.01)
+    files = {"float32": again / "model.onnx", "float16": half, "int8": small}
+    labels = torch.stack([probabilities for _, probabilities in seen(one)]).argmax(1)
+    found = {each.precision: each for each in agreement(one, files, given, labels, None)}
+    for precision, bound in (("float32", 1e-4), ("float16", 0.02), ("int8", 0.3)):
+        said = np.stack([session(files[precision]).run(None, {"joints": joints})[0] for joints in given])
+        expected = torch.stack([probabilities for _, probabilities in seen(one)]).numpy()
+        assert found[precision].difference == pytest.approx(np.abs(said - expected).max(), abs=1e-6)
+        assert found[precision].difference < bound
+        equal = (said.argmax(1) == labels.numpy()).mean()
+        assert found[precision].scores.accuracy == pytest.approx(equal) and found[precision].equal == equal
+    for joints in nobody(KINECT20):
+        for file in (half, small):
+            assert np.isnan(session(file).run(None, {"joints": joints})[0]).all()
+    with pytest.raises(ModelError, match="int8 needs recordings"):
+        deploy.export(one, again, "int8")
+
+
+def test_the_server_runs_the_file_of_the_model_alone(exported: tuple[Model, Path], tmp_path: Path) -> None:
+    from bonestrap.server.served import open_model
+
+    one, folder = exported
+    served = open_model("one", folder.parent, runtime="auto")
+    assert served.runtime == "onnx float32"
+    for joints, expected in seen(one):
+        np.testing.assert_allclose(served.answer([joints], None)[0], expected.numpy(), rtol=0, atol=1e-4)
+    assert open_model("one", folder.parent, runtime="torch").runtime == "torch"
+    with pytest.raises(ModelError, match=r"does not exist: bonestrap export --model .* --precision int8 writes it"):
+        open_model("one", folder.parent, runtime="onnx", precision="int8")
+    other = model(KINECT20, ClipConfig(frames=24, fit=True), contrast=5)
+    save(tmp_path / "other", other)
+    file = tmp_path / "other" / "model.onnx"
+    file.write_bytes((folder / "model.onnx").read_bytes())
+    with pytest.raises(ModelError, match=r"model\.onnx was exported from another model: export it again"):
+        open_model("other", tmp_path / "other", runtime="auto")
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
+        open_model("other", tmp_path / "other", runtime="auto")
 
 
 @pytest.mark.parametrize("layout", [KINECT20, SCORED], ids=["space", "confidence"])
@@ -224,6 +304,10 @@ def without_classes(folder: Path, _: pytest.MonkeyPatch) -> None:
     save(folder, model(KINECT20, ClipConfig(frames=16), classes=()))
 
 
+def without_data(folder: Path, _: pytest.MonkeyPatch) -> None:
+    save(folder, model(KINECT20, ClipConfig(frames=16)))
+
+
 def without_the_packages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(folder, model(KINECT20, ClipConfig(frames=16)))
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -233,6 +317,7 @@ def without_the_packages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("prepare", "said"),
     [
         (without_classes, "has features but no classes; fine-tune it first"),
+        (without_data, "--precision int8 needs --data: shards whose training recordings show the range"),
         (without_the_packages, r"exporting needs onnx, which is not installed: pip install -e '\.\[onnx\]'"),
     ],
 )
@@ -243,4 +328,4 @@ def test_what_cannot_be_exported(
         pytest.skip("install the extra onnx")
     prepare(tmp_path / "model", monkeypatch)
     with pytest.raises(cli.UserError, match=said):
-        main(Options(model=tmp_path / "model"))
+        main(Options(model=tmp_path / "model", precision="int8" if prepare is without_data else "float32"))

@@ -10,24 +10,29 @@ which hold nobody are skipped by index instead of being cut out, and its encoder
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bonestrap import pose
 from bonestrap.augment.channels import described
+from bonestrap.deploy.precision import Precision, quantized, with_half_weights
 from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
 from bonestrap.model import ONNX_FILE, Model, ModelError
 
 OPSET = 18
+FILES: dict[Precision, str] = {"float32": ONNX_FILE, "float16": "model-float16.onnx", "int8": "model-int8.onnx"}
 
 
 class Deployed(nn.Module):
@@ -119,17 +124,62 @@ def hold(joints_SNVC: Tensor, seen_SN: Tensor) -> Tensor:
     return joints_SNVC.gather(0, source[:, :, None, None].expand(joints_SNVC.shape))
 
 
-def export(model: Model, directory: Path) -> Path:
-    """Write `model.onnx` beside the model's own files, whole or not at all, and return where it lies.
+def export(
+    model: Model, directory: Path, precision: Precision = "float32", calibration: Sequence[np.ndarray] = ()
+) -> Path:
+    """Write `model.onnx`, or `FILES[precision]`, beside the model's own files, whole or not at all; return where it is.
 
     One input, `joints` (frames, bodies, V, C) float32 with NaN where a body is absent, any number of frames and bodies;
     one output, `probabilities` (classes,), NaN where no frame holds a whole body. The file's metadata hold the classes
-    and the layout as JSON. Raises ModelError for a model without classes, and ImportError where the packages `onnx` and
-    `onnxscript` are missing.
+    and the layout as JSON, and the SHA-256 of the weights. `float16` stores the weights in half the bytes; `int8`
+    computes in 8 bits and needs `calibration`, some training recordings (S, M, V, C). Both are made of `model.onnx`,
+    which is written first where it is not of these weights. Raises ModelError for a model
+    without classes or without calibration, and ImportError where a package of the extra `onnx` is missing.
     """
     import onnx
     import onnxscript  # noqa: F401  # before any work: the exporter would miss it only at the end
 
+    if precision == "int8" and not len(calibration):
+        raise ModelError(
+            "int8 needs recordings that show the range of every layer: give some of the training recordings"
+        )
+    weights = directory / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
+    plain = directory / ONNX_FILE
+    if precision == "float32" or not digest or digest_in(plain) != digest:
+        _write(plain, graph(model), model, "float32", digest)
+    if precision == "float16":
+        _write(directory / FILES[precision], with_half_weights(onnx.load(plain)), model, precision, digest)
+    elif precision == "int8":
+        _write(directory / FILES[precision], quantized(onnx.load(plain), calibration), model, precision, digest)
+    return directory / FILES[precision]
+
+
+def _write(file: Path, made: Any, model: Model, precision: Precision, digest: str) -> None:
+    import onnx
+
+    about = {
+        "classes": json.dumps(model.classes),
+        "layout": json.dumps(model.layout.to_json()),
+        "precision": precision,
+        "weights": digest,
+    }
+    onnx.helper.set_model_props(made, about)
+    onnx.checker.check_model(made, full_check=True)
+    write_atomically(file, made.SerializeToString())
+
+
+def digest_in(file: Path) -> str:
+    """The SHA-256 of the weights that an exported file is of; nothing where there is none."""
+    import onnx
+
+    if not file.is_file():
+        return ""
+    return next((entry.value for entry in onnx.load(file).metadata_props if entry.key == "weights"), "")
+
+
+def graph(model: Model) -> Any:
+    """The model as an ONNX graph in float32, without metadata. Raises ModelError for a model without classes."""
     example = torch.randn(20, 2, len(model.layout.joints), model.layout.axes)
     sizes = {0: torch.export.Dim("frames", min=1), 1: torch.export.Dim("bodies", min=1)}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), quiet("torch.onnx"):
@@ -145,13 +195,7 @@ def export(model: Model, directory: Path) -> Path:
             verbose=False,
         )
     assert program is not None
-    made = program.model_proto
-    about = {"classes": json.dumps(model.classes), "layout": json.dumps(model.layout.to_json())}
-    onnx.helper.set_model_props(made, about)
-    onnx.checker.check_model(made, full_check=True)
-    file = directory / ONNX_FILE
-    write_atomically(file, made.SerializeToString())
-    return file
+    return program.model_proto
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Load and malformed requests for `bonestrap serve`."""
