@@ -1,0 +1,1 @@
+"""The subcommands of `bonestrap`, one module each."""
