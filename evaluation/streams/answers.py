@@ -61,7 +61,7 @@ def recognise(model: Model, config: StreamConfig, number: int, stream: Untrimmed
     before = time.process_time()
     for frame, persons in frames(stream):
         events += recogniser.push(persons, frame / stream.rate).events
-    events += recogniser.finish()
+    events += [event._replace(time=stream.seconds) for event in recogniser.finish()]  # after the last frame
     spent = time.process_time() - before
     return from_events(events, number, stream, spent)
 
