@@ -62,9 +62,7 @@ class Made(Bounded):
 class Choose(Made):
     """Choose window, threshold and smoothing on streams of held-out training subjects; train with --hold-out."""
 
-    lengths: tuple[float, ...] = option(
-        (0.8, 1.2, 1.6, 2.4), "windows that are tried, seconds", Bounds(0, 3600, above=True)
-    )
+    lengths: tuple[float, ...] = option((0.8, 1.2, 1.6), "windows that are tried, seconds", Bounds(0, 3600, above=True))
     false_alarms: tuple[float, ...] = option(
         (0.05, 0.1, 0.2), "fractions of the windows that show nothing which may pass for an action", FRACTION
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Hashable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Recogniser:
         self.time = -math.inf
         self._answered: int | None = None  # the grid frame with which the window of the last answers ends
 
-    def push(self, persons: Mapping[Hashable, np.ndarray], time: float) -> Update:
+    def push(self, persons: Mapping[Any, np.ndarray], time: float) -> Update:
         """Take a frame that was seen at `time` (seconds, ascending): the joints (V, C) of every person in it, by id.
 
         NaN stands for a joint that is not seen. Raises ValueError where a time or an array does not fit.
@@ -104,7 +104,7 @@ class Recogniser:
             out[end - len(rows) : end, body] = rows
         return out
 
-    def _checked(self, persons: Mapping[Hashable, np.ndarray], time: float) -> dict[Hashable, np.ndarray]:
+    def _checked(self, persons: Mapping[Any, np.ndarray], time: float) -> dict[Hashable, np.ndarray]:
         """The persons of whom anything is seen, (V, C) float32 each, with NaN for whatever is not finite."""
         if not math.isfinite(time) or not time > self.time:
             raise ValueError(f"frames must come in the order of their times: {time} comes after {self.time}")
@@ -167,7 +167,8 @@ class Recogniser:
 
     def _alone(self, ready: list[Hashable], now: int) -> tuple[list[Hashable], list[Clips]]:
         """The windows of persons one by one: those who are whole or absent in every frame, then the others."""
-        simple, others = [], []
+        simple: list[Hashable] = []
+        others: list[Hashable] = []
         for person in ready:
             track = self.tracks[person]
             track.answered, here = track.next or 0, track.window(now)

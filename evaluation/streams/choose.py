@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from evaluation.streams.answers import Answers, Window, decide, windows
 from evaluation.streams.metrics import frame_accuracy, mean_average_precision
 from evaluation.streams.untrimmed import NOTHING, Untrimmed
 
-SCORES = ("probability", "energy")
+SCORES: tuple[Literal["probability", "energy"], ...] = ("probability", "energy")
 SMOOTHING = (0.0, 0.2, 0.4)  # seconds
 START_AFTER = (1, 2)
 LAGS = (0.35, 0.5, 0.65)  # of a window
@@ -55,7 +55,7 @@ def choose(
     for seconds in lengths:
         config = dataclasses.replace(base, window=seconds)
         seen = [windows(model, config, stream) for stream in streams]
-        found = [scored(each, alarms, seen, streams) for each in candidates(config) for alarms in false_alarms]
+        found = [one for each in candidates(config) for one in scored(each, false_alarms, seen, streams)]
         top = max(found, key=lambda candidate: candidate.mean)
         report(f"window {seconds:g} s: frame accuracy {top.accuracy:.1%}, mAP at {CHOOSING_IOU} {top.precision:.1%}")
         if best is None or top.mean > best.mean:
@@ -73,16 +73,17 @@ def candidates(config: StreamConfig) -> list[StreamConfig]:
 
 
 def scored(
-    config: StreamConfig, false_alarms: float, seen: Sequence[Sequence[Window]], streams: Sequence[Untrimmed]
-) -> Candidate:
-    """Settings with the threshold that false alarms ask for, and what they reach."""
-    scores = nothing_scores(config, seen, streams)
-    threshold = fit_threshold(scores, false_alarms)
-    release = min(threshold, fit_threshold(scores, min(1.0, MORE * false_alarms)))
-    config = dataclasses.replace(config, threshold=threshold, release=release)
-    answers = [decide(config, each, number, streams[number]) for number, each in enumerate(seen)]
-    accuracy, precision = reached(answers, streams)
-    return Candidate(config, false_alarms, accuracy, precision)
+    config: StreamConfig, false_alarms: Sequence[float], seen: Sequence[Sequence[Window]], streams: Sequence[Untrimmed]
+) -> list[Candidate]:
+    """Settings with the threshold that each rate of false alarms asks for, and what they reach."""
+    scores, out = nothing_scores(config, seen, streams), []
+    for alarms in false_alarms:
+        threshold = fit_threshold(scores, alarms)
+        release = min(threshold, fit_threshold(scores, min(1.0, MORE * alarms)))
+        tried = dataclasses.replace(config, threshold=threshold, release=release)
+        answers = [decide(tried, each, number, streams[number]) for number, each in enumerate(seen)]
+        out.append(Candidate(tried, alarms, *reached(answers, streams)))
+    return out
 
 
 def reached(answers: Sequence[Answers], streams: Sequence[Untrimmed]) -> tuple[float, float]:

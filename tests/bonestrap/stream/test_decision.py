@@ -63,7 +63,7 @@ def test_probabilities_and_energy_are_averaged_over_time() -> None:
     random = np.random.default_rng(0)
     rows, gaps = random.normal(0, 3, (30, 4)), random.uniform(0.05, 0.3, 30)
     for score in ("probability", "energy"):
-        config = dataclasses.replace(PLAIN, smoothing=0.4, score=score, threshold=1e6, release=0.0)  # type: ignore[arg-type]
+        config = dataclasses.replace(PLAIN, smoothing=0.4, score=score, threshold=1e6, release=0.0)
         decider, time, average, energy = Decider(config), 0.0, np.zeros(4), 0.0
         for number, (row, gap) in enumerate(zip(rows, gaps, strict=True)):
             time += gap

@@ -32,7 +32,7 @@ def test_a_piece_begins_where_the_last_one_ended() -> None:
     assert x * v - y * u == pytest.approx(0, abs=1e-5) and x * u + y * v > 0
     # A rigid motion about z: distances, and heights above one another, stay.
     spread = [np.linalg.norm(x[:, :, None] - x[:, None], axis=-1) for x in (piece, out)]
-    np.testing.assert_allclose(*spread, atol=1e-5)
+    np.testing.assert_allclose(spread[0], spread[1], atol=1e-5)
     np.testing.assert_allclose(np.diff(out[..., 2], axis=1), np.diff(piece[..., 2], axis=1), atol=1e-5)
     way = between(end[-1], out[0], 3)
     np.testing.assert_allclose(way[1], (end[-1] + out[0]) / 2, atol=1e-6)
@@ -103,7 +103,7 @@ def test_settings_are_chosen_for_false_alarms_and_figures(monkeypatch: pytest.Mo
     nothing = choose.nothing_scores(best.config, seen, streams)
     assert len(nothing) > 0 and np.mean(nothing >= best.config.threshold) <= best.false_alarms
     assert best.config.release <= best.config.threshold
-    every = [choose.scored(each, alarms, seen, streams) for each in choose.candidates(config) for alarms in (0.1, 0.3)]
+    every = [one for each in choose.candidates(config) for one in choose.scored(each, (0.1, 0.3), seen, streams)]
     assert max(each.mean for each in every) == best.mean
 
 
