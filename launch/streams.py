@@ -117,7 +117,7 @@ def choose(options: Options, chosen: Choose, model: Model) -> None:
     from bonestrap.stream import config
     from evaluation.streams.choose import choose as best_of
 
-    streams = made(options, chosen, model, held_out=True)
+    streams = build_streams(options, chosen, model, held_out=True)
     base = config.StreamConfig(rate=streams[0].rate, stride=chosen.stride)
     say = (lambda line: print(line, file=sys.stderr, flush=True)) if options.json else print
     say(f"{len(streams)} streams of held-out subjects, {sum(stream.seconds for stream in streams):.0f} s")
@@ -155,7 +155,7 @@ def evaluate(name: str, options: Options, chosen: Test | Pku, model: Model, sett
     if isinstance(chosen, Pku):
         streams = list(pku_mmd(chosen.input, model, chosen.split, chosen.part))[: options.limit]
     else:
-        streams = made(options, chosen, model, held_out=False)
+        streams = build_streams(options, chosen, model, held_out=False)
     length = round(settings.window * streams[0].rate)
     ways = {
         "recogniser": [recognise(model, settings, number, stream) for number, stream in enumerate(streams)],
@@ -171,7 +171,7 @@ def evaluate(name: str, options: Options, chosen: Test | Pku, model: Model, sett
     print(*table(rows), sep="\n")
 
 
-def made(options: Options, chosen: Made, model: Model, *, held_out: bool) -> list[Untrimmed]:
+def build_streams(options: Options, chosen: Made, model: Model, *, held_out: bool) -> list[Untrimmed]:
     """Streams of the held-out training subjects, or of the test recordings."""
     from evaluation.lineage import never_seen
     from evaluation.streams.made import known, streams

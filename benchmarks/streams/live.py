@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each live stream")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = bonestrap.load(options.model) if options.model else made(options.width, options.frames)
+    model = bonestrap.load(options.model) if options.model else random_student(options.width, options.frames)
     config = StreamConfig(rate=RATE, window=options.window, stride=options.stride)
     print(
         f"{model.description.encoder.label}, clips of {model.description.clip.frames} frames, {model.layout.name}, ",
@@ -77,7 +77,7 @@ def main() -> None:
             table.row(name, str(persons), *cells)
 
 
-def made(width: float, frames: int) -> Model:
+def random_student(width: float, frames: int) -> Model:
     """A random student of NTU's joints."""
     about = Description(
         stage="random",

@@ -17,7 +17,7 @@ def stream(name: str, frames: int, *segments: tuple[int, int, int]) -> Untrimmed
     return Untrimmed(name, np.zeros((frames, 1, 1, 1), np.float32), RATE, [Segment(*each) for each in segments])
 
 
-def made(seed: int) -> tuple[list[Untrimmed], list[Detection]]:
+def random_streams(seed: int) -> tuple[list[Untrimmed], list[Detection]]:
     """Random actions of three classes, and detections near them or anywhere, some of them twice."""
     random = np.random.default_rng(seed)
     streams, found = [], []
@@ -75,7 +75,7 @@ def plain_map(streams: list[Untrimmed], found: list[Detection], threshold: float
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5])
 def test_mean_average_precision_is_that_of_a_plain_loop(threshold: float) -> None:
     for seed in range(5):
-        streams, found = made(seed)
+        streams, found = random_streams(seed)
         ours = mean_average_precision(streams, found, threshold)
         assert ours == pytest.approx(plain_map(streams, found, threshold), abs=1e-12)
         assert 0.05 < ours < 0.95
