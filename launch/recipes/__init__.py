@@ -8,7 +8,7 @@ from bonestrap.recipe import Recipe
 from launch.recipes.byol import demo, ntu60, nw_ucla, own
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.relsar import relsar
-from launch.recipes.supervised import supervised
+from launch.recipes.supervised import supervised, windows
 from launch.recipes.vicreg import vicreg
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -23,6 +23,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "stars-small": stars_small,
     "rel-sar": relsar,
     "supervised": supervised,
+    "supervised-windows": windows,
     "vicreg": vicreg,
 }
 

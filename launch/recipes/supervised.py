@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bonestrap.augment import ROTATED, ClipConfig
+import dataclasses
+
+from bonestrap.augment import ROTATED, ClipConfig, Window
 from bonestrap.encoders import STGCNConfig
 from bonestrap.methods import SupervisedConfig
 from bonestrap.optim import SGD, Schedule
@@ -22,4 +24,18 @@ def supervised() -> Recipe:
         method=SupervisedConfig(view=ROTATED, smoothing=0.1),
         optimizer=SGD(learning_rate=0.1, weight_decay=4e-4),
         schedule=Schedule(epochs=100, batch=32, group=32, warmup=5),
+    )
+
+
+def windows() -> Recipe:
+    """Cross-entropy on windows of all labelled training recordings: for a continuous stream, which has no borders.
+
+    A window is 40 to 100 % of a recording, so that an action is known before it is over. docs/streams.md has results.
+    """
+    recipe = supervised()
+    view = (Window(fraction=(0.4, 1.0), frames=8), *ROTATED)
+    return dataclasses.replace(
+        recipe,
+        encoder=STGCNConfig(width=0.25, dropout=0.2),
+        method=SupervisedConfig(view=view, smoothing=0.1),
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,18 @@ class PKUMMD(Source):
             views=tuple(view for view in views if len(view.joints)),
             dropped=tuple((view.origin, "beyond the end of the recording") for view in views if not len(view.joints)),
         )
+
+    def untrimmed(self) -> Iterator[tuple[str, np.ndarray, list[Segment], tuple[str, ...]]]:
+        """The whole recordings in the order of their names, each with its joints as they were recorded (T, 2, 25, 3),
+        its actions in the order of their beginnings, and its parts of splits.
+        """
+        segments: dict[str, list[Segment]] = {name: [] for name in self._skeletons}
+        for views in self._performances.values():
+            for name, segment in views:
+                segments[name].append(segment)
+        for name, path in sorted(self._skeletons.items()):
+            joints = _read(path, Segment(0, sys.maxsize, name[-1], 0))
+            yield name, joints, sorted(segments[name]), self._splits.get(name, ())
 
     def _view(self, name: str, segment: Segment) -> View:
         path = self._skeletons[name]

@@ -1,0 +1,1 @@
+"""Recognition in untrimmed recordings: what is recognised, when, and how it is scored."""
