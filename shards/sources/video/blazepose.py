@@ -18,7 +18,7 @@ import numpy as np
 from bonestrap.options import UserError
 from shards.sources.video import anchors
 from shards.sources.video.person import SAME, Estimator, Person, distance
-from shards.sources.video.regions import Region, around, crop, whole
+from shards.sources.video.regions import Region, around, crop, parts, whole
 
 DETECTOR, LANDMARKS = "pose_detection.tflite", "pose_landmark_full.tflite"
 SIZE = 256  # pixels of the landmark network's input
@@ -27,7 +27,9 @@ SCALE = 1.25  # of a region, to the circle around the body
 PRESENT = 0.5  # probability that there is a person in a region
 KERNEL = 3  # cells on each side of a landmark that refine it
 REFINED = 0.5  # of a heatmap around a landmark: below it, the landmark stays
-AGAIN = 10  # frames between two looks for more persons while somebody is followed
+AGAIN = 10  # frames between two looks for more persons while somebody is followed, and two closer ones while nobody is
+UNSURE = 0.35  # score of a detection in a closer look ...
+SURE = 0.8  # ... which counts if the landmark network is as sure of a person
 
 
 class Pose(NamedTuple):
@@ -45,32 +47,50 @@ class BlazePose(Estimator):
         self.persons = persons
         self.centres = anchors.anchors()
         self.followed: dict[int, Region] = {}
-        self.next, self.frame = 0, -1
+        self.next, self.frame, self.alone = 0, -1, 0  # track, frame, frames since somebody was seen
 
     def __call__(self, image: np.ndarray) -> list[Person]:
         self.frame += 1
-        found = self._poses(image, self.followed)
+        found = self._poses(image, self.followed, PRESENT)
         if not found or (len(found) < self.persons and self.frame % AGAIN == 0):
-            new = [region for region in self.detect(image) if not any(_same(region, pose.region) for pose in found)]
-            numbered = dict(enumerate(new[: self.persons - len(found)], self.next))
-            self.next += len(numbered)
-            found = self._poses(image, numbered, found)
+            found = self._poses(image, self._new(self.detect(image), found), PRESENT, found)
+        if not found and (self.alone < AGAIN or self.alone % AGAIN == 0):
+            found = self._poses(image, self._new(self.detect_closely(image), found), SURE)
+        self.alone = 0 if found else self.alone + 1
         self.followed = {pose.person.track: pose.region for pose in found if pose.person.track is not None}
         return [pose.person for pose in found]
 
     def detect(self, image: np.ndarray) -> list[Region]:
         """The regions of the persons in an image (H, W, 3), the surest first."""
-        square = whole(image)
-        numbers, logits = self.detector(crop(image, square, anchors.SIZE, "zero") / 127.5 - 1)
-        found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres))
-        return [around(*square.to_image(keypoints[:2]), SCALE) for keypoints in found.keypoints]
+        return [region for _, region in self._detected(image, whole(image), anchors.SCORE)]
 
-    def pose(self, image: np.ndarray, region: Region, track: int) -> Pose | None:
-        """The landmarks of the person in a region; None where there is none."""
+    def detect_closely(self, image: np.ndarray) -> list[Region]:
+        """The regions of what may be persons in an image or in a part of it, which is seen larger, the surest first.
+
+        MediaPipe has no such look. It costs three more runs of the detector.
+        """
+        squares = (whole(image), *parts(image))
+        found = [one for square in squares for one in self._detected(image, square, UNSURE)]
+        return [region for _, region in sorted(found, key=lambda one: -one[0])]
+
+    def _detected(self, image: np.ndarray, square: Region, score: float) -> list[tuple[float, Region]]:
+        numbers, logits = self.detector(crop(image, square, anchors.SIZE, "zero") / 127.5 - 1)
+        found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres, score))
+        regions = [around(*square.to_image(keypoints[:2]), SCALE) for keypoints in found.keypoints]
+        return list(zip(found.scores.tolist(), regions, strict=True))
+
+    def _new(self, regions: list[Region], found: list[Pose]) -> dict[int, Region]:
+        """Regions of nobody who is found already, each with a number of its own."""
+        new = [region for region in regions if not any(_same(region, pose.region) for pose in found)]
+        self.next += len(new)
+        return dict(enumerate(new, self.next - len(new)))
+
+    def pose(self, image: np.ndarray, region: Region, track: int, sure: float = PRESENT) -> Pose | None:
+        """The landmarks of the person in a region; None where there is none with this probability."""
         if not 1 <= region.side <= 20 * max(image.shape):
             return None
         landmarks, present, _, heatmaps, world = self.network(crop(image, region, SIZE, "repeat") / 255)
-        if present[0, 0] < PRESENT:
+        if present[0, 0] < sure:
             return None
         marks = landmarks.reshape(-1, 5)
         places = region.to_image(refined(marks[:, :2] / SIZE, heatmaps[0]))
@@ -83,11 +103,15 @@ class BlazePose(Estimator):
         )
         return Pose(person, around(places[JOINTS], places[JOINTS + 1], SCALE))
 
-    def _poses(self, image: np.ndarray, regions: dict[int, Region], known: list[Pose] | None = None) -> list[Pose]:
+    def _poses(
+        self, image: np.ndarray, regions: dict[int, Region], sure: float, known: list[Pose] | None = None
+    ) -> list[Pose]:
         """The known poses and those in regions, one each; two regions may come to show the same person."""
         poses = list(known or [])
         for track, region in regions.items():
-            pose = self.pose(image, region, track)
+            if len(poses) == self.persons:
+                break
+            pose = self.pose(image, region, track, sure)
             if pose and all(distance(pose.person.joints, other.person.joints) > SAME for other in poses):
                 poses.append(pose)
         return poses

@@ -97,8 +97,9 @@ class Video:
                     yield image
                     due += 1
             last, before = frame, seconds
-        if last is not None and due / self.wanted <= seconds + EARLY:
+        while last is not None and due / self.wanted <= seconds + EARLY:
             yield self._image(last)
+            due += 1
 
     def _stream(self) -> Any:
         if not self.container.streams.video:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from shards.sources.video import anchors
-from shards.sources.video.blazepose import BlazePose, refined, upright
-from shards.sources.video.frames import Video
+from shards.sources.video.blazepose import refined, upright
 from shards.sources.video.model_files import MEMBERS, cache
-from shards.sources.video.regions import Border, Region, around, crop, whole
+from shards.sources.video.regions import Border, Region, around, crop, parts, sample, whole
 
 DATA = Path(os.environ.get("BONESTRAP_DATA", "../shared/data")) / "jhmdb_samples"
 
@@ -130,12 +129,19 @@ def test_a_crop_is_linear_between_pixels(border: Border) -> None:
                 for j in (0, 1):
                     weight = (x - left if i else 1 - x + left) * (y - top if j else 1 - y + top)
                     expected[row, column] += weight * pixel(left + i, top + j)
-    np.testing.assert_allclose(crop(image, region, 16, border), expected, atol=2e-3)
+    steps = np.stack(np.meshgrid(np.arange(16), np.arange(16)), axis=-1) / 16
+    found = sample(image, region.to_image(steps).astype(np.float32), border)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    near = sample(image, (np.rint(region.to_image(steps) * 32) / 32).astype(np.float32), border)
+    np.testing.assert_array_equal(crop(image, region, 16, border), np.rint(near))  # as OpenCV has places and bytes
 
 
 def test_the_whole_of_an_image_is_in_the_middle_of_its_square() -> None:
     image = np.zeros((240, 320, 3), np.uint8)
-    np.testing.assert_allclose(whole(image).to_image(np.array([[0, 0], [1, 1], [0.5, 0.5]])), [[0, -40], [320, 280], [160, 120]])
+    corners = np.array([[0, 0], [1, 1], [0.5, 0.5]])
+    np.testing.assert_allclose(whole(image).to_image(corners), [[0, -40], [320, 280], [160, 120]])
+    found = [part.to_image(corners[:2]).tolist() for part in parts(image)]
+    assert found == [[[40, 0], [280, 240]], [[0, 0], [240, 240]], [[80, 0], [320, 240]]]
 
 
 def test_landmarks_move_to_the_mean_of_their_heatmap() -> None:
