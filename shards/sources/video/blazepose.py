@@ -76,7 +76,8 @@ class BlazePose(Estimator):
     def _detected(self, image: np.ndarray, square: Region, score: float) -> list[tuple[float, Region]]:
         numbers, logits = self.detector(crop(image, square, anchors.SIZE, "zero") / 127.5 - 1)
         found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres, score))
-        regions = [around(*square.to_image(keypoints[:2]), SCALE) for keypoints in found.keypoints]
+        ends = square.to_image(found.keypoints[:, :2])
+        regions = [around(centre, rim, SCALE) for centre, rim in ends]
         return list(zip(found.scores.tolist(), regions, strict=True))
 
     def _new(self, regions: list[Region], found: list[Pose]) -> dict[int, Region]:
@@ -94,12 +95,12 @@ class BlazePose(Estimator):
             return None
         marks = landmarks.reshape(-1, 5)
         places = region.to_image(refined(marks[:, :2] / SIZE, heatmaps[0]))
-        sure = 1 / (1 + np.exp(-marks[:JOINTS, 3:4].astype(np.float64)))
+        visible = 1 / (1 + np.exp(-marks[:JOINTS, 3:4].astype(np.float64)))
         turned = upright(world.reshape(-1, 3)[:JOINTS], region.angle)
         person = Person(
             track,
-            np.concatenate([places[:JOINTS], sure], axis=1).astype(np.float32),
-            np.concatenate([turned, sure], axis=1).astype(np.float32),
+            np.concatenate([places[:JOINTS], visible], axis=1).astype(np.float32),
+            np.concatenate([turned, visible], axis=1).astype(np.float32),
         )
         return Pose(person, around(places[JOINTS], places[JOINTS + 1], SCALE))
 

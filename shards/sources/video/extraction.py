@@ -123,14 +123,14 @@ def write_clip(path: Path, frames: Sequence[Sequence[Person]]) -> int:
     persons = [(number, person) for number, frame in enumerate(frames) for person in frame]
     joints = [person.joints for _, person in persons]
     world = [person.world for _, person in persons if person.world is not None]
-    arrays = {
+    arrays: dict[str, Any] = {
         "frames": np.array(len(frames)),
         "frame": np.array([number for number, _ in persons], dtype=np.int32),
         "track": np.array([-1 if person.track is None else person.track for _, person in persons], dtype=np.int32),
         "joints": np.stack(joints) if joints else np.zeros((0, 0, 3), np.float32),
         "world": np.stack(world) if world else np.zeros((len(persons), 0, 4), np.float32),
     }
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return sum(bool(frame) for frame in frames)
 
 
@@ -150,8 +150,14 @@ def _read_head(folder: Path) -> Found:
         said = read_object(folder / HEAD)
         if "reason" in said:
             return Found(name=said["name"], folder=folder, reason=said["reason"])
-        sizes = {key: int(said[key]) for key in ("width", "height")}
-        counts = {key: tuple(map(int, said[key])) for key in ("clips", "seen")}
-        return Found(name=said["name"], folder=folder, rate=float(said["rate"]), **sizes, **counts)
+        return Found(
+            name=said["name"],
+            folder=folder,
+            rate=float(said["rate"]),
+            width=int(said["width"]),
+            height=int(said["height"]),
+            clips=tuple(map(int, said["clips"])),
+            seen=tuple(map(int, said["seen"])),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / HEAD}: damaged ({error!s:.100}); remove {folder} and start again") from None

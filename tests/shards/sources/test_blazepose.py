@@ -10,14 +10,26 @@ import numpy as np
 import pytest
 
 from shards.sources.video import anchors
-from shards.sources.video.blazepose import refined, upright
+from shards.sources.video.blazepose import BlazePose, refined, upright
+from shards.sources.video.frames import Video
 from shards.sources.video.model_files import MEMBERS, cache
 from shards.sources.video.regions import Border, Region, around, crop, parts, sample, whole
 
 DATA = Path(os.environ.get("BONESTRAP_DATA", "../shared/data")) / "jhmdb_samples"
 
-# mediapipe 0.10.21, solutions.pose.Pose(static_image_mode=True, model_complexity=1), on frame 10 of WAVE: pixels.
-WAVE = "wave/21_wave_u_nm_np1_fr_goo_5.avi"
+# mediapipe 0.10.21, solutions.pose.Pose(static_image_mode=True, model_complexity=1), frame 10 of each, pixels: nose,
+# shoulders, wrists, hips, ankles.
+SHOWN = [0, 11, 12, 15, 16, 23, 24, 27, 28]
+MEDIAPIPE = {
+    "wave/21_wave_u_nm_np1_fr_goo_5.avi": [
+        [141.7, 51.2], [173.4, 92.6], [108.8, 92.9], [181.2, 198.2], [96.2, 134.3], [154.3, 189.5], [117.8, 189.6],
+        [148.8, 313.8], [112.2, 312.8],
+    ],
+    "golf/Anna_Rawson_Driver_Practice_golf_f_nm_np1_ri_bad_0.avi": [
+        [191.7, 74.4], [187.3, 87.0], [161.5, 77.2], [190.4, 95.0], [156.6, 94.1], [167.3, 132.3], [154.0, 129.5],
+        [161.4, 206.8], [156.2, 213.2],
+    ],
+}  # fmt: skip
 
 
 def test_anchors_are_those_of_ssd_with_a_fixed_size() -> None:
@@ -182,3 +194,29 @@ def models() -> Path:
     pytest.importorskip("ai_edge_litert")
     pytest.importorskip("av")
     return folder
+
+
+@pytest.mark.parametrize("name", MEDIAPIPE)
+def test_keypoints_are_those_of_mediapipe(name: str) -> None:
+    """Within 2 % of the body's box, on average; docs/video.md has all frames of 42 clips."""
+    if not (DATA / name).is_file():
+        pytest.skip(f"no JHMDB clips in {DATA}; set BONESTRAP_DATA")
+    model, expected = BlazePose(models(), persons=1), np.array(MEDIAPIPE[name])
+    with Video(DATA / name) as video:
+        image = next(image for number, image in enumerate(video) if number == 10)
+    (person,) = model(image)
+    apart = np.linalg.norm(person.joints[SHOWN, :2] - expected, axis=1)
+    assert apart.mean() < 0.02 * (expected.max(0) - expected.min(0)).max()
+    assert person.world is not None
+    assert np.abs(person.world[[23, 24], :3].mean(0)).max() < 0.05  # metres around the middle of the hips
+
+
+def test_a_person_keeps_the_number_and_an_empty_picture_has_none() -> None:
+    name = next(iter(MEDIAPIPE))
+    if not (DATA / name).is_file():
+        pytest.skip(f"no JHMDB clips in {DATA}; set BONESTRAP_DATA")
+    model = BlazePose(models(), persons=2)
+    with Video(DATA / name) as video:
+        found = [model(image) for number, image in enumerate(video) if number < 12]
+    assert [[person.track for person in frame] for frame in found] == [[0]] * 12
+    assert model(np.zeros((240, 320, 3), np.uint8)) == []

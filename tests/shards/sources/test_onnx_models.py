@@ -60,8 +60,8 @@ def test_boxes_of_every_kind_of_detector() -> None:
     written = {
         "yolov8": [raw.T[None]],
         "yolov5": [objects[None]],
-        "end to end": [np.array([[*boxes[1], 0], [*dog, 0.95, 16], [*boxes[0], 0]])[None]],
-        "rtmdet": [np.array([boxes[1], [*dog, 0.95], boxes[0]])[None], np.array([[0, 16, 0]])],
+        "end to end": [np.array([[[*boxes[1], 0], [*dog, 0.95, 16], [*boxes[0], 0]]])],
+        "rtmdet": [np.array([[boxes[1], [*dog, 0.95], boxes[0]]]), np.array([[0, 16, 0]])],
     }
     for kind, outputs in written.items():
         np.testing.assert_allclose(persons(outputs, "detector.onnx"), expected, err_msg=kind)
@@ -84,7 +84,7 @@ def test_of_boxes_that_overlap_the_surest_stays() -> None:
         if box[4] >= 0.3 and all(iou(np.array(box), other) <= 0.5 for other in kept):
             kept.append(np.array(box))
     assert 1 < len(kept) < (boxes[:, 4] >= 0.3).sum()
-    np.testing.assert_allclose(suppressed(boxes), kept)
+    np.testing.assert_allclose(suppressed(boxes), np.array(kept))
 
 
 def test_the_peak_of_a_gaussian_is_found_between_cells() -> None:
