@@ -13,6 +13,7 @@ Examples:
   python launch/pack.py ntu --input /shared/nturgb+d_skeletons --output /shared/packed/ntu60 --ray --workers 64
   python launch/pack.py arrays --input lab --layout lab/layout.json --table lab/table.csv --output packed/lab
   python launch/pack.py openpose --input keypoints --output packed/clips
+  python launch/pack.py video --input videos --output packed/videos
   python launch/pack.py bvh --input motions --rate 30 --output packed/motions
   python launch/pack.py synthetic --output packed/synthetic
   python launch/pack.py verify packed/ntu60
@@ -35,6 +36,7 @@ from bonestrap.options import UserError, argument, option, required
 from distributed.progress import Bar
 from distributed.tasks import Tasks
 from launch.cli.parser import start, start_choice
+from reports.video_page import write_page
 from shards import catalogue
 from shards.manifest import FILE, Manifest
 from shards.packing.draft import refuse_used
@@ -45,6 +47,7 @@ from shards.packing.parallel import Processes, Spread, cores
 from shards.packing.verification import verify_folder
 from shards.sources.formats import FORMATS, Format, Synthetic
 from shards.sources.source import Source
+from shards.sources.video.options import Video
 from shards.splits import untested, untested_said
 from shards.storage.folder import open_folder, resolved
 
@@ -88,6 +91,8 @@ def main(name: str, options: Options, chosen: Format) -> None:
         with tempfile.TemporaryDirectory(prefix="bonestrap-") as scratch:
             folder = Path(scratch) if options.input is None else resolved(options.input)
             manifest = _pack(chosen.open(folder, recording), options)
+    elif isinstance(chosen, Video):
+        manifest = _pack(_videos(chosen, options), options)
     elif options.input is not None:
         manifest = _pack(chosen.open(resolved(options.input)), options)  # workers have other working directories
     else:
@@ -95,11 +100,27 @@ def main(name: str, options: Options, chosen: Format) -> None:
     summarise(manifest, options.output)
 
 
+def _videos(chosen: Video, options: Options) -> Source:
+    """The clips of videos: their keypoints are found first, and shown on a page beside them."""
+    if options.input is None:
+        raise UserError("video needs --input, the folder that holds the videos")
+    folder, bar = resolved(options.input), Bar("finding keypoints", "videos")
+    home = chosen.keypoints or options.output.with_name(f"{options.output.name}.keypoints")
+    found = chosen.found(folder, home.resolve(), _spread(options, eager=True), bar, bar.message)
+    source = chosen.clips(folder, found)
+    page = write_page(home / "preview.html", folder, found[0], source.dropped, source.layout, chosen.rate)
+    print(f"{home}: keypoints of {sum(not one.reason for one in found[0])} videos; look at {page}")
+    return source
+
+
+def _spread(options: Options, *, eager: bool = False) -> Spread:
+    return Tasks(options.workers) if options.ray else Processes(options.workers or cores(), eager=eager)
+
+
 def _pack(source: Source, options: Options) -> Manifest:
     bar = Bar("packing", "performances")
     for notice in source.notices:
         bar.message(f"warning: {notice}")
-    spread: Spread = Tasks(options.workers) if options.ray else Processes(options.workers or cores())
     return pack(
         source,
         options.output,
@@ -107,7 +128,7 @@ def _pack(source: Source, options: Options) -> Manifest:
         shard_bytes=options.shard_mib * 2**20,
         broken=options.broken,
         append=options.append,
-        spread=spread,
+        spread=_spread(options),
         progress=bar,
         notice=bar.message,
     )

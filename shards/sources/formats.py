@@ -36,6 +36,7 @@ from shards.sources.pyskl import Pyskl
 from shards.sources.source import Source
 from shards.sources.table import read_classes
 from shards.sources.units import Unit
+from shards.sources.video.options import Video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ class Pickled(Bounded):
 
 Format = (
     NwUcla | Ntu | PkuMmd | Sbu | Pickled | Coco | Own | Synthetic | OpenPose | AlphaPose | MMPose | MediaPipe
-    | KinectCsv | Bvh | C3d | Trc | Pose2Sim | FreeMoCap | Mat | Jhmdb | PennAction
+    | Video | KinectCsv | Bvh | C3d | Trc | Pose2Sim | FreeMoCap | Mat | Jhmdb | PennAction
 )  # fmt: skip
 FORMATS: dict[str, Callable[[], Format]] = {
     "nw-ucla": NwUcla,
@@ -194,6 +195,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "alphapose": AlphaPose,
     "mmpose": MMPose,
     "mediapipe": MediaPipe,
+    "video": Video,
     "kinect-csv": KinectCsv,
     "bvh": Bvh,
     "c3d": C3d,

@@ -23,6 +23,7 @@ from shards.sources.mocap import bvh, c3d, mat, motion, outputs, trc
 from shards.sources.mocap.motion import Motion
 from shards.sources.recorded import Clips, Recorded
 from shards.sources.source import Source, listed
+from shards.sources.table import Table
 from shards.sources.units import Unit
 
 PIXELS = Bounds(1, 100_000)
@@ -41,11 +42,11 @@ class Detector(Foldered):
         found = Detections(folder, clips, read, read_layout(self.layout) if self.layout else None)
         return self.scored(folder, found, found.layout)
 
-    def scored(self, folder: Path, clips: Clips, layout: Layout) -> Source:
+    def scored(self, folder: Path, clips: Clips, layout: Layout, table: Table | None = None) -> Source:
         """The source of clips whose joints are `layout`'s, each with its confidence."""
         layout = dataclasses.replace(layout, confidence=self.confidence == "keep")
         cleaning = (*detected(layout, least=self.min_confidence), *tracked(layout, most=self.bodies))
-        return self.recorded(folder, clips, layout, cleaning)
+        return self.recorded(folder, clips, layout, cleaning, table)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class Recorded(Source):
         self.table = table or bare(clips.names)
         self.classes = self.table.classes
         self.notices = (*layout.doubts, *self.table.notices, *clips.notices)
-        self._names = _matched(self.table.files, clips.names)
+        self._names = matched(self.table.files, clips.names)
         listed = set(self._names)
         self.dropped = [(name, "not in the table") for name in clips.names if name not in listed]
         rows: dict[str, list[int]] = {}
@@ -123,7 +123,7 @@ class Recorded(Source):
             raise DataError(f"performance {performance}: two recordings by one camera; correct the table")
 
 
-def _matched(files: Sequence[str], names: Sequence[str]) -> list[str]:
+def matched(files: Sequence[str], names: Sequence[str]) -> list[str]:
     """The recording that each row of a table means: by its name, which may lack its ending.
 
     Backslashes of Windows separate folders, and letters with marks are the same however they are composed.

@@ -1,0 +1,1 @@
+"""Keypoints from video files: decoding, person detection, pose estimation, tracking."""

@@ -1,0 +1,172 @@
+"""MediaPipe's pose model (BlazePose) on LiteRT: its detector and landmark network, and everything between them.
+
+The detector finds persons in the whole image. The landmark network sees one square region, turned so that the person
+is upright, and gives 33 landmarks in it, and two auxiliary ones from which the region in the next frame follows: so
+the detector is needed only where nobody is followed. The numbers are those of MediaPipe 0.10.21's graphs, without their
+smoothing over time.
+
+Legend: H height, W width, L landmarks (39: 33 of the body, 2 of the region), G side of a heatmap (64).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bonestrap.options import UserError
+from shards.sources.video import anchors
+from shards.sources.video.person import SAME, Estimator, Person, distance
+from shards.sources.video.regions import Region, around, crop, parts, whole
+
+DETECTOR, LANDMARKS = "pose_detection.tflite", "pose_landmark_full.tflite"
+SIZE = 256  # pixels of the landmark network's input
+JOINTS = 33
+SCALE = 1.25  # of a region, to the circle around the body
+PRESENT = 0.5  # probability that there is a person in a region
+KERNEL = 3  # cells on each side of a landmark that refine it
+REFINED = 0.5  # of a heatmap around a landmark: below it, the landmark stays
+AGAIN = 10  # frames between two looks for more persons while somebody is followed, and two closer ones while nobody is
+UNSURE = 0.35  # score of a detection in a closer look ...
+SURE = 0.8  # ... which counts if the landmark network is as sure of a person
+
+
+class Pose(NamedTuple):
+    """A person's landmarks in an image."""
+
+    person: Person
+    region: Region  # where it is expected in the next frame
+
+
+class BlazePose(Estimator):
+    """Follows up to `persons` persons through a video."""
+
+    def __init__(self, folder: Path, *, persons: int) -> None:
+        self.detector, self.network = Network(folder / DETECTOR), Network(folder / LANDMARKS)
+        self.persons = persons
+        self.centres = anchors.anchors()
+        self.followed: dict[int, Region] = {}
+        self.next, self.frame, self.alone = 0, -1, 0  # track, frame, frames since somebody was seen
+
+    def __call__(self, image: np.ndarray) -> list[Person]:
+        self.frame += 1
+        found = self._poses(image, self.followed, PRESENT)
+        if not found or (len(found) < self.persons and self.frame % AGAIN == 0):
+            found = self._poses(image, self._new(self.detect(image), found), PRESENT, found)
+        if not found and (self.alone < AGAIN or self.alone % AGAIN == 0):
+            found = self._poses(image, self._new(self.detect_closely(image), found), SURE)
+        self.alone = 0 if found else self.alone + 1
+        self.followed = {pose.person.track: pose.region for pose in found if pose.person.track is not None}
+        return [pose.person for pose in found]
+
+    def detect(self, image: np.ndarray) -> list[Region]:
+        """The regions of the persons in an image (H, W, 3), the surest first."""
+        return [region for _, region in self._detected(image, whole(image), anchors.SCORE)]
+
+    def detect_closely(self, image: np.ndarray) -> list[Region]:
+        """The regions of what may be persons in an image or in a part of it, which is seen larger, the surest first.
+
+        MediaPipe has no such look. It costs three more runs of the detector.
+        """
+        squares = (whole(image), *parts(image))
+        found = [one for square in squares for one in self._detected(image, square, UNSURE)]
+        return [region for _, region in sorted(found, key=lambda one: -one[0])]
+
+    def _detected(self, image: np.ndarray, square: Region, score: float) -> list[tuple[float, Region]]:
+        numbers, logits = self.detector(crop(image, square, anchors.SIZE, "zero") / 127.5 - 1)
+        found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres, score))
+        ends = square.to_image(found.keypoints[:, :2])
+        regions = [around(centre, rim, SCALE) for centre, rim in ends]
+        return list(zip(found.scores.tolist(), regions, strict=True))
+
+    def _new(self, regions: list[Region], found: list[Pose]) -> dict[int, Region]:
+        """Regions of nobody who is found already, each with a number of its own."""
+        new = [region for region in regions if not any(_same(region, pose.region) for pose in found)]
+        self.next += len(new)
+        return dict(enumerate(new, self.next - len(new)))
+
+    def pose(self, image: np.ndarray, region: Region, track: int, sure: float = PRESENT) -> Pose | None:
+        """The landmarks of the person in a region; None where there is none with this probability."""
+        if not 1 <= region.side <= 20 * max(image.shape):
+            return None
+        landmarks, present, _, heatmaps, world = self.network(crop(image, region, SIZE, "repeat") / 255)
+        if present[0, 0] < sure:
+            return None
+        marks = landmarks.reshape(-1, 5)
+        places = region.to_image(refined(marks[:, :2] / SIZE, heatmaps[0]))
+        visible = 1 / (1 + np.exp(-marks[:JOINTS, 3:4].astype(np.float64)))
+        turned = upright(world.reshape(-1, 3)[:JOINTS], region.angle)
+        person = Person(
+            track,
+            np.concatenate([places[:JOINTS], visible], axis=1).astype(np.float32),
+            np.concatenate([turned, visible], axis=1).astype(np.float32),
+        )
+        return Pose(person, around(places[JOINTS], places[JOINTS + 1], SCALE))
+
+    def _poses(
+        self, image: np.ndarray, regions: dict[int, Region], sure: float, known: list[Pose] | None = None
+    ) -> list[Pose]:
+        """The known poses and those in regions, one each; two regions may come to show the same person."""
+        poses = list(known or [])
+        for track, region in regions.items():
+            if len(poses) == self.persons:
+                break
+            pose = self.pose(image, region, track, sure)
+            if pose and all(distance(pose.person.joints, other.person.joints) > SAME for other in poses):
+                poses.append(pose)
+        return poses
+
+
+class Network:
+    """A `.tflite` file on one core."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ModuleNotFoundError:
+            raise UserError(
+                "MediaPipe's pose model needs the package ai-edge-litert, which is not installed; pip install "
+                "ai-edge-litert, or give --detector and --pose"
+            ) from None
+        try:
+            self.interpreter: Any = Interpreter(str(path), num_threads=1)
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{path}: not a model for LiteRT ({str(error).splitlines()[0]:.100})") from None
+        self.input = self.interpreter.get_input_details()[0]["index"]
+        self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
+
+    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
+        self.interpreter.set_tensor(self.input, image[None].astype(np.float32))
+        self.interpreter.invoke()
+        return [self.interpreter.get_tensor(index) for index in self.outputs]
+
+
+def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
+    """Places (L, 2) from 0 to 1, each moved to the mean of its heatmap (G, G, L), in logits, in the cells around it."""
+    grid = heatmaps.shape[0]
+    padded = np.pad(1 / (1 + np.exp(-heatmaps.astype(np.float64))), ((KERNEL, KERNEL), (KERNEL, KERNEL), (0, 0)))
+    cell = np.trunc(places * grid).astype(int)
+    inside = ((cell >= 0) & (cell < grid)).all(1)
+    steps = np.arange(2 * KERNEL + 1)
+    column, row = np.where(inside[:, None], cell, 0).T
+    rows, columns = row[:, None, None] + steps[:, None], column[:, None, None] + steps
+    weights = padded[rows, columns, np.arange(len(places))[:, None, None]]  # (L, cells, cells)
+    total = weights.sum((1, 2))
+    x = (weights * (columns - KERNEL)).sum((1, 2)) / np.maximum(total, 1e-12)
+    y = (weights * (rows - KERNEL)).sum((1, 2)) / np.maximum(total, 1e-12)
+    moved = inside & (weights.max((1, 2)) >= REFINED)
+    return np.where(moved[:, None], np.stack([x, y], axis=1) / grid, places)
+
+
+def upright(world: np.ndarray, angle: float) -> np.ndarray:
+    """Landmarks in space (L, 3) as the camera sees them: the network saw its region turned by `angle`."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    x, y, z = world.T
+    return np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
+
+
+def _same(one: Region, other: Region) -> bool:
+    """Whether two regions are of one person: their centres are within a quarter of the larger side."""
+    return bool(np.hypot(one.x - other.x, one.y - other.y) < max(one.side, other.side) / 4)
