@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from distributed import tracking
-from evaluation import held_out, run_record
+from evaluation import run_record
 from evaluation.results import figures_of
 from launch.training.options import Options
 from launch.training.registration import HELD_OUT, register_finished
@@ -38,6 +38,8 @@ def measured(training: Training, options: Options, model: Model, known: Mapping[
         names = {"knn": HELD_OUT, "knn_low": f"{HELD_OUT}_low", "knn_high": f"{HELD_OUT}_high"}
         return found | {name: known[probed] for probed, name in names.items() if probed in known}
     if training.pool is None and training.composition.whole:
+        from evaluation import held_out
+
         scores = held_out.scores(options.run, model, options, training.split)
         if scores is not None:
             found |= figures_of("held_out", scores)

@@ -47,6 +47,8 @@ def register_finished(run: Path) -> None:
     """Register a run that has just finished, under `names`, and say so. MLflow stops nothing: the model is there."""
     try:
         found = register(run, names=names(run, load_model(run)))
+    except ImportError:  # which the run has said already
+        return
     except Exception as error:  # whatever MLflow, its database or the network raises
         reason = redacted((str(error) or type(error).__name__).splitlines()[0])
         print(

@@ -134,6 +134,9 @@ def tracked(
         **{name: to_json(getattr(training, name)) for name in ("encoder", "method", "optimizer", "schedule", "clip")},
         "hold_out": options.hold_out,
     }
+    if training.steps is not None:  # instead of the schedule's
+        whole["schedule"] = {k: v for k, v in whole["schedule"].items() if k not in ("epochs", "warmup")}
+        whole |= {"steps": training.steps, "warmup": training.warmup_steps}
     params = {
         **flat({**settings, **shortened(training), **whole}),
         "stage": training.stage,
@@ -215,8 +218,15 @@ def hours_before(parents: Sequence[Path]) -> float | None:
 
 
 def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names."""
+    """Nested settings under dotted names, as the command line has them: operations of a view by their kinds."""
     out: dict[str, Any] = {}
     for key, value in values.items():
-        out |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+        if isinstance(value, list) and value and all(isinstance(each, dict) and "kind" in each for each in value):
+            kinds = [each["kind"] for each in value]
+            named = {each["kind"]: {k: v for k, v in each.items() if k != "kind"} for each in value}
+            out |= {f"{path}{key}": " ".join(kinds)} | (
+                flat(named, f"{path}{key}.") if len(named) == len(value) else {}
+            )
+        else:
+            out |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
     return out
