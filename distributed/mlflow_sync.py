@@ -153,6 +153,9 @@ class MLflowSync:
         """The experiment's id. Artifacts of a local database lie beside it, not in a worker's working directory."""
         found = client.get_experiment_by_name(self.told["experiment"])
         if found is not None:
+            for key, value in view.tags().items():
+                if key not in found.tags:
+                    client.set_experiment_tag(found.experiment_id, key, value)
             return found.experiment_id
         place = (database(uri).parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
         return client.create_experiment(self.told["experiment"], artifact_location=place, tags=view.tags())
