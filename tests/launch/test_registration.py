@@ -33,7 +33,7 @@ def home(shards: Path, mlflow_template: Path, tmp_path_factory: pytest.TempPathF
         small = "--encoder.width 0.05 --clip.frames 8 --method.hidden 16 --method.projection 8 --split cross-subject"
         short = "--schedule.batch 8 --schedule.group 8 --schedule.epochs 1 --schedule.warmup 0"
         command(f"pretrain demo {common} {small} {short} --system-metrics --run {home}/pretrained")
-        few = f"--model {home}/pretrained {common} --batch 4 --labels 0.3 --steps 3"
+        few = f"--model {home}/pretrained {common} --batch 4 --labels 0.1 --steps 3"
         command(f"finetune {few} --run {home}/teacher")
         command(f"finetune {few} --scratch --run {home}/scratch-wide")
         command(f"finetune {few} --scratch --encoder.width 0.025 --run {home}/scratch-compact")
@@ -207,7 +207,7 @@ def test_a_killed_run_is_told_by_the_next_command(home: Path, shards: Path, clie
     whole = journal.read_text()
     journal.write_text("".join(line for line in whole.splitlines(keepends=True) if '"status"' not in line))
     client.update_run(identifier, status="RUNNING")
-    words = f"--data {shards} --experiment demo --device cpu --precision fp32 --log-every 1 --batch 4 --labels 0.3"
+    words = f"--data {shards} --experiment demo --device cpu --precision fp32 --log-every 1 --batch 4 --labels 0.1"
     command(f"finetune --model {home}/pretrained {words} --steps 3 --run {home}/teacher")  # it has finished before
     assert client.get_run(identifier).info.status == "KILLED"
     journal.write_text(whole)
