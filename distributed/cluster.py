@@ -187,7 +187,7 @@ def attempt_run(
             ),
             scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
             run_config=RunConfig(
-                name=f"bonestrap-{uuid.uuid4().hex[:12]}",  # a name is never reused
+                name=f"{config.name}-{uuid.uuid4().hex[:12]}",  # a name is never reused
                 storage_path=folder,
                 failure_config=FailureConfig(**{key: value for key, value in limits.items() if key in known}),
             ),

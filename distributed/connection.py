@@ -29,10 +29,17 @@ ENVIRONMENT = {
 }
 
 
+SHARED = {  # on a cluster that others look at: its dashboard lists the run, and its metrics have the run's
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "1",
+}
+
+
 @contextmanager
 def connection(workers: int) -> Iterator[None]:
     """Connect to the cluster of `RAY_ADDRESS` (as inside a submitted job) or start one here, and leave it as it was."""
-    for name, value in ENVIRONMENT.items():
+    shared = SHARED if os.environ.get("RAY_ADDRESS") else {}
+    for name, value in {**ENVIRONMENT, **shared}.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -102,6 +109,12 @@ def silence_ray() -> None:
         from ray._private import worker
 
         worker.print_to_stdstream = lambda *arguments, **options: None
+
+
+def submission() -> str:
+    """The id of the job of Ray's that this command is; empty where nobody has submitted it."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    return str((job.get("metadata") or {}).get("job_submission_id", ""))
 
 
 def import_path() -> dict[str, str]:

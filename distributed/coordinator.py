@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -200,6 +201,7 @@ class CoordinatorWatch:
         self.position, self.moved = Position(), time.monotonic()
         self.departure = Departure()
         self.warned: Any = None  # the preemption that was already answered
+        self.gauges: dict[str, Any] = {}  # what Ray's metrics have of the run, by the journal's names
         self.over = threading.Event()
         self.worker = threading.get_ident()
         for work in (self.beat, self.depart):
@@ -258,6 +260,17 @@ class CoordinatorWatch:
 
     def saved(self, step: int) -> None:
         self.coordinator.saved.remote(step)
+
+    def measured(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        if os.environ.get("RAY_TRAIN_METRICS_ENABLED") == "0":
+            return
+        from ray.util.metrics import Gauge
+
+        for name, value in {"step": step, **values}.items():
+            if name not in self.gauges:
+                known = f"bonestrap_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+                self.gauges[name] = Gauge(known, f"{name} of a training run", tag_keys=("run",))
+            self.gauges[name].set(float(value), tags={"run": run})
 
     def close(self) -> None:
         self.over.set()

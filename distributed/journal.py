@@ -24,11 +24,19 @@ class Journal:
     a last line that a kill has torn.
 
     Lines that a full disk does not take wait in memory, in order, and are tried again with the next: `say` is told once
-    of each outage. Raises JournalGone where the file has been removed or replaced: it would be written for nobody.
+    of each outage. `beside` gives what each line of figures has as well. Raises JournalGone where the file has been
+    removed or replaced: it would be written for nobody.
     """
 
-    def __init__(self, run: Path, *, done: int, say: Callable[[str], object] = lambda text: None) -> None:
-        self.path, self.say = run / JOURNAL, say
+    def __init__(
+        self,
+        run: Path,
+        *,
+        done: int,
+        say: Callable[[str], object] = lambda text: None,
+        beside: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self.path, self.say, self.beside = run / JOURNAL, say, beside
         run.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read(run) if done and line.get("step", 0) <= done and "status" not in line]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -40,6 +48,8 @@ class Journal:
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
         """Append a line; it survives a kill at once and a power cut after `flush`. NaN and infinity are left out."""
         self.step = step
+        if "status" not in values:
+            values = {**self.beside(), **values}
         finite = {key: value for key, value in values.items() if isinstance(value, str) or math.isfinite(value)}
         self.waiting += json.dumps({"step": step, "time": time.time(), **finite}).encode() + b"\n"
         self.check()

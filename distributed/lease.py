@@ -204,6 +204,13 @@ def alive(folder: Path | str) -> bool:
     return False
 
 
+def held(folder: Path | str) -> bool:
+    """Whether a job may hold a run, answered at once: a lease of another machine is taken to be renewed."""
+    lease = Lease(folder, Job(""), lambda text: None)
+    found = lease.read()
+    return found is not None and not lease.yields(found)
+
+
 def spoken(lease: dict[str, Any]) -> str:
     return f"process {lease.get('pid', '?')} on {lease.get('host', 'an unknown machine')}"
 

@@ -207,6 +207,7 @@ def train(job: Job, strategy: Strategy) -> Summary:
                 progress.update(values)
                 if journal is not None:
                     journal.write(done, values)
+                    watch.measured(job.run.name, done, values)
             if probing:
                 probe_untrained()
             probed = probe(done) if probing else {}

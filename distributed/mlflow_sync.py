@@ -13,6 +13,7 @@ from typing import Any
 
 from bonestrap.files import read_object, write_atomically
 from distributed.journal import JOURNAL, metrics, parse
+from distributed.telemetry import view
 from shards.errors import DataError
 from shards.storage.redaction import plain, redacted, shown
 
@@ -80,7 +81,7 @@ class MLflowSync:
 
         for lines, end in self.batches():
             points = [
-                Metric(name, value, round(line["time"] * 1000), line["step"])
+                Metric(self.named(name), value, round(line["time"] * 1000), line["step"])
                 for line in lines
                 for name, value in metrics(line).items()
             ]
@@ -90,6 +91,10 @@ class MLflowSync:
                 if "status" in line:
                     self.end(line["status"], line["time"])
             self.sent = end
+
+    def named(self, metric: str) -> str:
+        """What MLflow calls a metric of the journal. Losses of two methods would be no comparable curves."""
+        return f"loss/{self.told['losses']}" if metric == "loss" and self.told.get("losses") else metric
 
     def end(self, status: str, when: float) -> None:
         """Say how the run ended: "finished", "failed" or "killed"."""
@@ -148,9 +153,12 @@ class MLflowSync:
         """The experiment's id. Artifacts of a local database lie beside it, not in a worker's working directory."""
         found = client.get_experiment_by_name(self.told["experiment"])
         if found is not None:
+            for key, value in view.tags().items():
+                if key not in found.tags:
+                    client.set_experiment_tag(found.experiment_id, key, value)
             return found.experiment_id
         place = (database(uri).parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
-        return client.create_experiment(self.told["experiment"], artifact_location=place)
+        return client.create_experiment(self.told["experiment"], artifact_location=place, tags=view.tags())
 
     def describe(self, client: Any) -> None:
         """Parameters, tags and the data set. MLflow refuses another value of a parameter: it becomes a tag."""
@@ -164,6 +172,8 @@ class MLflowSync:
             if known.data.params.get(key, value) != value
         }
         tags = {**self.told["tags"], **changed, "bonestrap.run_dir": str(self.run)}
+        if view.NOTE not in known.data.tags:  # what somebody has written there stays
+            tags[view.NOTE] = view.note(client, tags)
         client.log_batch(self.id, tags=[entities.RunTag(key, str(value)) for key, value in tags.items()])
         names = sorted(params)
         for begin in range(0, len(names), 100):
@@ -179,15 +189,23 @@ class MLflowSync:
 
 
 class SyncThread(threading.Thread):
-    """Delivers while the run trains, through outages, and tells the user once of each.
+    """Delivers while the run trains, through outages, and tells the user once of each. `then` is called once, with the
+    client and the address, when the server has answered first.
 
     An outage passes and is waited for. A refusal (no permission, a name that is not allowed) does not, so the server is
     not asked again: the user is told why, and the journal waits for a `replay`.
     """
 
-    def __init__(self, run: Path, say: Callable[[str], None], uri: str | None = None) -> None:
+    def __init__(
+        self,
+        run: Path,
+        say: Callable[[str], None],
+        uri: str | None = None,
+        then: Callable[[Any, str], object] = lambda client, uri: None,
+    ) -> None:
         super().__init__(name="tracking", daemon=True)
-        self.sync, self.say = MLflowSync(run, uri), say
+        self.sync, self.say, self.then = MLflowSync(run, uri), say, then
+        self.met = False  # whether the server has answered
         self.over = threading.Event()
         self.away = ""  # the outage's reason
         self.refused = False
@@ -202,6 +220,8 @@ class SyncThread(threading.Thread):
                 if self.away:
                     self.say(f"{where} is back: the journal has been replayed.")
                 self.away, pause, retry = "", SEND_SECONDS, RETRY_SECONDS[0]
+                if not self.met:
+                    self.meet()
             except ImportError as error:
                 self.say(f"{missing(error)}: the run is recorded in {self.sync.run / JOURNAL} alone.")
                 return
@@ -222,6 +242,12 @@ class SyncThread(threading.Thread):
             if ending:
                 return
             self.over.wait(pause)
+
+    def meet(self) -> None:
+        """Call `then`, once the server has answered: nothing of it stops the run."""
+        self.met = True
+        with suppress(Exception):
+            self.then(self.sync.client, self.sync.told["uri"])
 
     def later(self) -> str:
         return f"nothing is lost: `python -m distributed.tracking {self.sync.run}` sends it"

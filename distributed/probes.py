@@ -20,6 +20,7 @@ from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import KERNEL_STRENGTHS, RawJoints, kernel_ridge_votes, raw_pipeline
 from bonestrap.protocols.knn import knn_accuracy
 from bonestrap.protocols.linear import RIDGE_STRENGTHS, ridge
+from bonestrap.protocols.scores import wilson
 from shards.reader import Resident
 
 # A healthy encoder is far above both; one whose output no longer depends on its input falls through both.
@@ -71,7 +72,8 @@ class Probe:
         self.below = 0  # probes in a row
 
     def __call__(self) -> dict[str, float]:
-        """{"knn", "linear", "raw_joints"}: accuracies, 0..1; {"spread", "rank"}: of all features, see below."""
+        """{"knn", "linear", "raw_joints"}: accuracies, 0..1; {"knn_low", "knn_high"}: Wilson's 95 % interval of kNN's;
+        {"spread", "rank"}: of all features, see below."""
         if self.floor is None:
             self.floor = self.raw_joints()
             self.say(
@@ -86,6 +88,7 @@ class Probe:
             self.say("The encoder's features are not finite: the run is lost; lower the learning rate.")
             return values
         values["knn"] = knn_accuracy(fit_x, self.fit.labels, held_x, self.held_out.labels)
+        values["knn_low"], values["knn_high"] = wilson(values["knn"], len(self.held_out.labels))
         values["linear"] = self.linear(fit_x, held_x)
         self.below = self.below + 1 if collapsed(values["spread"], values["rank"]) else 0
         if self.below == PATIENCE:

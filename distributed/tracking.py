@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distributed.journal import Journal, add, latest, read, spent
-from distributed.lease import alive
+from distributed.lease import alive, held
 from distributed.mlflow_sync import ABOUT, MLflowSync, SyncThread, about, database, save_about, server
+from distributed.telemetry.machine import usage
 from distributed.watch import GracefulStop
 from shards.errors import reason
 from shards.storage.redaction import redacted, shown
@@ -28,7 +29,7 @@ from shards.storage.remote import is_address
 
 __all__ = [
     "Dataset", "Journal", "Tracking", "about", "add", "attach", "database", "default_uri", "describe", "latest", "read",
-    "recording", "replay", "run_id", "server", "spent",
+    "reconcile", "recording", "replay", "run_id", "server", "spent", "tag",
 ]  # fmt: skip
 
 CHECKPOINTS = "checkpoints"  # in the run directory, where no other place is named
@@ -61,6 +62,8 @@ class Tracking:
     tags: Mapping[str, str] = field(default_factory=dict)  # git commit, versions, the MLflow run it came from, ...
     dataset: Dataset | None = None
     datasets: tuple[Dataset, ...] = ()  # the others, where there are several
+    losses: str = ""  # the method: MLflow has the loss as loss/METHOD, as losses of two methods are no one curve
+    system: bool = False  # whether MLflow hears of processors, memory, disk and network
     uri: str = field(default_factory=default_uri)
 
 
@@ -103,11 +106,11 @@ def recording(
 
     `checkpoints` is where the run keeps them, if not in its directory.
     """
-    journal = Journal(run, done=done, say=say)
+    journal = Journal(run, done=done, say=say, beside=usage(say) if tracking and tracking.system else dict)
     sync_thread = None
     if tracking is not None:
         describe(run, tracking, checkpoints)
-        sync_thread = SyncThread(run, say, tracking.uri)
+        sync_thread = SyncThread(run, say, tracking.uri, then=reconcile)
         sync_thread.start()
     status = "finished"
     try:
@@ -135,7 +138,7 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
         raise ValueError(f"{run / ABOUT} is missing, so the run was never tracked; name a run that was")
     sync = MLflowSync(run)
     sync.send()
-    if not any("status" in line for line in read(run)):
+    if not ended(run):
         known = about(run).get("checkpoints")
         try:
             if not checkpoints and known == UNKNOWN:
@@ -145,20 +148,62 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
             say(f"{run}: whether a job trains it cannot be told, its checkpoints cannot be read ({reason(error)})")
         else:
             if not lives:
-                sync.end("killed", max((line["time"] for line in read(run)), default=time.time()))
+                sync.end("killed", last(run))
     return sync.id
 
 
-def attach(run: Path, file: Path, *, tag: str) -> str:
-    """Keep a file with a run in MLflow; its address there, which becomes the run's `tag`. Raises what MLflow raises."""
+def ended(run: Path) -> bool:
+    """Whether the journal says how its run has ended."""
+    return any("status" in line for line in read(run))
+
+
+def last(run: Path) -> float:
+    """When the newest line of a journal was written."""
+    return max((line["time"] for line in read(run)), default=time.time())
+
+
+def reconcile(client: Any, uri: str) -> list[Path]:
+    """Tell an MLflow server how those runs of this machine have ended that it takes for running; which those were.
+
+    A run ends without a word where its job was killed, or where the server was away. Passed over is what another job
+    may still be training: a lease that cannot be told to be over at once is taken to hold. `uri` is the server's
+    address as runs keep it.
+    """
+    told = []
+    ids = [each.experiment_id for each in client.search_experiments()]
+    for found in client.search_runs(ids, "attributes.status = 'RUNNING'"):
+        run = Path(found.data.tags.get("bonestrap.run_dir", ""))
+        try:
+            if not run.is_absolute() or about(run).get("runs", {}).get(uri) != found.info.run_id:
+                continue
+            known = about(run).get("checkpoints")
+            if known == UNKNOWN or held(known or run / CHECKPOINTS):
+                continue
+            status = next((line["status"] for line in read(run) if "status" in line), "killed")
+        except (OSError, ValueError):  # another machine's directory, or a damaged one
+            continue
+        client.set_terminated(found.info.run_id, status.upper(), end_time=round(last(run) * 1000))
+        told.append(run)
+    return told
+
+
+def attach(run: Path, file: Path, *, folder: str = "") -> str:
+    """Keep a file with a run in MLflow; its address there. Raises what MLflow raises."""
     identifier = replay(run)
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=server(run))
-    client.log_artifact(identifier, str(file))
-    address = redacted(f"{client.get_run(identifier).info.artifact_uri}/{file.name}")
-    client.set_tag(identifier, tag, address)
-    return address
+    client.log_artifact(identifier, str(file), folder or None)
+    kept = "/".join(filter(None, [client.get_run(identifier).info.artifact_uri, folder, file.name]))
+    return redacted(kept)
+
+
+def tag(run: Path, key: str, value: str) -> None:
+    """Tag a run in MLflow. Raises what MLflow raises."""
+    identifier = replay(run)
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=server(run)).set_tag(identifier, key, value)
 
 
 def main(words: list[str]) -> int:

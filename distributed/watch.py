@@ -6,7 +6,7 @@ import queue
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -106,6 +106,9 @@ class Watch(Protocol):
     def saved(self, step: int) -> None:
         """A checkpoint has been committed; called on the first rank, on any thread."""
 
+    def measured(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        """What the journal of a run has gained, after `step` steps; called on the first rank."""
+
 
 class Alone:
     """A process that nobody placed. SIGTERM asks it to leave, as a scheduler does some time before it kills."""
@@ -129,4 +132,7 @@ class Alone:
         return False
 
     def saved(self, step: int) -> None:
+        return
+
+    def measured(self, run: str, step: int, values: Mapping[str, float]) -> None:
         return

@@ -61,6 +61,7 @@ class Workers(NamedTuple):
 class WorkerConfig:
     """How a run is worked on. Nothing here touches its result."""
 
+    name: str = "bonestrap"  # what Ray's dashboard calls the run, followed by a number of each attempt
     workers: Workers = Workers(0, 0)
     groups: int | None = None  # normalisation groups a step; None: any number of workers will do
     threads: int | None = (

@@ -65,11 +65,28 @@ def save(model: Path, on: str, results: Evaluations, metrics: Mapping[str, float
 
 
 def metrics(on: str, results: Results) -> dict[str, float]:
-    """The headline of every candidate by the name that MLflow gets; of the model also by what it is."""
+    """The figures of the model and the headline of its floors, by the names that MLflow gets."""
     out = {}
     for name, each in results.items():
         metric = ("" if on == "test" else "held_out_") + re.sub(r"[^\w.-]", "_", name)
         (_, figures), *floors = each.items()
-        out[f"{metric}/{headline(figures)[0]}"] = headline(figures)[1]
+        out |= figures_of(metric, figures)
         out |= {f"{metric}/{who.replace(' ', '_')}": headline(floor)[1] for who, floor in floors}
     return out
+
+
+def figures_of(name: str, figures: Figures) -> dict[str, float]:
+    """What a table of models has of one evaluation: the headline with its 95 % intervals, balanced and top-5 accuracy.
+
+    `_low` and `_high` are Wilson's, or of the mean over draws; `_bootstrap_low` and `_bootstrap_high` are drawn over
+    groups of recordings that depend on each other.
+    """
+    headed, value = headline(figures)
+    fields = figures._asdict()
+    out = {f"{name}/{headed}": value}
+    if "low" in fields:
+        out |= {f"{name}/{headed}_low": fields["low"], f"{name}/{headed}_high": fields["high"]}
+    if drawn := fields.get("bootstrap"):
+        out |= {f"{name}/{headed}_bootstrap_low": drawn.low, f"{name}/{headed}_bootstrap_high": drawn.high}
+    others = {"balanced": "balanced_accuracy", "top5": "top5_accuracy"}
+    return out | {f"{name}/{shown}": fields[key] for key, shown in others.items() if key in fields and key != headed}

@@ -1,5 +1,7 @@
 """The recordings that a run and all that it came from were trained on: `RUN/trained.npy`, which evaluations look up.
 
+`RUN/labelled.npy` has those whose labels were read: the others can say, without bias, which of several models is best.
+
 A recording is identified by its data set, its origin, its frames and its bodies, so that it is found in shards that
 were packed anew.
 """
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from shards.reading import Recorded
 
 FILE = "trained.npy"
+LABELLED = "labelled.npy"  # in the same form: those of them whose labels were read
 
 
 def fingerprints(data: Recorded) -> np.ndarray:
@@ -31,24 +34,24 @@ def fingerprints(data: Recorded) -> np.ndarray:
     )
 
 
-def keep(run: Path, own: np.ndarray, parents: Sequence[Path]) -> None:
+def keep(run: Path, own: np.ndarray, parents: Sequence[Path], file: str = FILE) -> None:
     """Write what a run was trained on, by the fingerprints, and what the models that it started from were.
 
     Nothing is written where that is not known of one of these: the file is complete or absent.
     """
     parts = [own]
     for parent in parents:
-        known = read(parent)
+        known = read(parent, file)
         if known is None:
             return
         parts.append(known)
-    np.save(run / FILE, np.unique(np.concatenate(parts)))
+    np.save(run / file, np.unique(np.concatenate(parts)))
 
 
-def read(model: Path) -> np.ndarray | None:
+def read(model: Path, file: str = FILE) -> np.ndarray | None:
     """The fingerprints of all recordings of a model's training; None where they were not kept."""
     run = run_record.home(model)
-    return np.load(run / FILE) if run is not None and (run / FILE).exists() else None
+    return np.load(run / file) if run is not None and (run / file).exists() else None
 
 
 def seen(model: Path, data: Recorded) -> int | None:

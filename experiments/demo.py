@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bonestrap.recipe import Recipe
+from distributed.registry import BEST
+from distributed.telemetry import view
 from distributed.tracking import default_uri
 from evaluation import evaluation_file
 from evaluation.results_text import below
@@ -19,6 +21,7 @@ from shards.storage.redaction import shown
 
 LABELS = 0.05
 STUDENT = 0.125  # width
+LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` answers
 EPOCHS = 200  # 1,200 steps
 TESTED = ("teacher", "student", "scratch-wide", "scratch-compact")
 
@@ -111,12 +114,21 @@ class Demo:
         print(f"page: {self.runs / 'report.html'}, pictures: {self.pictures}")
         print(f"models: {', '.join(str(self.runs / name / 'model') for name in names)}")
         print(f"learning curves: {curves(default_uri())}")
-        print(f"to register a model in MLflow: python launch/register.py --run {self.runs / 'student'}")
+        print(f"the models beside each other: {beside(default_uri(), self.runs.name)}")
 
 
 def curves(uri: str) -> str:
     """How to see the runs in MLflow."""
     return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else f"MLflow at {shown(uri)}"
+
+
+def beside(uri: str, experiment: str) -> str:
+    """Where that server has the columns that matter, and what the best model is called."""
+    from mlflow import MlflowClient
+
+    number = MlflowClient(uri).get_experiment_by_name(experiment).experiment_id
+    page = (LOCAL if uri.startswith("sqlite:") else shown(uri)) + view.path(number)
+    return f"{page}, the best on held-out recordings: models:/{experiment}@{BEST}"
 
 
 def summary(runs: Path) -> str:

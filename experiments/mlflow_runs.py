@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from bonestrap.options import UserError
 from distributed.mlflow_sync import missing
-from distributed.tracking import database
-from shards.storage.redaction import shown
+from distributed.tracking import database, reconcile
+from shards.storage.redaction import redacted, shown
 
 # How long an unreachable server is waited for; MLflow's own defaults are minutes.
 TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -44,6 +45,8 @@ def read(uri: str, experiment: str | None) -> list[Run]:
     except ImportError:
         raise UserError("comparing reads MLflow, which is not installed: pip install -e '.[train]'") from None
     try:
+        with suppress(Exception):  # reading is allowed where writing is not
+            reconcile(MlflowClient(uri), redacted(uri))
         return [
             Run(
                 id=run.info.run_id, name=run.info.run_name, status=run.info.status,

@@ -22,9 +22,13 @@ Examples:
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+import re
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -126,7 +130,35 @@ def report(name: str, options: Options, folder: Path, model: Model, found: Evalu
     if options.on == "test":
         failing = None if found.predicted is None else (next(iter(found.results)), found.predicted, found.truth)
         conclude(options, folder, failing, options.report)
+    if options.track:
+        share(name, options, folder, found)
     return plain
+
+
+def share(name: str, options: Options, folder: Path, found: Evaluated) -> None:
+    """Give MLflow the confusion matrix, as a picture and a table, and the registered model its card of now."""
+    from distributed import registry, tracking
+    from evaluation import run_record
+    from launch.report import attempt
+    from reports import card, figures, pictures
+
+    run = run_record.home(folder)
+    if run is None or not tracking.about(run):
+        return
+    with attempt("the confusion matrix and the card"), tempfile.TemporaryDirectory() as place:
+        if found.predicted is not None:
+            truth, classes = found.truth.numpy(), found.scored.manifest.classes
+            matrix = figures.Confusion.from_labels(truth, found.predicted.numpy(), classes)
+            said = ("" if options.on == "test" else "held-out ") + name + found.suffix
+            table = Path(place) / (re.sub(r"[^\w.-]+", "-", said) + ".csv")
+            rows = [[name, *row] for name, row in zip(classes, matrix.counts.tolist(), strict=True)]
+            with table.open("w", encoding="utf-8", newline="") as file:  # a row a true class, a column a predicted one
+                csv.writer(file).writerows([["", *classes], *rows])
+            tracking.attach(run, table, folder="confusion")
+            with suppress(ImportError):  # the extra "plots"
+                pictures.confusion_matrix(table.with_suffix(".png"), matrix, title=f"{run.name}: {said}")
+                tracking.attach(run, table.with_suffix(".png"), folder="confusion")
+        registry.revise(run, card.text(run_record.read(run), None))
 
 
 def exposure(options: Options, found: Evaluated) -> str:

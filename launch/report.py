@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Options(Reading):
     model: tuple[Path, ...] = required("run directories; the option may be repeated")
     output: Path = required("HTML file to write")
     split: str | None = option(None, "split whose test recordings are shown; none: that of the models")
-    track: bool = option(True, "log the page as an artifact of the models' MLflow runs")
+    track: bool = option(True, "keep the page with an MLflow run of the models, once")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,8 +59,7 @@ def main(options: Options) -> None:
     options, _ = options.resolve_streaming(workers=1, cuda=False)
     records = make(options, options.model, options.split, options.output)
     if options.track:
-        for one in records:
-            keep(one.folder, options.output)
+        keep([one.folder for one in records], options.output)
     print(f"{summaries.choice(records)}\npage: {options.output}")
 
 
@@ -123,19 +123,27 @@ def conclude(
         print(f"the model card cannot be written ({error}); the result is in evaluation.json", file=sys.stderr)
     if output:
         make(reading, [folder], None, output)
-        keep(folder, output)
+        keep([folder], output)
         print(f"page: {output}", file=sys.stderr)  # standard output is the evaluation's, which may be JSON
 
 
-def keep(run: Path, page: Path) -> None:
-    """Log the page to the run's MLflow run where there is one; report on stderr where that fails."""
-    if not tracking.about(run):
-        return
+def keep(runs: Sequence[Path], page: Path) -> None:
+    """Log the page to the MLflow run of the first that has one, and tell the others where it is."""
+    tracked = [run for run in runs if tracking.about(run)]
+    with attempt(f"{page}, which stays there,"):
+        address = tracking.attach(tracked[0], page) if tracked else ""
+        for run in tracked:
+            tracking.tag(run, "bonestrap.report", address)
+
+
+@contextmanager
+def attempt(what: str) -> Iterator[None]:
+    """Around what is given to MLflow: where that fails, it is reported on stderr, and nothing is stopped."""
     try:
-        tracking.attach(run, page, tag="bonestrap.report")
-    except Exception as error:  # whatever MLflow raises: the page is there
+        yield
+    except Exception as error:  # whatever MLflow raises
         reason = redacted((str(error) or type(error).__name__).splitlines()[0])
-        print(f"the page could not be logged to MLflow ({reason}); it is in {page}", file=sys.stderr)
+        print(f"MLflow has not taken {what} ({reason})", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -51,6 +52,8 @@ class Execution(Reading):
         None, "MLflow server or store; none takes MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
     )
     track: bool = option(True, "send the journal to MLflow")
+    register: bool = option(True, "register the finished model in MLflow, where the run is tracked")
+    system_metrics: bool = option(False, "measure processors, memory, disk, network and GPUs too, where it is tracked")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +62,7 @@ class Execution(Reading):
     def cluster_config(self, groups: int) -> WorkerConfig:
         """How the workers of a run with so many normalisation groups a step are placed."""
         return WorkerConfig(
+            name=re.sub(r"[^\w.-]", "-", self.run.name) or "bonestrap",
             workers=Workers.parse(str(self.workers)),
             groups=groups,
             threads=self.threads,

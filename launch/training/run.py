@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import getpass
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonestrap.config import to_json
+from bonestrap.config import kind_of, to_json
 from bonestrap.options import UserError
 from distributed import cluster
 from distributed.cluster import WorkersLost
+from distributed.connection import submission
 from distributed.coordinator import WorkerHung
 from distributed.journal import JOURNAL, JournalGone
 from distributed.record import Record, prepared
+from distributed.telemetry import view
 from distributed.tracking import Dataset, Tracking, run_id
 from distributed.watch import GracefulStop, TrainingStopped
 from evaluation.provenance import provenance
+from launch.training.conclusion import conclude
 from launch.training.options import Options
 from launch.training.training import Training, train_worker
 from shards import splits
@@ -69,6 +74,8 @@ def run(training: Training, options: Options, settings: dict[str, Any]) -> Summa
         worker = functools.partial(train_worker, training, options, record, tracking)
         summary = started(worker, config, options.run)
     report(training.stage, options.run, summary)
+    if tracking is not None:
+        conclude(training, options)
     return summary
 
 
@@ -123,9 +130,15 @@ def tracked(
 ) -> Tracking:
     """What MLflow is told of the run."""
     parents = [identifier for folder in training.parents if (identifier := mlflow_run(folder))]
-    encoder = to_json(training.encoder)
+    whole = {  # with every default, where `settings` have what the command line gives
+        **{name: to_json(getattr(training, name)) for name in ("encoder", "method", "optimizer", "schedule", "clip")},
+        "hold_out": options.hold_out,
+    }
+    if training.steps is not None:  # instead of the schedule's
+        whole["schedule"] = {k: v for k, v in whole["schedule"].items() if k not in ("epochs", "warmup")}
+        whole |= {"steps": training.steps, "warmup": training.warmup_steps}
     params = {
-        **flat({**settings, **shortened(training), "encoder": encoder}),
+        **flat({**settings, **shortened(training), **whole}),
         "stage": training.stage,
         "split": training.split,
         "encoder": training.encoder.label,
@@ -143,11 +156,28 @@ def tracked(
             "bonestrap.stage": training.stage,
             **({"bonestrap.parent": parents[0]} if parents else {}),
             **{f"bonestrap.{key}": value for key, value in info.items()},
+            **sources(info),
         },
         dataset=Dataset(manifest.name, manifest.digest[:DIGEST], spoken(options.data)),
         datasets=tuple(Dataset(each.name, each.digest[:DIGEST], spoken(each.data)) for each in others_of(training)),
+        losses=view.loss(kind_of(training.method)),
+        system=options.system_metrics,
         **({"uri": options.tracking_uri} if options.tracking_uri else {}),
     )
+
+
+def sources(info: dict[str, Any]) -> dict[str, str]:
+    """What MLflow's own columns show: who started which script of which commit, and in which job of Ray's."""
+    tags = {
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": next((word for word in info["command"].split() if word.endswith(".py")), "python"),
+        "mlflow.source.git.commit": info["commit"].partition("+")[0],
+    }
+    with suppress(KeyError, OSError):  # a user without a name, as in some containers
+        tags["mlflow.user"] = getpass.getuser()
+    if job := submission():
+        tags |= {"mlflow.source.type": "JOB", "bonestrap.ray_job": job}
+    return tags
 
 
 def others_of(training: Training) -> Sequence[Corpus]:
@@ -188,8 +218,15 @@ def hours_before(parents: Sequence[Path]) -> float | None:
 
 
 def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names."""
+    """Nested settings under dotted names, as the command line has them: operations of a view by their kinds."""
     out: dict[str, Any] = {}
     for key, value in values.items():
-        out |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+        if isinstance(value, list) and value and all(isinstance(each, dict) and "kind" in each for each in value):
+            kinds = [each["kind"] for each in value]
+            named = {each["kind"]: {k: v for k, v in each.items() if k != "kind"} for each in value}
+            out |= {f"{path}{key}": " ".join(kinds)} | (
+                flat(named, f"{path}{key}.") if len(named) == len(value) else {}
+            )
+        else:
+            out |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
     return out

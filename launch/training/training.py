@@ -261,6 +261,8 @@ def ship(training: Training, options: Options, model: Model, data: TrainingData)
 
     models.save(options.run / "model", model)
     trained.keep(options.run, data.fingerprints, training.parents)
+    read = data.fingerprints if training.method.input.labels else data.fingerprints[:0]
+    trained.keep(options.run, read, training.parents, trained.LABELLED)
     try:
         facts = None if training.pool else DatasetFacts.of(options, training.split)
         card.ship(run_record.read(options.run), facts)

@@ -62,8 +62,21 @@ def train_here(folder: Path, strategy: Strategy) -> dict[str, object]:
 def ray() -> object:
     """One connection for the tests here; `run` leaves a connection that it finds."""
     ray = pytest.importorskip("ray")
-    with connection.connection(workers=2):
-        yield ray
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in connection.SHARED.items():  # as in a job that was submitted
+            patch.setenv(name, value)
+        with connection.connection(workers=2):
+            yield ray
+
+
+def states(name: str) -> list[tuple[str, str]]:
+    """State and detail of the runs that Ray's dashboard would list under a name, the oldest first."""
+    import ray
+    from ray.train.v2._internal.state.state_actor import get_state_actor
+
+    every = ray.get(get_state_actor().get_train_runs.remote()).values()
+    mine = sorted((run.start_time_ns, run) for run in every if run.name.startswith(f"{name}-"))
+    return [(run.status.value, run.status_detail or "") for _, run in mine]
 
 
 @pytest.mark.timeout(400)  # two starts of Ray Train: half a minute on a quiet machine, minutes on a busy one
@@ -73,7 +86,8 @@ def test_a_worker_that_dies_is_replaced_and_the_result_is_that_of_one_process(
 ) -> None:
     one = toy_job(tmp_path / "one")
     train(one, Single())
-    found = cluster.run(functools.partial(train_here, tmp_path), config(2, threads=1))
+    found = cluster.run(functools.partial(train_here, tmp_path), config(2, threads=1, name="dying"))
+    assert [state for state, _ in states("dying")] == ["ERRORED", "FINISHED"]  # an attempt each
     assert (tmp_path / "died").exists()
     assert found["world"] == 2
     assert found["threads"] == 1
@@ -116,7 +130,9 @@ def test_the_first_rank_writes_how_a_run_ended_before_the_others_end_it(tmp_path
     """All ranks raise after the same step, and Ray ends all processes after the first that has."""
     mlflow = pytest.importorskip("mlflow")
     with pytest.raises(TrainingStopped, match="not finite at step 3"):
-        cluster.run(functools.partial(diverge, tmp_path), config(2, threads=1))
+        cluster.run(functools.partial(diverge, tmp_path), config(2, threads=1, name="diverging"))
+    ((state, detail),) = states("diverging")
+    assert state == "ERRORED" and "not finite at step 3" in detail
     identifier = run_id(tmp_path / "run")
     assert identifier is not None
     assert mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(identifier).info.status == "FAILED"

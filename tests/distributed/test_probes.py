@@ -85,7 +85,7 @@ def test_probe_measures_in_evaluation_mode_and_leaves_no_trace() -> None:
     said: list[str] = []
     encoder = Encoder().train()
     values = make(encoder, said)()
-    assert set(values) == {"knn", "linear", "spread", "rank", "raw_joints"}
+    assert set(values) == {"knn", "knn_low", "knn_high", "linear", "spread", "rank", "raw_joints"}
     assert values["knn"] == values["linear"] == 1.0
     assert len(said) == 1 and said[0].startswith("Raw joints give")
     assert encoder.training

@@ -1,16 +1,22 @@
-"""The README's `ray job submit` on a machine where ours has started Ray before, and `ray job stop` at any step."""
+"""The documented `ray job submit` on a machine where Ray was started before, and `ray job stop` at any step.
+
+Ray's dashboard and MLflow then say the same of the run.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+import secrets
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,8 +30,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of somebody who has a home directory with nothing in it, and has set nothing of Ray's."""
+    """The environment of somebody who has set nothing of Ray's, and whose home has a token of another program's."""
     home = tmp_path_factory.mktemp("home")
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text(secrets.token_hex(32))
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
     return {
         **plain, "HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
@@ -47,24 +55,51 @@ def shards(user: dict[str, str]) -> Path:
     return folder
 
 
+class Cluster(NamedTuple):
+    """One machine's, at ports of its own."""
+
+    dashboard: str
+    metrics: str  # what Prometheus reads
+    environment: dict[str, str]  # of whoever submits
+
+    def asked(self, path: str) -> Any:
+        token = (Path(self.environment["HOME"]) / ".ray" / "auth_token").read_text()
+        request = urllib.request.Request(self.dashboard + path, headers={"Authorization": f"Bearer {token}"})
+        return json.load(urllib.request.urlopen(request, timeout=30))
+
+
+def documented() -> list[list[str]]:
+    """The commands of docs/operations.md for one machine, each as words."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (block,) = re.findall(r"```sh\n(export RAY_AUTH_MODE.*?)```", text, re.DOTALL)
+    return [shlex.split(line) for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def head(
     user: dict[str, str], shards: Path, processes: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """`ray start --head` of the same user, at ports of its own; the dashboard's address."""
+) -> Iterator[Cluster]:
+    """The documented commands up to `ray start --head`."""
     pytest.importorskip("ray")
     gcs, dashboard, client, listen, grpc, metrics = map(str, ports(6))
+    export, token, start, *_ = documented()
+    exported = dict(word.split("=", 1) for word in export[1:])
+    environment = {**user, **exported, "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    assert token[-2:] == [">", "/dev/null"] and start[:3] == ["env", "-u", "RAY_ADDRESS"]
+    before = (Path(user["HOME"]) / ".ray" / "auth_token").read_text()
+    subprocess.run([BIN / token[0], *token[1:-2]], env=environment, check=True, capture_output=True)
+    assert (Path(user["HOME"]) / ".ray" / "auth_token").read_text() == before
     log = Path(user["HOME"]) / "head.log"
     processes(
-        log, str(BIN / "ray"), "start", "--head", "--block", "--port", gcs, "--dashboard-port", dashboard,
+        log, *start[:3], str(BIN / start[3]), *start[4:], "--block", "--port", gcs, "--dashboard-port", dashboard,
         "--ray-client-server-port", client, "--dashboard-agent-listen-port", listen, "--num-cpus", "2",
         "--dashboard-agent-grpc-port", grpc, "--metrics-export-port", metrics, "--node-ip-address", "127.0.0.1",
         "--object-store-memory", str(100 * 2**20), "--min-worker-port", "0", "--max-worker-port", "0",
         "--temp-dir", str(tmp_path_factory.mktemp("ray")),
-        environment=user,
+        environment=environment,
     )  # fmt: skip
     waits_for(lambda: "Ray runtime started" in log.read_text())
-    yield f"http://127.0.0.1:{dashboard}"
+    yield Cluster(environment["RAY_ADDRESS"], f"http://127.0.0.1:{metrics}", environment)
 
 
 def form() -> list[str]:
@@ -75,11 +110,15 @@ def form() -> list[str]:
     return shlex.split(found)
 
 
+def test_the_readme_and_the_documentation_submit_alike() -> None:
+    (words,) = [command for command in documented() if command[:3] == ["ray", "job", "submit"]]
+    assert [*words[:3], *words[5 : words.index("--") + 1]] == form()
+
+
 def test_a_stopped_job_repeats_nothing_when_it_is_submitted_again(
-    user: dict[str, str], shards: Path, head: str
+    user: dict[str, str], shards: Path, head: Cluster
 ) -> None:
-    assert not (Path(user["HOME"]) / ".ray").exists()
-    environment = {**user, "RAY_ADDRESS": head}
+    environment = head.environment
     run = Path(user["HOME"]) / "run"
     command = [
         *("python", "launch/pretrain.py", "demo", "--data", str(shards), "--run", str(run), "--workers", "2"),
@@ -104,22 +143,44 @@ def test_a_stopped_job_repeats_nothing_when_it_is_submitted_again(
     reached = before[-1]["step"]
     assert f"{run} has stopped after {reached} of " in said, said
     assert Checkpoints(run / "checkpoints", keep=1, warn=lambda text: None).newest() == reached
-    assert state(user, run) == "KILLED"
+    assert state(user, run) == ("KILLED", "first")
+    (stopped,) = head.asked("/api/train/v2/runs/v1")["train_runs"]
+    assert stopped["name"].startswith("run-") and stopped["status"] == "ERRORED"
+    assert f"has stopped after {reached} of " in json.dumps(stopped)
 
     again = submitted("again")
+    waits_for(lambda: gauge(head, "ray_bonestrap_loss") or again.poll() is not None)
     said = again.communicate()[0]
     assert again.returncode == 0, said
     assert f"Resuming {run} after {reached} of " in said
     lines = [line for line in read(run) if "loss" in line]
     assert lines[: len(before)] == before  # to the time at which each was written: none was computed again
     assert [line["step"] for line in lines] == sorted({line["step"] for line in lines})
-    assert state(user, run) == "FINISHED"
+    assert state(user, run) == ("FINISHED", "again")
+    assert sorted(each["status"] for each in head.asked("/api/train/v2/runs/v1")["train_runs"]) == [
+        "ERRORED",
+        "FINISHED",
+    ]
+    losses = [line["loss"] for line in lines]
+    assert any(abs(value - loss) < 1e-6 for value in gauge(head, "ray_bonestrap_loss") or SHOWN for loss in losses)
 
 
-def state(user: dict[str, str], run: Path) -> str:
-    """What MLflow says of a run."""
+SHOWN: list[float] = []  # what the metrics have had, as they forget a worker soon after its end
+
+
+def gauge(head: Cluster, name: str) -> list[float]:
+    """The values of a run's metric as Prometheus reads them."""
+    text = urllib.request.urlopen(f"{head.metrics}/metrics", timeout=30).read().decode()
+    found = [float(value) for value in re.findall(rf'^{name}{{[^}}]*run="run"[^}}]*}} (\S+)$', text, re.MULTILINE)]
+    SHOWN.extend(found)
+    return found
+
+
+def state(user: dict[str, str], run: Path) -> tuple[str, str]:
+    """What MLflow says of a run, and of which job it is."""
     import mlflow
 
     identifier = run_id(run)
     assert identifier is not None
-    return mlflow.MlflowClient(user["MLFLOW_TRACKING_URI"]).get_run(identifier).info.status
+    found = mlflow.MlflowClient(user["MLFLOW_TRACKING_URI"]).get_run(identifier)
+    return found.info.status, found.data.tags["bonestrap.ray_job"]
