@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.figures import Accuracies, Confusion, Floor, Group, Point, spread
+from reports.figures import Accuracies, Confusion, Error, Floor, Group, Point, spread
 from reports.labels import Mark, place
 
 STEPS = (1.0, 2.0, 5.0)  # ticks lie at these times a power of ten
@@ -233,6 +233,19 @@ def bars(rows: Sequence[tuple[str, int, int]], *, marked: str = "") -> list[Bar]
         parts = [(count - special, title, "", ""), (special, title, "marked", "")]
         out.append(Bar(name=name, segments=stacked(parts, longest), value=f"{count:,}"))
     return out
+
+
+def mistaken(errors: Sequence[Error]) -> list[Bar]:
+    """A bar for each pair of classes."""
+    longest = max((one.count for one in errors), default=1)
+    return [
+        Bar(
+            name=" → ".join(one.names),
+            segments=stacked([(one.count, f"{one.names[0]} predicted as {one.names[1]}", "", "")], longest),
+            value=f"{one.count:,} of {one.of:,}",
+        )
+        for one in errors
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 
 from evaluation.predictions import Predictions
 from reports.animation import encoded
-from reports.figures import Confusion
+from reports.figures import Confusion, Error, errors
 from reports.samples import recorded
 
 SHOWN = 3  # pairs of classes
@@ -19,37 +19,27 @@ SHOWN = 3  # pairs of classes
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """Recordings of one class that are taken for another. Rows are those of the test recordings."""
+    """An error with recordings to show. Rows are those of the test recordings."""
 
-    true: str
-    predicted: str
-    count: int
-    of: int  # recordings of the true class
+    error: Error
     row: int  # a recording that is taken for the other class
     beside: int | None  # one of the other class; None where it has no recordings
     recognised: bool  # that one is
 
 
-def frequent(matrix: Confusion, truth: np.ndarray, predicted: np.ndarray, shown: int = SHOWN) -> list[Mistake]:
-    """The most frequent errors, by their number of recordings; `truth` and `predicted` are classes, (R,)."""
-    wrong = matrix.counts - np.diag(matrix.counts.diagonal())
+def frequent(matrix: Confusion, truth: np.ndarray, predicted: np.ndarray) -> list[Mistake]:
+    """The most frequent errors; `truth` and `predicted` are classes, (R,)."""
     found = []
-    for place in np.argsort(-wrong, axis=None, kind="stable")[:shown]:
-        true, taken = (int(n) for n in np.unravel_index(place, wrong.shape))
-        if not wrong[true, taken]:
-            break
-        others = np.flatnonzero(truth == taken)
-        recognised = others[predicted[others] == taken]
-        both = recognised if len(recognised) else others
+    for error in errors(matrix, SHOWN):
+        others = np.flatnonzero(truth == error.predicted)
+        right = others[predicted[others] == error.predicted]
+        beside = right if len(right) else others
         found.append(
             Mistake(
-                true=matrix.classes[true],
-                predicted=matrix.classes[taken],
-                count=int(wrong[true, taken]),
-                of=int(matrix.counts[true].sum()),
-                row=int(np.flatnonzero((truth == true) & (predicted == taken))[0]),
-                beside=int(both[0]) if len(both) else None,
-                recognised=len(recognised) > 0,
+                error=error,
+                row=int(np.flatnonzero((truth == error.true) & (predicted == error.predicted))[0]),
+                beside=int(beside[0]) if len(beside) else None,
+                recognised=len(right) > 0,
             )
         )
     return found
@@ -66,4 +56,4 @@ def _scene(one: Mistake, predictions: Predictions) -> dict[str, Any]:
     clips = [
         encoded(recorded(predictions.data.recordings([n])), predictions.data.layout) for n in rows if n is not None
     ]
-    return {"title": f"{one.true} taken for {one.predicted}", "clips": clips}
+    return {"title": " taken for ".join(one.error.names), "clips": clips}

@@ -23,13 +23,15 @@ FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what the
 
 def headline(found: Sequence[Standing]) -> str:
     """What the page says, in one sentence."""
-    best, level = found[0].record, [one.record.name for one in found if one.level]
+    best, level = found[0].record, [one.record for one in found if one.level]
     if len(found) == 1:
         return f"{best.name} recognises {best.shown.model.accuracy:.1%} of the test recordings."
     if len(level) == 1:
         return f"{best.name} is the most accurate of {len(found)} models: {best.shown.model.accuracy:.1%}."
-    most = f"all {len(found)} models" if len(level) == len(found) > 2 else listed(level)
-    return f"{most[0].upper() if most.startswith('all') else most[0]}{most[1:]} are equal within the 95 % interval."
+    if len(level) == len(found) > 2:
+        return f"All {len(found)} models are equal within the 95 % interval."
+    shares = listed([f"{one.shown.model.accuracy:.1%}" for one in level])
+    return f"{listed([one.name for one in level])} are equal within the 95 % interval: {shares}."
 
 
 def choice(records: Sequence[RunRecord], found: Sequence[Standing]) -> str:

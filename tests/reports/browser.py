@@ -19,45 +19,49 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # its letters do, less a pixel. Two of them overlap where no edge of either separates them.
 OVERLAPS = """() => {
   const corners = (text) => {
-    const { x, y, width, height } = text.getBBox(), to = text.getScreenCTM(), in_ = 1;
-    const low = y + 0.18 * height, high = y + 0.9 * height;
-    return [[x + in_, low], [x + width - in_, low], [x + width - in_, high], [x + in_, high]].map(([a, b]) => [
+    const { x, y, width, height } = text.getBBox(), to = text.getScreenCTM();
+    const [left, right, low, high] = [x + 1, x + width - 1, y + 0.18 * height, y + 0.9 * height];
+    return [[left, low], [right, low], [right, high], [left, high]].map(([a, b]) => [
       to.a * a + to.c * b + to.e, to.b * a + to.d * b + to.f]);
   };
   const apart = (one, other) => [one, other].some((shape) => shape.some((from, n) => {
     const to = shape[(n + 1) % 4], normal = [from[1] - to[1], to[0] - from[0]];
-    const spans = [one, other].map((each) => each.map((p) => p[0] * normal[0] + p[1] * normal[1]));
-    return Math.max(...spans[0]) <= Math.min(...spans[1]) || Math.max(...spans[1]) <= Math.min(...spans[0]);
+    const [a, b] = [one, other].map((each) => each.map((p) => p[0] * normal[0] + p[1] * normal[1]));
+    return Math.max(...a) <= Math.min(...b) || Math.max(...b) <= Math.min(...a);
   }));
+  const says = (text) =>
+    [...text.childNodes].filter((node) => node.nodeName !== "title").map((node) => node.textContent).join(" ");
   const found = [];
   for (const chart of document.querySelectorAll("svg")) {
     if (chart.parentElement.closest("svg")) continue;
-    const shown = [...chart.querySelectorAll("text")].filter((text) => text.getClientRects().length && text.getBBox().width);
-    const boxes = shown.map(corners);
-    const says = (n) => [...shown[n].childNodes].filter((node) => node.nodeName !== "title").map((node) => node.textContent).join(" ");
+    const visible = (text) => text.getClientRects().length && text.getBBox().width;
+    const labels = [...chart.querySelectorAll("text")].filter(visible);
+    const boxes = labels.map(corners);
     for (let a = 0; a < boxes.length; a++) for (let b = a + 1; b < boxes.length; b++)
-      if (!apart(boxes[a], boxes[b])) found.push(`"${says(a)}" over "${says(b)}"`);
-    const card = chart.closest(".card"), scrolled = chart.closest(".scroll");
-    if (card && !scrolled) {
-      const edge = card.getBoundingClientRect();
-      boxes.forEach((box, n) => { if (box.some(([x]) => x < edge.left || x > edge.right)) found.push(`"${says(n)}" leaves its card`); });
-    }
+      if (!apart(boxes[a], boxes[b])) found.push(`"${says(labels[a])}" over "${says(labels[b])}"`);
+    const card = chart.closest(".card");
+    if (!card || chart.closest(".scroll")) continue;
+    const { left, right } = card.getBoundingClientRect();
+    labels.forEach((text, n) => {
+      if (boxes[n].some(([x]) => x < left || x > right)) found.push(`"${says(text)}" leaves its card`);
+    });
   }
   return found;
 }"""
 
 OVERFLOWS = """() => {
-  const found = [], wide = document.documentElement.scrollWidth, window_ = document.documentElement.clientWidth;
-  if (wide > window_) found.push(`the page is ${wide} pixels wide in a window of ${window_}`);
+  const found = [], window_ = document.documentElement.clientWidth;
+  const inside = (box) => !box.width || (box.right <= window_ + 1 && box.left >= -1);
+  if (document.documentElement.scrollWidth > window_) found.push("the page is wider than its window");
   for (const one of document.querySelectorAll("main *, header *, footer *")) {
-    if (one.closest(".scroll > *, svg *")) continue;
-    const box = one.getBoundingClientRect();
-    if (box.width && (box.right > window_ + 1 || box.left < -1)) found.push(`${one.tagName} ${one.className} reaches ${box.right}`);
+    if (one.closest(".scroll > *, svg *") || inside(one.getBoundingClientRect())) continue;
+    found.push(`${one.tagName} ${one.className} leaves the window`);
   }
   return found;
 }"""
 
-PAINTED = """(canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value)"""
+PAINTED = """(canvas) =>
+  canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value)"""
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def chromium() -> Iterator[Browser]:
 def opened(
     browser: Browser, address: str, width: int, *, dark: bool = False, tolerated: Sequence[str] = ()
 ) -> Iterator[Page]:
-    """A page in a window of this width; fails when it is left if an error or a warning was logged but for `tolerated`."""
+    """A page in a window of this width. Once left, errors and warnings in its console fail but for `tolerated`."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
     page, said = context.new_page(), []
     page.on("console", lambda one: said.append(f"{one.type}: {one.text}") if one.type in ("error", "warning") else None)
