@@ -125,10 +125,10 @@ class Error:
     of: int  # recordings of the true class
 
 
-def errors(matrix: Confusion, most: int) -> list[Error]:
+def errors(matrix: Confusion, limit: int) -> list[Error]:
     """At most so many pairs of classes, those with the most recordings first."""
     wrong = matrix.counts - np.diag(matrix.counts.diagonal())
-    places = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    places = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     found = [(int(place) // len(wrong), int(place) % len(wrong)) for place in places]
     return [
         Error(

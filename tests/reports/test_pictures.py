@@ -159,10 +159,10 @@ def test_accuracy_stands_over_parameters_and_floors_are_lines(tmp_path: Path) ->
     renderer = canvas.get_renderer()
     written = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
     assert set(written) == {"teacher", "student", "scratch", "raw joints,\nall labels"}
-    points = [axes.transData.transform((parameters, accuracy)) for _, parameters, accuracy in rows]
+    dots = [axes.transData.transform((parameters, accuracy)) for _, parameters, accuracy in rows]
     for name, extent in written.items():
         assert not any(extent.overlaps(other) for other in (written[each] for each in written if each != name)), name
-        assert not any(extent.contains(*point) for point in points), name
+        assert not any(extent.contains(*dot) for dot in dots), name
         assert figure.bbox.x0 <= extent.x0 and extent.x1 <= figure.bbox.x1, name
     png(tmp_path / "a.png")
 
