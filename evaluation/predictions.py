@@ -13,9 +13,11 @@ import torch
 from torch.nn import functional as F
 
 from bonestrap.options import UserError
+from bonestrap.protocols.bootstrap import Bootstrap, bootstrap
 from bonestrap.protocols.scores import confusion
 from evaluation.features import adaptation, features_of
 from evaluation.run_record import RunRecord
+from evaluation.scoring import dependent
 from shards import splits
 from shards.reading import Reading, Recorded
 
@@ -28,7 +30,8 @@ class Prediction:
     """One model. Rows are the test recordings."""
 
     features: torch.Tensor  # (R, D) float32
-    table: np.ndarray | None  # counts (classes, classes), rows are true classes; None without a classifier
+    table: np.ndarray | None = None  # counts (classes, classes), rows are true classes; None without a classifier
+    predicted: torch.Tensor | None = None  # (R,) int64; None without a classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,19 @@ class Predictions:
         truth = torch.from_numpy(self.truth[rows])
         return (truth[similar.argmax(1)] == truth).float().mean().item()
 
+    def difference(self, one: int, other: int) -> tuple[float, Bootstrap | None] | None:
+        """The accuracy of one model less that of another, and the 95 % interval of a paired bootstrap.
+
+        Both are right or wrong on the same recordings, so that their differences are drawn, in whole groups that depend
+        on each other. None where one of them has no classifier; no interval of fewer than five groups.
+        """
+        first, second = self.each[one].predicted, self.each[other].predicted
+        if first is None or second is None:
+            return None
+        truth = torch.from_numpy(self.truth)
+        gained = (first == truth).double() - (second == truth).double()
+        return gained.mean().item(), bootstrap(gained, dependent(self.data.views))
+
 
 def predictions(reading: Reading, records: Sequence[RunRecord], split: str) -> Predictions:
     """Read the test recordings once and show them to every model.
@@ -69,13 +85,13 @@ def predictions(reading: Reading, records: Sequence[RunRecord], split: str) -> P
         model = record.model
         adapt = adaptation(model, data)
         rows = features_of(model.encoder, model.pipeline, adapt, data)
-        table = None
+        table = predicted = None
         if model.head is not None:
             with torch.no_grad():
                 predicted = model.head(rows).argmax(1)
             table = confusion(predicted, truth, len(manifest.classes)).numpy()
             _check(record, table, split)
-        each.append(Prediction(features=rows, table=table))
+        each.append(Prediction(features=rows, table=table, predicted=predicted))
     return Predictions(data=data, truth=truth.numpy(), each=tuple(each))
 
 

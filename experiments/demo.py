@@ -105,7 +105,10 @@ class Demo:
         """The page, the table and a summary."""
         names = (*TESTED, "pretrained")
         demo_pictures.draw_accuracy(
-            self.runs, TESTED, self.pictures, title=f"Test accuracy with {LABELS:.0%} of the labels"
+            self.runs,
+            TESTED,
+            self.pictures,
+            title=f"Test accuracy with {LABELS:.0%} of the labels\nsynthetic, {self.recipe.split}",
         )
         models = [word for name in names for word in ("--model", self.runs / name)]
         commands.run("report.py", *models, "--data", self.data, "--output", self.runs / "report.html")

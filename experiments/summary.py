@@ -172,7 +172,8 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
     ]
     others = set(plan.against.values())
     difference = f"difference to {others.pop()}" if len(others) == 1 else "difference to the row compared with"
-    intervals.draw(folder / f"{name}.png", panels, title=plan.title, difference=difference, source=plan.source)
+    title = f"{plan.title}, {about['data']}"
+    intervals.draw(folder / f"{name}.png", panels, title=title, difference=difference, source=plan.source)
     return text
 
 

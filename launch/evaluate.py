@@ -122,7 +122,7 @@ def report(name: str, options: Options, folder: Path, model: Model, found: Evalu
 
     plain = save(folder, options.on, found, track=options.track)
     if options.pictures:
-        draw(name, options, folder.name, found)
+        draw(name, options, folder.name, options.split or split_of(model), found)
     if not options.json:
         show(name, options, folder, model, found)
     if warning := exposure(options, found):
@@ -215,23 +215,24 @@ def exposed(found: Evaluated, model: Model) -> list[str]:
     ]
 
 
-def draw(name: str, options: Options, who: str, found: Evaluated) -> None:
+def draw(name: str, options: Options, who: str, split: str, found: Evaluated) -> None:
     """The confusion matrix of a classifier, and a map of the features, into the folder of pictures."""
     from reports import figures, pictures
 
     assert options.pictures is not None
     options.pictures.mkdir(parents=True, exist_ok=True)
     truth, classes = found.truth.numpy(), found.scored.manifest.classes
+    where = f"{found.scored.manifest.name}, {split}"
     if found.predicted is not None:
         accuracy = (found.predicted == found.truth).float().mean().item()
-        title = f"{who}: {options.on} recordings, accuracy {accuracy:.1%} ({name})"
+        title = f"{who}: {accuracy:.1%} of {options.on} recordings ({name})\n{where}"
         file = options.pictures / f"{who}-{name}.png"
         matrix = figures.Confusion.from_labels(truth, found.predicted.numpy(), classes)
         pictures.confusion_matrix(file, matrix, title=title)
     if name != "test":  # whose rows are logits
         file = options.pictures / f"{who}-embedding.png"
         groups = figures.embedding(found.features.numpy(), truth, classes)
-        pictures.embedding_map(file, groups, title=f"{who}: feature space (t-SNE)")
+        pictures.embedding_map(file, groups, title=f"{who}: feature space (t-SNE)\n{where}")
 
 
 if __name__ == "__main__":

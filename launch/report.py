@@ -57,24 +57,27 @@ def main(options: Options) -> None:
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give a file, such as {options.output / 'report.html'}")
     options, _ = options.resolve_streaming(workers=1, cuda=False)
-    records = make(options, options.model, options.split, options.output)
+    records, said = make(options, options.model, options.split, options.output)
     if options.track:
         keep([one.folder for one in records], options.output)
-    print(f"{summaries.choice(records)}\npage: {options.output}")
+    print(f"{said}
+page: {options.output}")
 
 
-def make(reading: Reading, folders: Sequence[Path], split: str | None, output: Path) -> list[RunRecord]:
-    """Write the page and return its runs. UserError where the models cannot be compared."""
+def make(reading: Reading, folders: Sequence[Path], split: str | None, output: Path) -> tuple[list[RunRecord], str]:
+    """Write the page; return its runs and which model to choose. UserError where the models cannot be compared."""
     from evaluation.predictions import predictions
     from reports.model_page import page
+    from reports.standings import standings
 
     records = [run_record.read(folder) for folder in folders]
     split = together(records, reading, split)
     for one in records:  # what is missing is reported before anything is computed
         assert one.shown and one.journal
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, page(reading, records, predictions(reading, records, split), split))
-    return records
+    predicted = predictions(reading, records, split)
+    write_atomically(output, page(reading, records, predicted, split))
+    return records, summaries.choice(records, standings(records, predicted))
 
 
 def together(records: Sequence[RunRecord], reading: Reading, split: str | None) -> str:

@@ -7,22 +7,34 @@ feature maps show comes from `reports.figures`, which PNG pictures (`reports.pic
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reports.figures import Accuracies, Confusion, Floor, Group, Point, spread
+from reports.figures import Accuracies, Confusion, Error, Floor, Group, Point, spread
+from reports.labels import Mark, place
 
 STEPS = (1.0, 2.0, 5.0)  # ticks lie at these times a power of ten
 FINE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # where a logarithmic axis is short
-GAP = 6.0  # percent of the height between two labels
+MOST = 6  # values of an axis
+TICKS = 14.0  # percent of the width between two values of an axis, at least
+GAP = 12.0  # percent of the height between the names of two floors
+HEIGHT = 340  # pixels of a plot
+WIDTHS = (330, 400, 560, 1100)  # pixels that a plot may be wide; on narrower ones its names stand below it
+LETTER = 8.0  # pixels of a letter of a name, at most
+BESIDE = 14.0  # pixels between two points of one x
+LEADER = 20  # pixels from which a line leads to a moved name
 BRIEF = 20  # characters of a label that fit beside a point
 CELL = 26  # pixels of a cell of a grid
+NARROW = 16  # pixels where there are many
 NUMBERED = 40  # classes at most whose confusions are written as numbers
 DARK = 55  # percent from which a cell's number is white
-LONGEST = 26  # characters of a row's name
+LONGEST = 22  # characters of a column's name
+SHORT = 3  # characters that fit above a cell
+THIN = 6.6  # pixels of a letter of such a name, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +56,26 @@ class Axis:
         """Round values between the ends, half a dozen at most."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            choices = [
-                [m * 10.0**p for p in powers for m in steps if self.low <= m * 10.0**p <= self.high]
-                for steps in (FINE, STEPS, (1.0, 3.0), (1.0,))
-            ]
-            return next((found for found in choices if len(found) <= 6), choices[-1])
+            every = [[(m, m * 10.0**p) for p in powers for m in steps] for steps in (FINE, STEPS, (1.0, 3.0), (1.0,))]
+            choices = [[(m, tick) for m, tick in each if self.low <= tick <= self.high] for each in every]
+            fitting = ([tick for _, tick in each] for each in choices if 1 < len(each) <= MOST)
+            return next((ticks for ticks in fitting if self._spaced(ticks)), self._thinned(choices[0]))
         rough = (self.high - self.low) / 5 or 1
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (*STEPS, 10.0) if m * power >= rough)
         first = math.ceil(self.low / step - 1e-9)
         return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+    def _spaced(self, ticks: Sequence[float]) -> bool:
+        return all(self.at(after) - self.at(before) >= TICKS for before, after in itertools.pairwise(ticks))
+
+    def _thinned(self, ticks: Sequence[tuple[float, float]]) -> list[float]:
+        """Of (digits, value) those that leave each other room, the roundest first."""
+        kept: list[float] = []
+        for _, tick in sorted(ticks, key=lambda one: (one[0] not in STEPS, one)):
+            if self._spaced(sorted([*kept, tick])):
+                kept.append(tick)
+        return sorted(kept)
 
     def written(self, value: float) -> str:
         """A tick in few characters: 20k, 3M, 0.05."""
@@ -67,25 +89,77 @@ class Axis:
 class Scatter:
     """Models against one of their properties, over floors. Places in percent, from the left and from the bottom."""
 
+    title: str
     x: Axis
     y: Axis
-    points: tuple[tuple[Point, float, str, float], ...]  # each with its x, its label, and the height of the label
+    points: tuple[Spot, ...]
     floors: tuple[tuple[Floor, float], ...]  # each with the height of its label
 
 
-def scatter(shown: Accuracies, values: Sequence[float], title: str) -> Scatter:
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A point and its name. Its place is in percent from the left and from the top; pixels are added to it."""
+
+    point: Point
+    left: float
+    top: float
+    shift: float  # pixels to the right, where it would hide another one
+    name: str
+    x: float  # pixels from the point to the name
+    y: float
+    anchor: str
+
+    @property
+    def led(self) -> bool:
+        """Whether a line leads to the name."""
+        return abs(self.y) > LEADER
+
+
+def scatter(shown: Accuracies, values: Sequence[float], axis: str, title: str) -> Scatter:
     """Accuracies against `values`, one for each of the models, on a logarithmic axis."""
     y = Axis(title="test accuracy (%)", low=0, high=min(100, shown.highest + 8))
-    x = Axis(title=title, low=min(values) / 1.6, high=max(values) * 1.6, log=True)
-    heights = spread([y.at(point.accuracy) for point in shown.points], gap=GAP)
-    names = brief([point.name for point in shown.points])
-    floors = spread([y.at(floor.accuracy) for floor in shown.floors], gap=2 * GAP)
-    return Scatter(
-        x=x,
-        y=y,
-        points=tuple(zip(shown.points, values, names, heights, strict=True)),
-        floors=tuple(zip(shown.floors, floors, strict=True)),
-    )
+    x = Axis(title=axis, low=min(values) / 1.6, high=max(values) * 1.6, log=True)
+    names, lefts = brief([point.name for point in shown.points]), [x.at(value) for value in values]
+    shifts = apart([left / 100 * min(WIDTHS) for left in lefts], BESIDE)
+    marks = [
+        Mark(
+            name=name,
+            x=left / 100,
+            shift=shift,
+            y=1 - y.at(point.accuracy) / 100,
+            top=1 - y.at(point.high) / 100,
+            bottom=1 - y.at(point.low) / 100,
+            rings=tuple(1 - y.at(accuracy) / 100 for _, accuracy in point.random),
+        )
+        for name, point, left, shift in zip(names, shown.points, lefts, shifts, strict=True)
+    ]
+    offsets = place(marks, [(width, HEIGHT) for width in WIDTHS], LETTER)
+    spots = [
+        Spot(
+            point=point, left=100 * mark.x, top=100 * mark.y, shift=mark.shift, name=mark.name, x=right, y=down,
+            anchor=anchor,
+        )
+        for point, mark, (right, down, anchor) in zip(shown.points, marks, offsets, strict=True)
+    ]  # fmt: skip
+    floors = spread([y.at(floor.accuracy) for floor in shown.floors], gap=GAP)
+    return Scatter(title=title, x=x, y=y, points=tuple(spots), floors=tuple(zip(shown.floors, floors, strict=True)))
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """How far to move each place so that those closer than `gap` stand side by side around their middle."""
+    order = sorted(range(len(places)), key=lambda n: places[n])
+    groups: list[list[int]] = []
+    for number in order:
+        if groups and places[number] - places[groups[-1][-1]] < gap:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    moved = [0.0] * len(places)
+    for group in groups:
+        middle = sum(places[number] for number in group) / len(group)
+        for rank, number in enumerate(group):
+            moved[number] = middle + (rank - (len(group) - 1) / 2) * gap - places[number] if len(group) > 1 else 0.0
+    return moved
 
 
 def brief(names: Sequence[str]) -> list[str]:
@@ -103,6 +177,7 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     colour: str
+    kind: str = ""  # dashed or dotted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +235,19 @@ def bars(rows: Sequence[tuple[str, int, int]], *, marked: str = "") -> list[Bar]
     return out
 
 
+def mistaken(errors: Sequence[Error]) -> list[Bar]:
+    """A bar for each pair of classes."""
+    longest = max((one.count for one in errors), default=1)
+    return [
+        Bar(
+            name=" → ".join(one.names),
+            segments=stacked([(one.count, f"{one.names[0]} predicted as {one.names[1]}", "", "")], longest),
+            value=f"{one.count:,} of {one.of:,}",
+        )
+        for one in errors
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
     """Counts of whole numbers. Places in percent, bars from the bottom."""
@@ -184,8 +272,9 @@ def histogram(values: np.ndarray, *, unit: str, few: int = 0) -> Histogram:
         height = 88 * count / max(counts.max(), 1)
         out.append((bar * step, step, float(height), f"{first} {span} {unit}: {count:,}", first + each <= few))
     median = float(np.median(values))
-    apart = next(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**6) if n * step / each > 12)
-    ticks = tuple((n * step / each, n) for n in range(0, len(counts) * each, apart))
+    room = 8 + 3 * len(str(top))  # percent of the width between two numbers
+    between = next(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**6) if n * step / each > room)
+    ticks = tuple((n * step / each, n) for n in range(0, len(counts) * each, between))
     return Histogram(bars=tuple(out), median=median, middle=median / each * step, ticks=ticks)
 
 
@@ -203,61 +292,69 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Named rows and columns of cells."""
+    """Named rows and columns of cells. Names of columns stand above them, slanted where they are words."""
 
-    left: int
+    title: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[Cell, ...]
-    top: int = CELL
     cell: int = CELL
 
     @property
+    def slant(self) -> int:
+        """Degrees; names above narrow cells stand upright."""
+        return 0 if self._longest <= SHORT else -45 if self.cell == CELL else -90
+
+    @property
+    def top(self) -> int:
+        """Pixels that the names of columns take."""
+        return 24 if not self.slant else round(16 + self._reach(math.sin))
+
+    @property
     def width(self) -> int:
-        return self.left + len(self.columns) * self.cell + 4
+        return len(self.columns) * self.cell + (round(self._reach(math.cos)) if self.slant else 0) + 4
 
     @property
     def height(self) -> int:
         return self.top + len(self.rows) * self.cell + 4
 
+    @property
+    def _longest(self) -> int:
+        return max(map(len, self.columns), default=0)
 
-def heatmap(table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Grid:
+    def _reach(self, side: Callable[[float], float]) -> float:
+        return THIN * self._longest * side(math.radians(-self.slant))
+
+
+def heatmap(table: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> Grid:
     """Counts (rows, columns) as cells, the darker the more."""
-    largest, left = max(int(table.max()), 1), _left(rows)
+    largest = max(int(table.max()), 1)
     cells = []
     for r, name in enumerate(rows):
         for c, column in enumerate(columns):
             count = int(table[r, c])
             shade = 0.12 + 0.88 * count / largest if count else 0.0
-            title = f"{name}, {column}: {count:,}"
-            cells.append(Cell(x=left + c * CELL, y=CELL + r * CELL, title=title, shade=shade))
-    return Grid(left=left, rows=_cut(rows), columns=tuple(columns), cells=tuple(cells))
+            cells.append(Cell(x=c * CELL, y=r * CELL, title=f"{name}, {column}: {count:,}", shade=shade))
+    return Grid(title=title, rows=tuple(rows), columns=_cut(columns), cells=tuple(cells))
 
 
 def confusion(matrix: Confusion) -> Grid:
-    """A confusion matrix in percent of the true class; columns are numbered as the rows are."""
+    """A confusion matrix in percent of the true class."""
     classes, counts, percent = matrix.classes, matrix.counts, matrix.percent
-    rows = [f"{number} {name}" for number, name in enumerate(classes, 1)]
-    left, cells = _left(rows), []
+    numbered = len(classes) <= NUMBERED
+    cell, cells = CELL if numbered else NARROW, []
     for r, c in np.ndindex(*counts.shape):
         part = float(percent[r, c])
         kind = ("right" if r == c else "wrong") + (" dark" if part > DARK else "")
-        text = f"{part:.0f}" if counts[r, c] and len(classes) <= NUMBERED else ""
+        text = f"{part:.0f}" if counts[r, c] and numbered else ""
         title = f"{classes[r]} predicted as {classes[c]}: {counts[r, c]:,} of {counts[r].sum():,}"
         shade = 0.05 + 0.95 * part / 100 if counts[r, c] else 0.0
-        cells.append(
-            Cell(x=left + c * CELL, y=CELL + r * CELL, title=title, shade=shade, kind=kind, text=text),
-        )
-    columns = tuple(str(number) for number in range(1, len(classes) + 1))
-    return Grid(left=left, rows=_cut(rows), columns=columns, cells=tuple(cells))
+        cells.append(Cell(x=c * cell, y=r * cell, title=title, shade=shade, kind=kind, text=text))
+    return Grid(title="confusion matrix", rows=classes, columns=_cut(classes), cells=tuple(cells), cell=cell)
 
 
-def _left(rows: Sequence[str]) -> int:
-    return 20 + 7 * max(len(name) for name in _cut(rows))
-
-
-def _cut(rows: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in rows)
+def _cut(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name if len(name) <= LONGEST else f"{name[: LONGEST - 1].rstrip()}…" for name in names)
 
 
 def cloud(groups: Sequence[Group]) -> list[tuple[Group, list[tuple[float, float]]]]:

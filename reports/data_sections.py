@@ -59,7 +59,7 @@ def _crossed(report: Report) -> Grid | None:
     table = np.zeros((len(classes), len(subjects)), dtype=np.int64)
     both = (views.label >= 0) & (views.subject >= 0)
     np.add.at(table, (views.label[both], np.searchsorted(subjects, views.subject[both])), 1)
-    return charts.heatmap(table, classes, [str(subject) for subject in subjects])
+    return charts.heatmap(table, classes, [str(subject) for subject in subjects], "classes by subject")
 
 
 def overlap(report: Report) -> Values:

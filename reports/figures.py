@@ -115,6 +115,35 @@ class Confusion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Error:
+    """How many recordings of one class are taken for another."""
+
+    true: int
+    predicted: int
+    names: tuple[str, str]
+    count: int
+    of: int  # recordings of the true class
+
+
+def errors(matrix: Confusion, limit: int) -> list[Error]:
+    """At most so many pairs of classes, those with the most recordings first."""
+    wrong = matrix.counts - np.diag(matrix.counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    found = [(int(place) // len(wrong), int(place) % len(wrong)) for place in places]
+    return [
+        Error(
+            true=true,
+            predicted=predicted,
+            names=(matrix.classes[true], matrix.classes[predicted]),
+            count=int(wrong[true, predicted]),
+            of=int(matrix.counts[true].sum()),
+        )
+        for true, predicted in found
+        if wrong[true, predicted]
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recall:
     """One class: how many test recordings it has, and how many of them each model gets right."""
 

@@ -11,8 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.palette import style_sheet, themed
+
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -20,12 +23,16 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 def render(template: str, *, scene: Mapping[str, Any], styles: Sequence[str], **values: Any) -> str:
     """A whole page. `scene` is the data of the page's script, as JSON; `styles` are files in `assets`."""
+    script = asset("recordings.js")
+    css = style_sheet() + asset(*styles)
+    return environment().get_template(template).render(scene=scene, css=css, script=script, **values)
+
+
+def asset(*names: str) -> Markup:
+    """Files of our own, which are the only text that is put into a page as it is."""
     from markupsafe import Markup
 
-    # Style sheet and script are our own files, so they are the only text that is put in as it is.
-    css = Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in styles))
-    script = Markup((ASSETS / "recordings.js").read_text(encoding="utf-8"))
-    return environment().get_template(template).render(scene=scene, css=css, script=script, **values)
+    return Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in names))
 
 
 @cache
@@ -40,5 +47,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["themed"] = themed
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # in the order given
     return made

@@ -18,6 +18,7 @@ from reports.dataset_facts import DatasetFacts
 from reports.findings import Finding
 from reports.html import render
 from reports.samples import samples
+from reports.standings import standings
 from shards.reading import Reading
 
 STYLES = ("page.css", "models.css")
@@ -25,14 +26,17 @@ STYLES = ("page.css", "models.css")
 
 def page(reading: Reading, records: Sequence[RunRecord], predictions: Predictions, split: str) -> str:
     """The whole page. UserError where a run has not been evaluated or has no journal."""
+    dataset = DatasetFacts.of(reading, split)
+    known = sections.classifiers(records, predictions)
     shown = samples(reading, records, split)
+    found = standings(records, predictions)
+    wrong = sections.mistakes(records, predictions, known)
     scene = {
         "layout": drawing(predictions.data.layout),
         "augmented": shown,
+        "mistakes": wrong["scenes"] if wrong else [],
         "models": [measured(one, number, predictions) for number, one in enumerate(records)],
     }
-    dataset = DatasetFacts.of(reading, split)
-    known = sections.classifiers(records, predictions)
     return render(
         "models.html",
         scene=scene,
@@ -43,11 +47,14 @@ def page(reading: Reading, records: Sequence[RunRecord], predictions: Prediction
         tiles=_tiles(records, dataset),
         findings=[Finding(level="fault", title="known issue", text=fault) for fault in dataset.faults],
         digest=reading.manifest.digest,
-        accuracy=sections.accuracy(records),
-        results=sections.results(records),
+        headline=summaries.headline(found),
+        where=f"{reading.manifest.name}, {split}",
+        accuracy=sections.accuracy(records, found),
+        results=sections.results(records, found),
         cost=sections.cost(records),
         recall=sections.recall(known),
         confusion=sections.confusion(known),
+        mistakes=wrong,
         features=sections.features(records, predictions),
         curves=sections.curves(records),
         augmented=sections.augmented(records, shown),

@@ -13,43 +13,55 @@ from bonestrap.protocols.bootstrap import Bootstrap
 from evaluation.predictions import Predictions
 from evaluation.run_record import RunRecord
 from reports import charts, figures, summaries
+from reports import mistakes as errors
 from reports.charts import Axis, Line, Lines, Segment
 from reports.figures import Confusion
-from reports.palette import OKABE_ITO, class_look, model_colour, stage_colours
+from reports.palette import GREY, class_look, model_colour
+from reports.standings import Standing
 
 HEAD = (
-    "model", "stage", "encoder", "parameters", "labels", "test accuracy", "95 % (Wilson)", "95 % (bootstrap)",
-    "latency (ms per clip)", "own cost (device-hours)", "total cost (device-hours)", "evaluated with", "seed", "data",
-    "commit",
+    ("model", ""), ("stage", ""), ("encoder", ""), ("parameters", ""), ("labels", ""), ("test accuracy", ""),
+    ("to the best", "points, 95 %"), ("95 %", "Wilson"), ("95 %", "bootstrap"), ("latency", "ms per clip"),
+    ("own cost", "device-hours"), ("total cost", "device-hours"), ("evaluated with", ""), ("seed", ""), ("data", ""),
+    ("commit", ""),
 )  # fmt: skip
+
+LISTED = 10  # most frequent errors beside a confusion matrix
+RAW = "raw_joints"  # in the journal
+KINDS = {"train_accuracy": "dashed", "knn": "dashed", RAW: "dotted"}  # of lines; the others are solid
 
 Values = dict[str, Any]
 
 
-def accuracy(records: Sequence[RunRecord]) -> Values:
+def accuracy(records: Sequence[RunRecord], found: Sequence[Standing]) -> Values:
     """Accuracy against parameters and against latency."""
     shown = figures.accuracies(records)
-    drawn = [charts.scatter(shown, [float(point.parameters) for point in shown.points], "parameters (log scale)")]
+    sizes = [float(point.parameters) for point in shown.points]
+    drawn = [charts.scatter(shown, sizes, "parameters (log scale)", "Test accuracy against size")]
     timed = [point for point in shown.points if point.latency_ms is not None]
     if timed:
         some = figures.Accuracies(points=tuple(timed), floors=shown.floors)
         times = [point.latency_ms or 0.0 for point in timed]
-        drawn.append(charts.scatter(some, times, "latency per clip, one CPU thread (ms, log scale)"))
+        drawn.append(
+            charts.scatter(some, times, "ms per clip, one CPU thread (log scale)", "Test accuracy against latency")
+        )
     return {
-        "lead": summaries.choice(records),
+        "lead": summaries.choice(records, found),
         "charts": drawn,
         "hollow": any(not point.classifies for point in shown.points),
         "machines": sorted({one.machine or "an unrecorded machine" for one in records if one.latency_ms is not None}),
     }
 
 
-def results(records: Sequence[RunRecord]) -> Values:
+def results(records: Sequence[RunRecord], found: Sequence[Standing]) -> Values:
     """All models with all that is known of them, classifiers before encoders, the most accurate first."""
     order = sorted(enumerate(records), key=lambda pair: (not pair[1].classifies, -pair[1].shown.model.accuracy))
-    return {"lead": summaries.table(records), "head": HEAD, "rows": [_row(number, one) for number, one in order]}
+    gaps = {one.record.name: "best" if one is found[0] else summaries.gap(one) for one in found}
+    rows = [_row(number, one, gaps.get(one.name, "–")) for number, one in order]
+    return {"lead": summaries.table(records), "head": HEAD, "rows": rows}
 
 
-def _row(number: int, one: RunRecord) -> Values:
+def _row(number: int, one: RunRecord, gap: str) -> Values:
     measured, fraction = one.shown.model, one.lineage.get("labels")
     return {
         "name": one.name,
@@ -61,6 +73,7 @@ def _row(number: int, one: RunRecord) -> Values:
             f"{one.parameters:,}",
             "–" if fraction is None else f"{100 * fraction:.4g}%",
             f"{measured.accuracy:.1%}",
+            gap,
             f"{measured.low:.1%} to {measured.high:.1%}",
             _resampled(measured.bootstrap),
             summaries.latency(one),
@@ -84,20 +97,26 @@ def _short(commit: str) -> str:
 def cost(records: Sequence[RunRecord]) -> Values:
     """Device-hours of whole lineages, one bar a model, the cheapest first."""
     longest = max(one.hours for one in records)
-    colours = stage_colours([part.stage for one in records for part in one.costs])
+    shown = {one.name: model_colour(number) for number, one in enumerate(records)}
     rows = []
     for one in sorted(records, key=lambda one: one.hours):
         parts = [
-            (part.hours, f"{part.run}: {part.hours:.4f} device-hours", "", colours[part.stage]) for part in one.costs
+            (part.hours, f"{part.run}: {part.hours:.4f} device-hours", "", shown.get(part.run, GREY))
+            for part in one.costs
         ]
         path = " → ".join(f"{part.run} {summaries.hours(part.hours)}" for part in one.costs)
         segments = charts.stacked(parts, longest)
-        rows.append({"name": one.name, "segments": segments, "hours": summaries.hours(one.hours), "path": path})
+        own = {"name": one.name, "colour": shown[one.name], "hours": summaries.hours(one.hours)}
+        rows.append({**own, "segments": segments, "path": path})
+    others = dict.fromkeys(part.run for one in records for part in one.costs if part.run not in shown)
     hardware = "; ".join(sorted({one.info["hardware"] for one in records}))
     return {
         "lead": f"{summaries.cost(records)} Hardware: {hardware}.",
         "rows": rows,
-        "legend": [{"name": stage, "colour": colour} for stage, colour in colours.items()],
+        "legend": [
+            *({"name": name, "colour": colour} for name, colour in shown.items()),
+            *({"name": f"{name} (not on this page)", "colour": GREY} for name in others),
+        ],
     }
 
 
@@ -138,10 +157,33 @@ def recall(known: Sequence[tuple[str, str, Confusion]]) -> Values | None:
 def confusion(known: Sequence[tuple[str, str, Confusion]]) -> Values:
     """Confusion matrices, the most accurate model's first."""
     matrices = [
-        {"name": name, "lead": summaries.confused(name, matrix), "grid": charts.confusion(matrix)}
-        for name, _, matrix in sorted(known, key=lambda one: -one[2].right)
+        {
+            "name": name,
+            "colour": colour,
+            "lead": summaries.confused(name, matrix),
+            "grid": charts.confusion(matrix),
+            "errors": charts.mistaken(figures.errors(matrix, LISTED)),
+        }
+        for name, colour, matrix in sorted(known, key=lambda one: -one[2].right)
     ]
     return {"lead": matrices[0]["lead"] if matrices else "", "matrices": matrices}
+
+
+def mistakes(
+    records: Sequence[RunRecord], predictions: Predictions, known: Sequence[tuple[str, str, Confusion]]
+) -> Values | None:
+    """The most frequent errors of the most accurate model, as moving skeletons; None where nothing is confused."""
+    if not known:
+        return None
+    best, _, matrix = max(known, key=lambda one: one[2].right)
+    predicted = next(made.predicted for one, made in zip(records, predictions.each, strict=True) if one.name == best)
+    assert predicted is not None
+    found = errors.mistakes(matrix, predicted, predictions)
+    lead = (
+        f"The most frequent errors of {best}: a test recording that is taken for another class, beside a recording of "
+        "that class."
+    )
+    return {"lead": lead, **found} if found["pairs"] else None
 
 
 def features(records: Sequence[RunRecord], predictions: Predictions) -> Values:
@@ -160,8 +202,8 @@ def features(records: Sequence[RunRecord], predictions: Predictions) -> Values:
         "lead": summaries.neighbours(names, nearest, len(classes)),
         "maps": clouds
         and [
-            {"name": name, "cloud": cloud, "neighbours": fraction}
-            for name, cloud, fraction in zip(names, clouds, nearest, strict=True)
+            {"name": name, "colour": model_colour(number), "cloud": cloud, "neighbours": fraction}
+            for number, (name, cloud, fraction) in enumerate(zip(names, clouds, nearest, strict=True))
         ],
         "looks": [(name, *class_look(label)) for label, name in enumerate(classes)],
         "count": len(rows),
@@ -171,25 +213,41 @@ def features(records: Sequence[RunRecord], predictions: Predictions) -> Values:
 def curves(records: Sequence[RunRecord]) -> Values:
     """Loss and accuracies over the steps of every run."""
     best = max(summaries.recognisers(records) or records, key=lambda one: one.shown.model.accuracy)
-    runs = [{"name": one.name, "lead": summaries.curves(one), "charts": _curves(one)} for one in records]
+    runs = [
+        {
+            "name": one.name,
+            "colour": model_colour(number),
+            "lead": summaries.curves(one),
+            "charts": _curves(one, model_colour(number)),
+        }
+        for number, one in enumerate(records)
+    ]
     return {"lead": f"{best.name}: {summaries.curves(best)}.", "runs": runs}
 
 
-def _curves(one: RunRecord) -> list[Lines]:
+def _curves(one: RunRecord, colour: str) -> list[Lines]:
+    """The loss, and beside it what was measured on validation subjects; raw joints do not change, and are a line."""
     drawn = []
     steps, losses = one.curve("loss")
-    x = Axis(title="optimizer steps", low=0, high=max([line["step"] for line in one.journal] + [1]))
+    last = max([line["step"] for line in one.journal] + [1])
+    x = Axis(title="optimizer steps", low=0, high=last)
     if losses:
         y = Axis(title="training loss", low=min(0.0, *losses), high=max(losses) * 1.05)
-        drawn.append(Lines(x=x, y=y, curves=(Line(name="loss", x=steps, y=losses, colour=OKABE_ITO[0]),)))
-    fractions = tuple(
-        Line(name=called, x=points[0], y=[100 * value for value in points[1]], colour=OKABE_ITO[1 + number])
-        for number, (metric, called) in enumerate(summaries.FRACTIONS.items())
-        if (points := one.curve(metric))[0]
-    )
+        drawn.append(Lines(x=x, y=y, curves=(Line(name="loss", x=steps, y=losses, colour=colour),)))
+    fractions = []
+    for metric, called in summaries.FRACTIONS.items():
+        places, values = one.curve(metric)
+        if not places:
+            continue
+        if metric == RAW:
+            places, values = [0, last], [values[-1]] * 2
+        own = GREY if metric == RAW else colour
+        curve = Line(name=called, x=places, y=[100 * value for value in values], colour=own, kind=KINDS.get(metric, ""))
+        fractions.append(curve)
     if fractions:
         title = fractions[0].name if len(fractions) == 1 else "accuracy"
-        drawn.append(Lines(x=x, y=Axis(title=f"{title} (%)", low=0, high=100), curves=fractions))
+        y = Axis(title=f"{title} (%)", low=0, high=100)
+        drawn.append(Lines(x=x, y=y, curves=tuple(fractions)))
     return drawn
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
+from reports.charts import Axis, apart
 from reports.figures import Accuracies, Confusion, Group, spread
+from reports.labels import Mark, place
 from reports.palette import FAINT, GREY, INK, PARTS, part_colours
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 EYE = np.deg2rad(25.0)  # the viewer stands this far beside the person's front
 MARKERS = {"circle": "o", "triangle": "^", "square": "s", "diamond": "D", "plus": "P"}
+PLOT = (470.0, 290.0)  # points of the plot of accuracies, about
+TOP = 104.0  # percent
+BESIDE = 14.0  # points between two models of one size
+LETTER = 5.8  # points of a letter of a name, at most
 NUMBERED = 24  # classes at most whose confusions are written as numbers
 
 
@@ -80,38 +86,63 @@ def confusion_matrix(path: Path, matrix: Confusion, *, title: str) -> Figure:
 
 def accuracy_against_parameters(path: Path, shown: Accuracies, *, title: str) -> Figure:
     """Accuracy of models against their size on a logarithmic axis; floors without a size are dashed lines."""
+    from matplotlib.transforms import ScaledTranslation
+
     figure = blank(8.2, 5.0)
     axes = figure.subplots()
     for floor in shown.floors:
         axes.axhline(floor.accuracy, color=FAINT, linestyle="--", linewidth=1.2, zorder=1)
-    for point in shown.points:
-        axes.plot([point.parameters] * 2, [point.low, point.high], color=point.colour, linewidth=2, alpha=0.5, zorder=2)
+    low, high = sizes(shown)
+    lefts = [np.log(point.parameters / low) / np.log(high / low) for point in shown.points]
+    shifts = apart([left * PLOT[0] for left in lefts], gap=BESIDE)
+    for point, shift in zip(shown.points, shifts, strict=True):
+        moved = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
+        ends = [point.low, point.high]
+        axes.plot(
+            [point.parameters] * 2, ends, color=point.colour, linewidth=2, alpha=0.5, zorder=2, transform=moved
+        )  # fmt: skip
         face = point.colour if point.classifies else "white"
         axes.scatter(
             point.parameters, point.accuracy, s=90, c=face, edgecolors=point.colour, linewidths=1.6, label=point.name,
-            zorder=3,
+            zorder=3, transform=moved,
         )  # fmt: skip
         for _, accuracy in point.random:
-            axes.plot(point.parameters, accuracy, "o", mfc="white", mec=FAINT, markersize=5, zorder=2)
-    for size in sorted({point.parameters for point in shown.points}):  # labels of one size, none over another
-        column = [point for point in shown.points if point.parameters == size]
-        for point, height in zip(column, spread([point.accuracy for point in column], gap=4.5), strict=True):
-            axes.annotate(
-                point.name, (size, point.accuracy), (1.12 * size, height), va="center", fontsize=9, color=INK, zorder=4,
-                arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6} if height != point.accuracy else None,
+            axes.plot(
+                point.parameters, accuracy, "o", mfc="white", mec=FAINT, markersize=5, zorder=2, transform=moved
             )  # fmt: skip
     axes.set_xscale("log")
-    if shown.points:
-        sizes = [point.parameters for point in shown.points]
-        axes.set_xlim(min(sizes) / 1.8, max(sizes) * 3.0)
-    axes.set(ylim=(0, 104), xlabel="parameters (log scale)", ylabel="test accuracy (%)", title=title)
-    heights = spread([floor.accuracy for floor in shown.floors], gap=4.0)
+    axes.set_xlim(low, high)
+    axis = Axis(title="parameters", low=low, high=high, log=True)
+    axes.set_xticks(axis.ticks, [axis.written(tick) for tick in axis.ticks])
+    axes.minorticks_off()
+    marks = [
+        Mark(
+            name=point.name, x=float(left), shift=shift, y=1 - point.accuracy / TOP, top=1 - point.high / TOP,
+            bottom=1 - point.low / TOP, rings=tuple(1 - accuracy / TOP for _, accuracy in point.random),
+        )
+        for point, left, shift in zip(shown.points, lefts, shifts, strict=True)
+    ]  # fmt: skip
+    for mark, point, (right, down, anchor) in zip(marks, shown.points, place(marks, [PLOT], LETTER), strict=True):
+        led = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6} if abs(down) > BESIDE else None
+        side = {"start": "left", "middle": "center", "end": "right"}[anchor]
+        axes.annotate(
+            mark.name, (point.parameters, point.accuracy), (mark.shift + right, -down), textcoords="offset points",
+            ha=side, va="center", fontsize=9, color=INK, zorder=4, arrowprops=led,
+        )  # fmt: skip
+    axes.set(ylim=(0, TOP), xlabel="parameters (log scale)", ylabel="test accuracy (%)", title=title)
+    heights = spread([floor.accuracy for floor in shown.floors], gap=9.0)
     for floor, height in zip(shown.floors, heights, strict=True):
-        name, place = f"{floor.name}, {floor.labels}", axes.get_yaxis_transform()
-        axes.text(0.01, height + 0.6, name, transform=place, va="bottom", fontsize=9, color=GREY)
+        name, edge = f"{floor.name},\n{floor.labels}", axes.get_yaxis_transform()
+        axes.text(1.01, height, name, transform=edge, va="center", fontsize=9, color=GREY)
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
     return save(figure, path)
+
+
+def sizes(shown: Accuracies) -> tuple[float, float]:
+    """The ends of the axis of parameters."""
+    found = [point.parameters for point in shown.points] or [1]
+    return min(found) / 1.8, max(found) * 1.8
 
 
 def _strips(

@@ -9,6 +9,7 @@ import numpy as np
 from evaluation.run_record import Evaluation, RunRecord
 from evaluation.scoring import interval
 from reports.figures import RAW_JOINTS, Confusion
+from reports.standings import Standing
 
 HALF = 50.0  # percent
 FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what they are called
@@ -20,35 +21,73 @@ FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what the
 }
 
 
-def choice(records: Sequence[RunRecord]) -> str:
-    """Which model to take: the most accurate, the smallest that cannot be told from it, and who misses the floors."""
-    rivals = recognisers(records) or list(records)
-    best = max(rivals, key=lambda one: one.shown.model.accuracy)
-    said = (
-        f"{best.name} is the most accurate: {_figures(best)}" if len(rivals) > 1 else f"{best.name}: {_figures(best)}"
-    )
-    alike = [one for one in rivals if one.shown.name == best.shown.name]
-    level = [one for one in alike if one.shown.model.reach >= best.shown.model.accuracy]
-    smallest = min(level, key=lambda one: (one.parameters, one.latency_ms or 0.0))
-    if smallest is not best and smallest.parameters < best.parameters:
-        said += f". {smallest.name} is the smallest model whose 95 % interval includes that: {_figures(smallest)}"
-    elif len(rivals) > 1:
-        said += ". No smaller model has a 95 % interval that includes that"
+def headline(found: Sequence[Standing]) -> str:
+    """What the page says, in one sentence."""
+    best, level = found[0].record, [one.record for one in found if one.level]
+    if len(found) == 1:
+        return f"{best.name} recognises {best.shown.model.accuracy:.1%} of the test recordings."
+    if len(level) == 1:
+        return f"{best.name} is the most accurate of {len(found)} models: {best.shown.model.accuracy:.1%}."
+    if len(level) == len(found) > 2:
+        return f"All {len(found)} models are equal within the 95 % interval."
+    shares = listed([f"{one.shown.model.accuracy:.1%}" for one in level])
+    return f"{listed([one.name for one in level])} are equal within the 95 % interval: {shares}."
+
+
+def choice(records: Sequence[RunRecord], found: Sequence[Standing]) -> str:
+    """Which model to take: the most accurate, those level with it, the smallest of them, and who misses the floors."""
+    best, level = found[0].record, [one for one in found if one.level]
+    if len(found) == 1:
+        said = f"{best.name}: {_figures(best)}"
+    elif len(level) == 1:
+        said = f"{best.name} is the most accurate: {_figures(best)}. {found[1].record.name} is next, {_gap(found[1])}"
+    else:
+        who = listed([f"{one.record.name} ({one.record.shown.model.accuracy:.1%})" for one in level])
+        said = f"{who} are equal within the interval: {level[-1].record.name} is {_gap(level[-1])}"
+        if not level[-1].gap:
+            said = f"{who} are equal"
+        if len(level) < len(found):
+            said += f". {found[len(level)].record.name} is below them, {_gap(found[len(level)])}"
+        smallest = min((one.record for one in level), key=lambda one: (one.parameters, one.latency_ms or 0.0))
+        fast = f" and {latency(smallest)} ms per clip" if smallest.latency_ms is not None else ""
+        said += f". {smallest.name} is the smallest of the equal ones: {smallest.parameters:,} parameters{fast}"
     return f"{said}. {floors(records)}"
+
+
+def gap(one: Standing) -> str:
+    """The difference to the most accurate model in points, with its interval."""
+    if not one.paired:
+        return f"{signed(-one.gap)}"
+    return f"{signed(-one.gap)} ({signed(-one.paired.high)} to {signed(-one.paired.low)})"
+
+
+def signed(fraction: float) -> str:
+    """A difference in points."""
+    points = round(100 * fraction, 1)
+    return f"{'−' if points < 0 else '+' if points > 0 else ''}{abs(points):.1f}"
+
+
+def _gap(one: Standing) -> str:
+    span = f"{100 * one.gap:.1f} points below the most accurate"
+    if not one.paired:
+        return f"{span} (compared by its {one.how})"
+    low, high = (signed(end).removeprefix("+") for end in (one.paired.low, one.paired.high))
+    return f"{span} (95 %: {low} to {high}, {one.how})"
 
 
 def floors(records: Sequence[RunRecord]) -> str:
     """Who does not clear the floors."""
-    missed: dict[str, list[str]] = {}
+    missed: dict[tuple[str, ...], list[str]] = {}
     for one in records:
-        for floor in one.shown.missed:
+        if floors := tuple(floor if floor == RAW_JOINTS else f"a {floor}" for floor in one.shown.missed):
             how = "" if one.classifies else f" ({one.shown.name} probe)"
-            missed.setdefault(floor, []).append(one.name + how)
+            missed.setdefault(floors, []).append(one.name + how)
     if not missed:
         return f"{'It is' if len(records) == 1 else 'All are'} above both floors, a random encoder and raw joints."
     return " ".join(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} not above {'a ' * (floor != RAW_JOINTS)}{floor}."
-        for floor, names in missed.items()
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} "
+        f"{'not above ' if len(floors) == 1 else 'above neither '}{' nor '.join(floors)}."
+        for floors, names in missed.items()
     )
 
 

@@ -44,6 +44,7 @@ class Bootstrap:
 def bootstrap(right: Tensor, groups: Groups, draws: int = DRAWS, seed: int = 0) -> Bootstrap | None:
     """The percentile interval of the mean of `right` (R,), shares in 0..1 a recording; None of fewer than `FEW` groups.
 
+    Differences of two such shares, in -1..1, give the interval of a paired comparison.
     A draw takes as many groups as there are, with replacement, and the mean is that of all recordings in them. The same
     arguments give the same interval.
     """

@@ -18,7 +18,8 @@ const FRONT = planar ? { yaw: 0, pitch: 0 } : { yaw: 0.35, pitch: 0.2 };
 const THICK = planar ? 0.07 : 0.042; // metres or torsos
 const TRAIL = 16; // frames
 const REST = 12; // frames between the end and the next start
-const clock = { time: 0, speed: 1, playing: !matchMedia("(prefers-reduced-motion: reduce)").matches, last: 0 };
+const still = "still" in document.body.dataset; // such a page moves when it is asked to
+const clock = { time: 0, speed: 1, playing: !still && !matchMedia("(prefers-reduced-motion: reduce)").matches, last: 0 };
 
 function decode(clip) {
   if (clip.values) return clip;
@@ -76,6 +77,7 @@ class Figure {
   moment() {
     const { frames, every, total } = this.clip;
     if (frames < 2) return [0, 0];
+    if (still && !clock.time) return [Math.floor(frames / 2), 0]; // says more than the first
     const at = ((clock.time * pace) % ((this.loop || total) - 1 + REST)) / every;
     const frame = Math.min(Math.floor(at), frames - 1);
     return [frame, frame === frames - 1 ? 0 : at - frame];
@@ -278,6 +280,9 @@ if (stage) {
   choose(0);
 }
 
+const toggles = document.querySelectorAll("button.toggle");
+for (const button of toggles) button.addEventListener("click", () => (clock.playing = !clock.playing));
+
 // Paper shows all figures, as they stand now, and nothing on it can be unfolded.
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details.printed").forEach((details) => (details.open = true));
@@ -294,6 +299,9 @@ function tick(now) {
       figure.stale = false;
       figure.draw();
     }
+  }
+  for (const button of toggles) {
+    if (button.classList.toggle("on", clock.playing) !== (button.textContent === "Pause")) button.textContent = clock.playing ? "Pause" : "Play";
   }
   if (onStage.length) {
     const { loop } = onStage[0];

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from evaluation.protocols import PROTOCOLS
-from launch import distill, evaluate, export, finetune, pack, pretrain
+from launch import distill, evaluate, export, finetune, pack, pretrain, report
 from launch.cli.parser import start, start_choice
 from launch.recipes import ALIASES, RECIPES
 from shards.sources.formats import FORMATS
@@ -20,6 +20,7 @@ MAINS: dict[str, Command] = {
     "finetune": functools.partial(start, finetune.main, finetune.Options, aliases=finetune.ALIASES),
     "distill": functools.partial(start, distill.main, distill.Options, aliases=distill.ALIASES),
     "verify": functools.partial(start, pack.verify, pack.Verify),
+    "report": functools.partial(start, report.main, report.Options),
     "export": functools.partial(start, export.main, export.Options),
 }
 

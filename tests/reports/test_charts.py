@@ -32,6 +32,8 @@ def test_places_on_an_axis() -> None:
     assert axis.at(100_000) == pytest.approx(50)
     assert axis.ticks == pytest.approx([10_000, 30_000, 100_000, 300_000, 1_000_000])
     plain = Axis(title="accuracy (%)", low=0, high=78)
+    narrow = Axis(title="parameters", low=62_500, high=160_000, log=True)
+    assert narrow.ticks == pytest.approx([70_000, 80_000, 100_000, 150_000]), "far enough from each other to be written"
     assert plain.ticks == [0, 20, 40, 60] and plain.at(39) == pytest.approx(50)
 
 
@@ -52,7 +54,7 @@ def test_names_fit_and_differ(names: list[str]) -> None:
 
 def test_a_scatter_has_the_whole_name_as_a_tooltip_and_places_in_percent() -> None:
     shown = models(LONG, "b")
-    svg = drawn("scatter", charts.scatter(shown, [1e3, 1e4], "parameters"))
+    svg = drawn("scatter", charts.scatter(shown, [1e3, 1e4], "parameters", "size"))
     assert f"<title>{LONG}</title>" in svg and f">{LONG[: BRIEF - 1].rstrip('-')}…<" in svg
     # The axes go from 625 to 16,000 and from 0 to 68 percent: the highest end of an interval and 8.
     left = 100 * np.log(1e3 / 625) / np.log(16_000 / 625)
@@ -65,7 +67,7 @@ def test_a_confusion_matrix_is_drawn_in_percent_of_the_true_class() -> None:
     grid = charts.confusion(figures.Confusion(counts=counts, classes=("a", "b", "c")))
     assert [cell.text for cell in grid.cells] == ["75", "25", "", "", "100", "", "", "", ""]
     assert [cell.kind.split()[0] for cell in grid.cells[:5]] == ["right", "wrong", "wrong", "wrong", "right"]
-    assert grid.rows == ("1 a", "2 b", "3 c") and grid.cells[1].title == "a predicted as b: 1 of 4"
+    assert grid.rows == ("a", "b", "c") == grid.columns and grid.cells[1].title == "a predicted as b: 1 of 4"
 
 
 def test_recall_is_sorted_by_its_mean_and_leaves_out_absent_classes() -> None:
@@ -89,7 +91,7 @@ def test_names_are_escaped_in_every_chart() -> None:
     line = charts.Line(name=evil, x=[1], y=[1], colour="#000")
     axis = Axis(title=evil, low=0, high=2)
     for macro, value in (
-        ("scatter", charts.scatter(models(evil), [1e3], evil)),
+        ("scatter", charts.scatter(models(evil), [1e3], evil, evil)),
         ("grid", charts.confusion(matrix)),
         ("bars", charts.bars([(evil, 1, 0)])),
         ("lines", charts.Lines(x=axis, y=axis, curves=(line, line))),

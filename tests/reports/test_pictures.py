@@ -132,6 +132,8 @@ def test_a_confusion_matrix_is_in_percent_of_the_true_class(tmp_path: Path) -> N
 
 
 def test_accuracy_stands_over_parameters_and_floors_are_lines(tmp_path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     rows = (("teacher", 800_000, 84), ("student", 50_000, 82), ("scratch", 50_000, 81))
     points = tuple(
         figures.Point(
@@ -152,9 +154,16 @@ def test_accuracy_stands_over_parameters_and_floors_are_lines(tmp_path: Path) ->
         tuple(line.get_ydata()) for line in axes.lines if line.get_linestyle() == "-" and len(line.get_ydata()) > 1
     ]
     assert (79, 88) in drawn and (77, 86) in drawn and (76, 85) in drawn
-    written = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert set(written) == {"teacher", "student", "scratch", "raw joints, all labels"}
-    assert abs(written["student"] - written["scratch"]) >= 4, "labels do not lie over one another"
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    written = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+    assert set(written) == {"teacher", "student", "scratch", "raw joints,\nall labels"}
+    dots = [axes.transData.transform((parameters, accuracy)) for _, parameters, accuracy in rows]
+    for name, extent in written.items():
+        assert not any(extent.overlaps(other) for other in (written[each] for each in written if each != name)), name
+        assert not any(extent.contains(*dot) for dot in dots), name
+        assert figure.bbox.x0 <= extent.x0 and extent.x1 <= figure.bbox.x1, name
     png(tmp_path / "a.png")
 
 

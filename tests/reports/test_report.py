@@ -166,7 +166,7 @@ def test_the_page_loads_nothing_and_is_whole(page: str) -> None:
     assert not re.search(r"@import|url\(|https?://", page)
     titles = [
         "Accuracy, size and latency", "Results", "Training cost", "Per-class recall", "Confusion matrix",
-        "Feature space (t-SNE)", "Training curves", "Augmented training clips", "Model cards",
+        "What is confused", "Feature space (t-SNE)", "Training curves", "Augmented training clips", "Model cards",
     ]  # fmt: skip
     assert elements.text["h2"] == titles
     assert "slow &amp; &lt;low&gt;" in page and "<low>" not in page
