@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test tests chaos cluster lint format clean
+.PHONY: help demo test tests chaos cluster lint format docs notebooks clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.for-demo ## unlabelled recordings to a compact recogniser, in minutes
 	$(BIN)/python launch/demo.py
@@ -38,6 +38,12 @@ lint: $(VENV)/.for-test ## style, types, and which package may import which
 format: $(VENV)/.for-test ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
+
+docs: $(VENV)/.for-test ## the documentation as a site, build/site/index.html, which opens from disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+notebooks: $(VENV)/.for-test ## execute the notebooks of docs/ and store what they print
+	$(BIN)/python docs/site/run_notebooks.py
 
 clean: ## remove the environment and all caches; runs and packed data stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
