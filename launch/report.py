@@ -60,8 +60,7 @@ def main(options: Options) -> None:
     records, said = make(options, options.model, options.split, options.output)
     if options.track:
         keep([one.folder for one in records], options.output)
-    print(f"{said}
-page: {options.output}")
+    print(f"{said}\npage: {options.output}")
 
 
 def make(reading: Reading, folders: Sequence[Path], split: str | None, output: Path) -> tuple[list[RunRecord], str]:
