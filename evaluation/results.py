@@ -66,7 +66,7 @@ def save(model: Path, on: str, results: Evaluations, metrics: Mapping[str, float
 
 def metrics(on: str, results: Results) -> dict[str, float]:
     """The figures of the model and the headline of its floors, by the names that MLflow gets."""
-    out = {}
+    out: dict[str, float] = {}
     for name, each in results.items():
         metric = ("" if on == "test" else "held_out_") + re.sub(r"[^\w.-]", "_", name)
         (_, figures), *floors = each.items()
