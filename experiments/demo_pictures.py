@@ -28,16 +28,17 @@ def draw_recordings(data: Path, folder: Path, clip: ClipConfig, split: str) -> N
     train = Resident.load(data, select=splits.find("synthetic", split).train)
     views = range(3)
     label = train.manifest.classes[int(train.labels([0])[0])]
+    where = f"{train.manifest.name}, training recordings of {split}"
     plain = Pipeline(train.layout, clip)(train.recordings(views))
     cameras = {f"camera {train.view_camera[view]}": bodies(plain, view) for view in views}
-    pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance")
+    pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance\n{where}")
     augmented = {}
     for name, augment in (("aggressive", AGGRESSIVE), ("conservative", CONSERVATIVE)):
         for draw in range(2):
             generator = torch.Generator().manual_seed(draw + 1)
             clips = Pipeline(train.layout, clip, augment)(train.recordings([0]), generator)
             augmented[f"{name} {draw + 1}"] = bodies(clips, 0)
-    source, title = bodies(plain, 0), f"{label}: inputs of the two networks"
+    source, title = bodies(plain, 0), f"{label}: inputs of the two networks\n{where}"
     pictures.augmented_views(folder / "augmentations.png", source, augmented, train.layout, title=title)
 
 

@@ -26,6 +26,7 @@ from tests.reports.browser import OVERFLOWS, OVERLAPS, PAINTED, WIDTHS, chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.timeout(600)  # seconds: beside other work servers and browsers start slowly
 MODELS = ("teacher", "student")  # in this order on the page
 LONG = "distilled-0.25x-from-finetuned-0.1-2-of-pretrained-full-cross-subject-1x-0"
 
@@ -217,7 +218,6 @@ def answers(address: str) -> bool:
         return False
 
 
-@pytest.mark.timeout(400)  # seconds: MLflow's server starts slowly beside other work
 def test_mlflow_shows_the_runs(browser: Browser, mlflow_page: str) -> None:
     with opened(browser, mlflow_page, WIDTHS[-1], tolerated=MLFLOW_SAYS) as page:
         for name in MODELS:
