@@ -18,8 +18,8 @@ import pytest
 from launch import preview
 from launch.cli.parser import start
 from reports import charts, figures
-from reports.html import asset, environment
-from reports.palette import class_look, model_colour, style_sheet
+from reports.html import environment, style
+from reports.palette import class_look, model_colour
 from tests.launch.commands import command
 from tests.reports.browser import OVERFLOWS, OVERLAPS, PAINTED, WIDTHS, chromium, opened, sound
 
@@ -161,7 +161,7 @@ def crowded() -> list[tuple[str, object]]:
 @pytest.fixture(scope="module")
 def crowded_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
     page = tmp_path_factory.mktemp("browser") / "charts.html"
-    css = style_sheet() + asset("page.css", "models.css")
+    css = style("page.css", "models.css")
     page.write_text(environment().from_string(CHARTS).render(css=css, drawn=crowded()), encoding="utf-8")
     return page.as_uri()
 
