@@ -28,16 +28,17 @@ def draw_recordings(data: Path, folder: Path, recipe: Recipe) -> None:
     train = Resident.load(data, select=splits.find("synthetic", recipe.split).train)
     views = range(3)
     label = train.manifest.classes[int(train.labels([0])[0])]
+    where = f"{train.manifest.name}, training recordings of {recipe.split}"
     plain = Pipeline(train.layout, recipe.clip)(train.recordings(views))
     cameras = {f"camera {train.view_camera[view]}": bodies(plain, view) for view in views}
-    pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance")
+    pictures.skeleton_strip(folder / "cameras.png", cameras, train.layout, title=f"{label}: one performance\n{where}")
     augmented = {}
     for name, augment in recipe.method.views.items():
         for draw in range(2):
             generator = torch.Generator().manual_seed(draw + 1)
             clips = Pipeline(train.layout, recipe.clip, augment)(train.recordings([0]), generator)
             augmented[f"{name} {draw + 1}"] = bodies(clips, 0)
-    source, title = bodies(plain, 0), f"{label}: views that the encoder sees"
+    source, title = bodies(plain, 0), f"{label}: views that the encoder sees\n{where}"
     pictures.augmented_views(folder / "augmentations.png", source, augmented, train.layout, title=title)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.figures import Accuracies, Confusion, Error, Floor, Group, Point, spread
-from reports.labels import Mark, place
+from reports.labels import Mark, apart, brief, place
 
 STEPS = (1.0, 2.0, 5.0)  # ticks lie at these times a power of ten
 FINE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # where a logarithmic axis is short
@@ -27,7 +27,6 @@ WIDTHS = (330, 400, 560, 1100)  # pixels that a plot may be wide; on narrower on
 LETTER = 8.0  # pixels of a letter of a name, at most
 BESIDE = 14.0  # pixels between two points of one x
 LEADER = 20  # pixels from which a line leads to a moved name
-BRIEF = 20  # characters of a label that fit beside a point
 CELL = 26  # pixels of a cell of a grid
 NARROW = 16  # pixels where there are many
 NUMBERED = 40  # classes at most whose confusions are written as numbers
@@ -143,30 +142,6 @@ def scatter(shown: Accuracies, values: Sequence[float], axis: str, title: str) -
     ]  # fmt: skip
     floors = spread([y.at(floor.accuracy) for floor in shown.floors], gap=GAP)
     return Scatter(title=title, x=x, y=y, points=tuple(spots), floors=tuple(zip(shown.floors, floors, strict=True)))
-
-
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """How far to move each place so that those closer than `gap` stand side by side around their middle."""
-    order = sorted(range(len(places)), key=lambda n: places[n])
-    groups: list[list[int]] = []
-    for number in order:
-        if groups and places[number] - places[groups[-1][-1]] < gap:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    moved = [0.0] * len(places)
-    for group in groups:
-        middle = sum(places[number] for number in group) / len(group)
-        for rank, number in enumerate(group):
-            moved[number] = middle + (rank - (len(group) - 1) / 2) * gap - places[number] if len(group) > 1 else 0.0
-    return moved
-
-
-def brief(names: Sequence[str]) -> list[str]:
-    """The names, long ones cut at their end, or at their beginning where two would look alike otherwise."""
-    heads = [name if len(name) <= BRIEF else f"{name[: BRIEF - 1].rstrip('-')}…" for name in names]
-    tails = [name if len(name) <= BRIEF else f"…{name[1 - BRIEF :].lstrip('-')}" for name in names]
-    return max(heads, tails, key=lambda cut: len(set(cut)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,15 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 def render(template: str, *, scene: Mapping[str, Any], styles: Sequence[str], **values: Any) -> str:
     """A whole page. `scene` is the data of the page's script, as JSON; `styles` are files in `assets`."""
-    script = asset("recordings.js")
-    css = style_sheet() + asset(*styles)
+    css, script = style(*styles), asset("recordings.js")
     return environment().get_template(template).render(scene=scene, css=css, script=script, **values)
+
+
+def style(*names: str) -> Markup:
+    """The colours, and style sheets of `assets`."""
+    from markupsafe import Markup
+
+    return Markup(style_sheet()) + asset(*names)
 
 
 def asset(*names: str) -> Markup:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 NEAR = 13  # pixels between a point and its name
 ROW = 17  # pixels of a line of text
+BRIEF = 20  # characters of a name that fit beside a point
 REACH = 6  # lines that a name may be moved up or down
 PASSES = 3  # over all names, each then seeing where the others went
 APART, COVERED, OUTSIDE, CROSSED = 1000.0, 400.0, 250.0, 25.0  # cost of a name over another, a point, the edge, a line
@@ -104,3 +105,27 @@ def _cost(
 
 def _around(x: float, y: float, radius: float) -> Box:
     return Box(left=x - radius, top=y - radius, right=x + radius, bottom=y + radius)
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """How far to move each place so that those closer than `gap` stand side by side around their middle."""
+    order = sorted(range(len(places)), key=lambda n: places[n])
+    groups: list[list[int]] = []
+    for number in order:
+        if groups and places[number] - places[groups[-1][-1]] < gap:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    moved = [0.0] * len(places)
+    for group in groups:
+        middle = sum(places[number] for number in group) / len(group)
+        for rank, number in enumerate(group):
+            moved[number] = middle + (rank - (len(group) - 1) / 2) * gap - places[number] if len(group) > 1 else 0.0
+    return moved
+
+
+def brief(names: Sequence[str]) -> list[str]:
+    """The names, long ones cut at their end, or at their beginning where two would look alike otherwise."""
+    heads = [name if len(name) <= BRIEF else f"{name[: BRIEF - 1].rstrip('-')}…" for name in names]
+    tails = [name if len(name) <= BRIEF else f"…{name[1 - BRIEF :].lstrip('-')}" for name in names]
+    return max(heads, tails, key=lambda cut: len(set(cut)))

@@ -16,9 +16,9 @@ import numpy as np
 
 from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
-from reports.charts import Axis, apart
+from reports.charts import Axis
 from reports.figures import Accuracies, Confusion, Group, spread
-from reports.labels import Mark, place
+from reports.labels import Mark, apart, place
 from reports.palette import FAINT, GREY, INK, PARTS, part_colours
 
 if TYPE_CHECKING:

@@ -46,8 +46,8 @@ def choice(records: Sequence[RunRecord], found: Sequence[Standing]) -> str:
         said = f"{who} are equal within the interval: {level[-1].record.name} is {_gap(level[-1])}"
         if not level[-1].gap:
             said = f"{who} are equal"
-        if len(level) < len(found):
-            said += f". {found[len(level)].record.name} is below them, {_gap(found[len(level)])}"
+        if below := [one for one in found if not one.level]:
+            said += f". {below[0].record.name} is not: {_gap(below[0])}"
         smallest = min((one.record for one in level), key=lambda one: (one.parameters, one.latency_ms or 0.0))
         fast = f" and {latency(smallest)} ms per clip" if smallest.latency_ms is not None else ""
         said += f". {smallest.name} is the smallest of the equal ones: {smallest.parameters:,} parameters{fast}"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from reports import charts, figures
-from reports.charts import BRIEF, Axis, brief
+from reports.charts import Axis
 from reports.html import environment
+from reports.labels import BRIEF, brief
 
 LONG = "distilled-0.25x-from-finetuned-0.1-2-of-pretrained-full-cross-subject-1x-0"
 

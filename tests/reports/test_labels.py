@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from reports.charts import HEIGHT, LETTER, WIDTHS, apart
-from reports.labels import Mark, box, place
+from reports.charts import HEIGHT, LETTER, WIDTHS
+from reports.labels import Mark, apart, box, place
 
 
 def mark(name: str, x: float, y: float) -> Mark:
