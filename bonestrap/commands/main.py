@@ -29,7 +29,7 @@ from bonestrap.options import did_you_mean
 
 SCRIPTS = (
     "pack", "preview", "pretrain", "finetune", "distill", "evaluate", "align", "describe", "reproduce", "compare",
-    "report", "register", "demo",
+    "report", "map", "register", "demo",
 )  # fmt: skip
 DOCSTRING = re.compile(r'^"""(.+)', re.MULTILINE)
 
