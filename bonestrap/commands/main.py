@@ -60,6 +60,22 @@ def library() -> tuple[str, ...]:
 
 def run(name: str, words: Sequence[str]) -> None:
     """A subcommand of the library, in this process."""
+    parser = parser_of(name)
+    options = parser.parse_args(words)
+    try:
+        importlib.import_module(f"bonestrap.commands.{name}").run(options)
+    except ValueError as error:
+        fail(parser.prog, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(parser.prog, f"{where}{(error.strerror or str(error)).lower()}")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def parser_of(name: str) -> Parser:
+    """The command line of a subcommand of the library."""
     command = importlib.import_module(f"bonestrap.commands.{name}")
     description, _, examples = (command.__doc__ or command.HELP).strip().partition("\nExamples:\n")
     parser = Parser(
@@ -70,17 +86,7 @@ def run(name: str, words: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    options = parser.parse_args(words)
-    try:
-        command.run(options)
-    except ValueError as error:
-        fail(parser.prog, str(error))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        fail(parser.prog, f"{where}{(error.strerror or str(error)).lower()}")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    return parser
 
 
 def start(name: str, words: Sequence[str]) -> NoReturn:
