@@ -27,7 +27,7 @@ from typing import NoReturn
 from bonestrap import __version__, commands
 from bonestrap.options import did_you_mean
 
-SCRIPTS = (
+SCRIPTS = (  # in the order of the list; a checkout may have more
     "pack", "preview", "pretrain", "finetune", "distill", "evaluate", "align", "describe", "reproduce", "compare",
     "report", "map", "register", "demo",
 )  # fmt: skip
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"bonestrap {__version__}")
     elif name in library():
         run(name, rest)
-    elif name in SCRIPTS:
+    elif name in scripts(checkout()):
         start(name, rest)
     else:
-        known = (*library(), *SCRIPTS)
+        known = (*library(), *scripts(checkout()))
         fail("bonestrap", f"unknown command {name:.80}{did_you_mean(name, known)}; bonestrap --help lists them")
 
 
@@ -109,15 +109,24 @@ def checkout() -> Path | None:
     return None
 
 
+def scripts(root: Path | None) -> tuple[str, ...]:
+    """The commands of a checkout that the library has not; without a checkout those that one is known to have."""
+    if root is None:
+        return SCRIPTS
+    there = {file.stem for file in (root / "launch").glob("*.py") if file.read_text().startswith("#!")} - {*library()}
+    return (*(name for name in SCRIPTS if name in there), *sorted(there - {*SCRIPTS}))
+
+
 def overview() -> str:
     """What `bonestrap --help` prints."""
     lines = ["usage: bonestrap COMMAND [options]", "", "Compact action recognisers from skeleton recordings.", ""]
-    width = max(map(len, (*library(), *SCRIPTS)))
-    lines += [f"  {name:{width}}  {importlib.import_module(f'bonestrap.commands.{name}').HELP}" for name in library()]
     root = checkout()
+    width = max(map(len, (*library(), *scripts(root))))
+    lines += [f"  {name:{width}}  {importlib.import_module(f'bonestrap.commands.{name}').HELP}" for name in library()]
     lines += ["", f"from the checkout in {root}:" if root else "from a checkout alone, and there is none here:"]
     lines += [
-        f"  {name:{width}}  {summary(root / 'launch' / f'{name}.py') if root else ''}".rstrip() for name in SCRIPTS
+        f"  {name:{width}}  {summary(root / 'launch' / f'{name}.py') if root else ''}".rstrip()
+        for name in scripts(root)
     ]
     return "\n".join(
         [*lines, "", "bonestrap COMMAND --help explains every option; bonestrap --version prints the version."]
