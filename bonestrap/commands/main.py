@@ -27,9 +27,9 @@ from typing import NoReturn
 from bonestrap import __version__, commands
 from bonestrap.options import did_you_mean
 
-SCRIPTS = (
+SCRIPTS = (  # in the order of the list; a checkout may have more
     "pack", "preview", "pretrain", "finetune", "distill", "evaluate", "align", "describe", "reproduce", "compare",
-    "report", "register", "demo",
+    "report", "map", "register", "demo",
 )  # fmt: skip
 DOCSTRING = re.compile(r'^"""(.+)', re.MULTILINE)
 
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"bonestrap {__version__}")
     elif name in library():
         run(name, rest)
-    elif name in SCRIPTS:
+    elif name in scripts(checkout()):
         start(name, rest)
     else:
-        known = (*library(), *SCRIPTS)
+        known = (*library(), *scripts(checkout()))
         fail("bonestrap", f"unknown command {name:.80}{did_you_mean(name, known)}; bonestrap --help lists them")
 
 
@@ -60,6 +60,22 @@ def library() -> tuple[str, ...]:
 
 def run(name: str, words: Sequence[str]) -> None:
     """A subcommand of the library, in this process."""
+    parser = parser_of(name)
+    options = parser.parse_args(words)
+    try:
+        importlib.import_module(f"bonestrap.commands.{name}").run(options)
+    except ValueError as error:
+        fail(parser.prog, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(parser.prog, f"{where}{(error.strerror or str(error)).lower()}")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def parser_of(name: str) -> Parser:
+    """The command line of a subcommand of the library."""
     command = importlib.import_module(f"bonestrap.commands.{name}")
     description, _, examples = (command.__doc__ or command.HELP).strip().partition("\nExamples:\n")
     parser = Parser(
@@ -70,17 +86,7 @@ def run(name: str, words: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    options = parser.parse_args(words)
-    try:
-        command.run(options)
-    except ValueError as error:
-        fail(parser.prog, str(error))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        fail(parser.prog, f"{where}{(error.strerror or str(error)).lower()}")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    return parser
 
 
 def start(name: str, words: Sequence[str]) -> NoReturn:
@@ -103,15 +109,24 @@ def checkout() -> Path | None:
     return None
 
 
+def scripts(root: Path | None) -> tuple[str, ...]:
+    """The commands of a checkout that the library has not; without a checkout those that one is known to have."""
+    if root is None:
+        return SCRIPTS
+    there = {file.stem for file in (root / "launch").glob("*.py") if file.read_text().startswith("#!")} - {*library()}
+    return (*(name for name in SCRIPTS if name in there), *sorted(there - {*SCRIPTS}))
+
+
 def overview() -> str:
     """What `bonestrap --help` prints."""
     lines = ["usage: bonestrap COMMAND [options]", "", "Compact action recognisers from skeleton recordings.", ""]
-    width = max(map(len, (*library(), *SCRIPTS)))
-    lines += [f"  {name:{width}}  {importlib.import_module(f'bonestrap.commands.{name}').HELP}" for name in library()]
     root = checkout()
+    width = max(map(len, (*library(), *scripts(root))))
+    lines += [f"  {name:{width}}  {importlib.import_module(f'bonestrap.commands.{name}').HELP}" for name in library()]
     lines += ["", f"from the checkout in {root}:" if root else "from a checkout alone, and there is none here:"]
     lines += [
-        f"  {name:{width}}  {summary(root / 'launch' / f'{name}.py') if root else ''}".rstrip() for name in SCRIPTS
+        f"  {name:{width}}  {summary(root / 'launch' / f'{name}.py') if root else ''}".rstrip()
+        for name in scripts(root)
     ]
     return "\n".join(
         [*lines, "", "bonestrap COMMAND --help explains every option; bonestrap --version prints the version."]

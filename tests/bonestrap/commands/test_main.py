@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,14 +46,32 @@ def test_the_version_is_that_of_the_package() -> None:
 
 def test_every_script_of_a_checkout_is_a_command() -> None:
     scripts = {file.stem for file in (ROOT / "launch").glob("*.py") if file.read_text().startswith("#!")}
-    assert scripts == {*main.SCRIPTS} | (scripts & {*main.library()})
+    assert scripts == {*main.scripts(ROOT)} | (scripts & {*main.library()})
+    assert {*main.SCRIPTS} <= {*main.scripts(ROOT)} and main.scripts(None) == main.SCRIPTS
 
 
 @pytest.mark.parametrize("name", main.library())
 def test_a_subcommand_has_the_form_that_is_documented(name: str) -> None:
     command = importlib.import_module(f"bonestrap.commands.{name}")
     assert "\n" not in command.HELP and list(inspect.signature(command.run).parameters) == ["options"]
-    assert f"bonestrap {name} " in (command.__doc__ or "").partition("\nExamples:\n")[2]
+
+
+def shown() -> list[str]:
+    """The commands of the library that documentation and help show."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bonestrap" / "commands").glob("*.py")]
+    text = "\n".join(file.read_text().replace("\\\n", " ") for file in sorted(files))
+    found = re.findall(rf"^ *bonestrap ((?:{'|'.join(main.library())}) [^`\n|#&]*)", text, re.MULTILINE)
+    return list(dict.fromkeys(command.strip() for command in found if not re.search(r"\.\.\.|[\[{<]", command)))
+
+
+@pytest.mark.parametrize("command", shown())
+def test_a_command_that_is_shown_is_understood(command: str) -> None:
+    name, *words = shlex.split(command)
+    main.parser_of(name).parse_args(words)
+
+
+def test_there_are_commands_to_try() -> None:
+    assert {command.split()[0] for command in shown()} == {*main.library()}
 
 
 def test_a_script_is_started_as_by_its_path(tmp_path: Path) -> None:
