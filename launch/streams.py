@@ -125,8 +125,10 @@ def choose(options: Options, chosen: Choose, model: Model) -> None:
         best = best_of(model, streams, base, chosen.lengths, chosen.false_alarms, say)
     except ValueError as error:
         raise UserError(f"{chosen.data}: {error}") from None
+    manifest = Reading(data=chosen.data).manifest
     about = {
-        "data": chosen.data,
+        "data": manifest.name,
+        "digest": manifest.digest,
         "split": chosen.split or split_of(model),
         "seed": chosen.seed,
         "streams": len(streams),
