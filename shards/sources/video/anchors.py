@@ -37,10 +37,10 @@ def anchors() -> np.ndarray:
     return np.concatenate(found)
 
 
-def decoded(numbers: np.ndarray, logits: np.ndarray, centres: np.ndarray, score: float = SCORE) -> Detected:
-    """Detections of at least this score from the network's (A, 12) numbers and (A,) logits, one an anchor."""
+def decoded(numbers: np.ndarray, logits: np.ndarray, centres: np.ndarray) -> Detected:
+    """Detections of at least `SCORE` from the network's (A, 12) numbers and (A,) logits, one an anchor."""
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -100, 100)))
-    sure = np.flatnonzero(scores >= score)
+    sure = np.flatnonzero(scores >= SCORE)
     sure = sure[np.argsort(-scores[sure], kind="stable")]
     centre, found = centres[sure], numbers[sure].astype(np.float64) / SIZE
     middle, half = found[:, :2] + centre, found[:, 2:4] / 2

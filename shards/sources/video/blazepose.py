@@ -28,13 +28,13 @@ PRESENT = 0.5  # probability that there is a person in a region
 KERNEL = 3  # cells on each side of a landmark that refine it
 REFINED = 0.5  # of a heatmap around a landmark: below it, the landmark stays
 AGAIN = 10  # frames between two looks for more persons while somebody is followed, and two closer ones while nobody is
-UNSURE = 0.35  # score of a detection in a closer look ...
-SURE = 0.8  # ... which counts if the landmark network is as sure of a person
+SURE = 0.8  # probability of a person in a region from a closer look
 
 
 class Pose(NamedTuple):
     """A person's landmarks in an image."""
 
+    track: int
     person: Person
     region: Region  # where it is expected in the next frame
 
@@ -55,27 +55,27 @@ class BlazePose(Estimator):
         if not found or (len(found) < self.persons and self.frame % AGAIN == 0):
             found = self._poses(image, self._new(self.detect(image), found), PRESENT, found)
         if not found and (self.alone < AGAIN or self.alone % AGAIN == 0):
-            found = self._poses(image, self._new(self.detect_closely(image), found), SURE)
+            new = self._new(self.detect_closely(image), found)
+            found = [pose for pose in self._poses(image, new, SURE) if _same(pose.region, new[pose.track])]
         self.alone = 0 if found else self.alone + 1
-        self.followed = {pose.person.track: pose.region for pose in found if pose.person.track is not None}
+        self.followed = {pose.track: pose.region for pose in found}
         return [pose.person for pose in found]
 
     def detect(self, image: np.ndarray) -> list[Region]:
         """The regions of the persons in an image (H, W, 3), the surest first."""
-        return [region for _, region in self._detected(image, whole(image), anchors.SCORE)]
+        return [region for _, region in self._detected(image, whole(image))]
 
     def detect_closely(self, image: np.ndarray) -> list[Region]:
-        """The regions of what may be persons in an image or in a part of it, which is seen larger, the surest first.
+        """The regions of persons in parts of an image, which are seen larger, the surest first.
 
         MediaPipe has no such look. It costs three more runs of the detector.
         """
-        squares = (whole(image), *parts(image))
-        found = [one for square in squares for one in self._detected(image, square, UNSURE)]
+        found = [one for square in parts(image) for one in self._detected(image, square)]
         return [region for _, region in sorted(found, key=lambda one: -one[0])]
 
-    def _detected(self, image: np.ndarray, square: Region, score: float) -> list[tuple[float, Region]]:
+    def _detected(self, image: np.ndarray, square: Region) -> list[tuple[float, Region]]:
         numbers, logits = self.detector(crop(image, square, anchors.SIZE, "zero") / 127.5 - 1)
-        found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres, score))
+        found = anchors.merged(anchors.decoded(numbers[0], logits[0, :, 0], self.centres))
         ends = square.to_image(found.keypoints[:, :2])
         regions = [around(centre, rim, SCALE) for centre, rim in ends]
         return list(zip(found.scores.tolist(), regions, strict=True))
@@ -102,7 +102,7 @@ class BlazePose(Estimator):
             np.concatenate([places[:JOINTS], visible], axis=1).astype(np.float32),
             np.concatenate([turned, visible], axis=1).astype(np.float32),
         )
-        return Pose(person, around(places[JOINTS], places[JOINTS + 1], SCALE))
+        return Pose(track, person, around(places[JOINTS], places[JOINTS + 1], SCALE))
 
     def _poses(
         self, image: np.ndarray, regions: dict[int, Region], sure: float, known: list[Pose] | None = None
@@ -168,5 +168,5 @@ def upright(world: np.ndarray, angle: float) -> np.ndarray:
 
 
 def _same(one: Region, other: Region) -> bool:
-    """Whether two regions are of one person: their centres are within a quarter of the larger side."""
+    """Whether two regions are of one person: their centres are within a quarter of the larger side of each other."""
     return bool(np.hypot(one.x - other.x, one.y - other.y) < max(one.side, other.side) / 4)

@@ -30,7 +30,7 @@ from shards.sources.follow import Clip, Detection
 from shards.sources.source import file_stamp
 from shards.sources.video.frames import Video, VideoFault
 from shards.sources.video.networks import Networks
-from shards.sources.video.person import Person
+from shards.sources.video.person import Person, lasting
 
 VERSION = 1  # of what the files hold, and of how they are made
 HEAD = "video.json"
@@ -101,10 +101,8 @@ class Extract:
             clips: list[int] = []
             seen: list[int] = []
             pending: list[list[Person]] = []
-            size = (0, 0)
-            for image in video:
-                pending.append(estimator(image))
-                size = image.shape[1], image.shape[0]
+            for persons in lasting(estimator(image) for image in video):
+                pending.append(persons)
                 if len(pending) > length + length // 2:
                     seen.append(write_clip(folder / f"{len(clips):05d}.npz", pending[:length]))
                     clips.append(length)
@@ -115,7 +113,7 @@ class Extract:
             clips.append(len(pending))
         if not any(seen):
             raise VideoFault("nobody found in any frame")
-        return {"rate": video.rate, "width": size[0], "height": size[1], "clips": clips, "seen": seen}
+        return {"rate": video.rate, "width": video.width, "height": video.height, "clips": clips, "seen": seen}
 
 
 def write_clip(path: Path, frames: Sequence[Sequence[Person]]) -> int:

@@ -59,6 +59,7 @@ class Video:
 
     def __init__(self, path: Path, rate: float | None = None) -> None:
         self.path, self.wanted = path, rate
+        self.width = self.height = 0  # of the images, once there is one
         av = _library()
         try:
             self.container: Any = av.open(str(path), metadata_errors="replace")
@@ -149,7 +150,9 @@ class Video:
     def _image(self, frame: Any) -> np.ndarray:
         width = max(1, round(frame.width * self.aspect))
         image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
-        return upright(image, getattr(frame, "rotation", 0))
+        image = upright(image, getattr(frame, "rotation", 0))
+        self.height, self.width = image.shape[:2]
+        return image
 
 
 def upright(image: np.ndarray, degrees: float) -> np.ndarray:

@@ -27,6 +27,7 @@ from shards.sources.video import model_files
 from shards.sources.video.extraction import Found
 from shards.sources.video.frames import Video, VideoFault, upright
 from shards.sources.video.options import Video as Options
+from shards.sources.video.person import Person, lasting
 from tests.dots import DOT, draw, write_detector, write_pose, write_video
 
 av = pytest.importorskip("av")
@@ -188,6 +189,21 @@ def test_a_long_video_is_cut_and_its_clips_stay_in_one_part_of_a_split(
     last = next(one for one in source if one.views[0].origin == "right/long.avi/00006")
     x = np.nanmax(last.views[0].joints[:, :, 0, 0], axis=1)  # where the dot jumps back, another track begins
     np.testing.assert_allclose(x, [x + 3.5 for x, _ in places[6 * 60 :]], atol=1.5)
+
+
+def test_somebody_seen_for_a_moment_is_nobody() -> None:
+    """Against a loop over whole tracks, which are frames in a row; who is not followed stays."""
+    random = np.random.default_rng(0)
+    spans = [(track, start, start + length) for track, (start, length) in enumerate(random.integers(0, 6, (40, 2)) * 3)]
+    spans += [(40, 0, 1), (41, 5, 7), (42, 9, 12), (43, 19, 20), (44, 17, 20)]
+    joints = np.zeros((17, 3), np.float32)
+    frames = [[Person(track, joints) for track, a, b in spans if a <= t < b] for t in range(20)]
+    frames[4].append(Person(None, joints))
+    expected: list[list[int | None]] = [
+        [track for track, a, b in spans if a <= t < b and min(b, 20) - a >= 3] for t in range(20)
+    ]
+    expected[4].append(None)
+    assert [[person.track for person in frame] for frame in lasting(frames)] == expected
 
 
 def test_a_finished_video_is_not_done_again(tmp_path: Path, videos: Callable[..., Options]) -> None:
