@@ -29,4 +29,4 @@ def shown(output: dict[str, Any], name: str, pictures: dict[str, bytes]) -> str:
         pictures[name] = base64.b64decode(output["data"]["image/png"])
         return f"![What the code above draws]({name})"
     text = "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
-    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
+    return f"``` {{ .text .no-copy }}\n{text.rstrip()}\n```" if text.strip() else ""

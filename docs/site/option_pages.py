@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import html
 import importlib
-import pkgutil
 import re
 import runpy
 import sys
@@ -57,14 +57,15 @@ def overview(pages: Iterable[Page]) -> str:
 
 def installed_pages() -> Iterator[Page]:
     """The subcommands of `bonestrap`, which the wheel has."""
-    folder = ROOT / "bonestrap" / "commands"
-    for module in sorted(info.name for info in pkgutil.iter_modules([str(folder)])):
-        command = importlib.import_module(f"bonestrap.commands.{module}")
-        if hasattr(command, "add_arguments"):
-            title = f"{INSTALLED} {module.replace('_', '-')}"
-            parser = argparse.ArgumentParser(prog=title, description=command.__doc__ or command.HELP)
-            command.add_arguments(parser)
-            yield Page(name=f"{INSTALLED}-{module}", title=title, about=command.HELP, text=page_text(title, parser))
+    if not (ROOT / "bonestrap" / "commands" / "main.py").is_file():
+        return
+    from bonestrap.commands import main
+
+    for name in main.library():
+        title = f"{INSTALLED} {name}"
+        about = importlib.import_module(f"bonestrap.commands.{name}").HELP
+        parser = printed(functools.partial(main.main, [name, "--help"]))
+        yield Page(name=f"{INSTALLED}-{name}", title=title, about=about, text=page_text(title, parser))
 
 
 def script_pages(script: Path) -> Iterator[Page]:
@@ -106,11 +107,9 @@ def asked(script: Path, *words: str) -> tuple[argparse.ArgumentParser, Choices |
 def printed(call: Callable[[], object]) -> argparse.ArgumentParser:
     """The parser whose help the call would print."""
     found: list[argparse.ArgumentParser] = []
-    with patch.object(argparse.ArgumentParser, "print_help", lambda self, file=None: found.append(self)):
-        try:
-            call()
-        except SystemExit:
-            pass
+    keep = patch.object(argparse.ArgumentParser, "print_help", lambda self, file=None: found.append(self))
+    with keep, contextlib.suppress(SystemExit):
+        call()
     (only,) = found
     return only
 
@@ -140,7 +139,12 @@ def page_text(title: str, parser: argparse.ArgumentParser, choices: Choices | No
             lines += [f"## {what}: {name}", "", *(f"<p>{prose(text)}</p>\n" for text in paragraphs(chosen.description))]
             own = tables(chosen, shared)
             if own:
-                lines += [f'<details markdown="0"><summary>Options and defaults of {name}</summary>', *own, "</details>", ""]
+                lines += [
+                    f'<details markdown="0"><summary>Options and defaults of {name}</summary>',
+                    *own,
+                    "</details>",
+                    "",
+                ]
     return "\n".join(lines)
 
 

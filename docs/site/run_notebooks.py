@@ -17,7 +17,9 @@ MACHINE = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+/?")  # folders
 def executed(file: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs that it has here. Raises CellExecutionError where a cell fails."""
     notebook = nbformat.read(file, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(file.parent)}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(file.parent)}}
+    ).execute()
     return notebook
 
 

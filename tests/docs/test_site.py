@@ -17,7 +17,15 @@ pytest.importorskip("material", reason="mkdocs-material is not installed: pip in
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = (320, 768, 1600)
-PAGES = ("index", "start", "data", "results", "reference/commands/pretrain", "reference/python", "notebooks/your_encoder")
+PAGES = (
+    "index",
+    "start",
+    "data",
+    "results",
+    "reference/commands/pretrain",
+    "reference/python",
+    "notebooks/your_encoder",
+)
 ALLOWED = ("http://www.w3.org/", "https://www.sitemaps.org/")  # names of formats, which nobody loads
 
 
@@ -59,7 +67,9 @@ def test_the_interface_is_taken_from_the_docstrings(site: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    loads = re.compile(r"""(?:<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=|@import |url\()["']?(https?:)?//[^"'> )]+""")
+    loads = re.compile(
+        r"""(?:<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=|@import |url\()["']?(https?:)?//[^"'> )]+"""
+    )
     found = [
         f"{page.relative_to(site)}: {match[0][-120:]}"
         for page in [*site.rglob("*.html"), *site.rglob("*.css")]
@@ -106,8 +116,9 @@ def test_search_answers_from_disk(site: Path, browser: Any) -> None:
     context = browser.new_context(offline=True, viewport={"width": 1600, "height": 900})
     page = context.new_page()
     page.goto((site / "index.html").as_uri(), wait_until="load")
-    page.fill("input[name=query]", "momentum batch normalisation")
-    first = page.locator(".md-search-result__item a").first
-    first.wait_for(timeout=120_000)
-    assert "methods.html" in first.get_attribute("href")
+    page.click("input[name=query]")
+    page.keyboard.type("momentum batch normalisation")
+    found = page.locator(".md-search-result__item a.md-search-result__link")
+    found.first.wait_for(timeout=120_000)
+    assert any("methods.html" in link.get_attribute("href") for link in found.all())
     context.close()
