@@ -33,6 +33,14 @@ PERFORMANCES = ("label", "subject")  # columns with one number a performance
 VIEWS = ("camera", "frames", "bodies", "offset", "bytes", "member")  # with one a view, which is a recording here
 
 
+class Stored(NamedTuple):
+    """A file of the folder and what must be true of it."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
 class Shard(NamedTuple):
     """A tar file of the folder, and which recordings lie in it."""
 
@@ -81,11 +89,12 @@ class PackedFolder:
         fields = _manifest(folder / MANIFEST)
         index = folder / fields["index"]["file"]
         try:
+            _content(index, Stored(**fields["index"]))
             with files.unzipped(index) as archive:
                 table = _Table.read(archive)
             return _folder(folder, fields, table)
-        except FileNotFoundError:
-            raise UserError(f"{index} is missing though the manifest lists it; copy the folder again") from None
+        except UserError:
+            raise
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(
                 f"{index}: not an index of these shards ({error!s:.200}); pack the recordings again"
@@ -99,32 +108,17 @@ class PackedFolder:
         """
         parts: list[np.ndarray] = []
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self._content, self.shards[0])
+            coming = pool.submit(_content, self.path / self.shards[0].file, self.shards[0])
             for number, shard in enumerate(self.shards):
-                content = coming.result()
+                content = memoryview(coming.result())
                 if number + 1 < len(self.shards):
-                    coming = pool.submit(self._content, self.shards[number + 1])
+                    after = self.shards[number + 1]
+                    coming = pool.submit(_content, self.path / after.file, after)
                 for row in range(shard.first, shard.end):
                     parts.append(self._joints(shard, content, row))
                     if len(parts) == size or row + 1 == len(self):
                         yield self._batch(parts)
                         parts = []
-
-    def _content(self, shard: Shard) -> memoryview:
-        """The bytes of a shard, which are those that were packed."""
-        path = self.path / shard.file
-        try:
-            content = files.content(path)
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing though the manifest lists it; copy the folder again") from None
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; pack the recordings again") from None
-        if len(content) != shard.bytes:
-            fault = "truncated" if len(content) < shard.bytes else "too long"
-            raise UserError(f"{path} is {fault} ({len(content)} of {shard.bytes} bytes); copy the file again")
-        if hashlib.sha256(content).hexdigest() != shard.sha256:
-            raise UserError(f"{path} is damaged: its SHA-256 differs from the manifest's; copy the file again")
-        return memoryview(content)
 
     def _joints(self, shard: Shard, content: memoryview, row: int) -> np.ndarray:
         """One recording (T, M, V, C), a view of the shard's bytes."""
@@ -155,6 +149,22 @@ class PackedFolder:
             raise UserError(f"{self.path} holds NaN or infinite joints; pack the recordings again")
         owner = torch.from_numpy(np.repeat(np.arange(len(parts)), bodies))
         return Recordings(joints, torch.from_numpy(start), torch.from_numpy(length), owner, len(parts))
+
+
+def _content(path: Path, stored: Stored | Shard) -> bytes:
+    """The bytes of a file, which are those that were packed. Raises UserError where they are not."""
+    try:
+        content = files.content(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing though the manifest lists it; copy the folder again") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; pack the recordings again") from None
+    if len(content) != stored.bytes:
+        fault = "truncated" if len(content) < stored.bytes else "too long"
+        raise UserError(f"{path} is {fault} ({len(content)} of {stored.bytes} bytes); copy the file again")
+    if hashlib.sha256(content).hexdigest() != stored.sha256:
+        raise UserError(f"{path} is damaged: its SHA-256 differs from the manifest's; copy the file again")
+    return content
 
 
 class _Table(NamedTuple):

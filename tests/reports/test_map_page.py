@@ -19,10 +19,11 @@ RECORDINGS, CLASSES = 24, ("bow", "wave", "<kick>")
 
 @pytest.fixture(scope="module")
 def known() -> FeaturesFile:
-    """Three clusters, two views a performance; the last performance has no label and no subject."""
+    """Three clusters, two views a performance that differ little; the last performance has no label and no subject."""
     rng = np.random.default_rng(0)
     label = np.arange(RECORDINGS) // 2 % 3
-    features = rng.normal(0, 0.2, (RECORDINGS, 6)) + 3 * np.eye(6)[label]
+    features = rng.normal(0, 1, (RECORDINGS // 2, 6)).repeat(2, 0) + 2 * np.eye(6)[label]
+    features += rng.normal(0, 0.01, features.shape)  # another view is nearer than any other performance
     label[-2:] = -1
     return FeaturesFile(
         key=tuple(f"p{row // 2}" for row in range(RECORDINGS)),

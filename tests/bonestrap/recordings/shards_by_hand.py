@@ -14,6 +14,7 @@ from bonestrap.layouts import KINECT20
 from shards.packing.pack import pack
 from shards.sources.source import Performance, Source, View
 
+SPLITS = (("own/train",), ("own/test", "other/train"))
 LENGTHS = (3, 9, 20, 41, 2)
 
 
@@ -44,7 +45,12 @@ class People(Source):
             setup=None,
             replication=0,
             views=tuple(
-                View(camera=1 + camera, joints=joints.astype(np.float32), origin=f"{number}.{camera}")
+                View(
+                    camera=1 + camera,
+                    joints=joints.astype(np.float32),
+                    origin=f"{number}.{camera}",
+                    splits=SPLITS[camera % 2],
+                )
                 for camera, joints in enumerate(bodies)
             ),
         )

@@ -16,6 +16,7 @@ from bonestrap.recordings.packed import PackedFolder
 from shards.manifest import Manifest
 from shards.reader import Resident
 from tests.bonestrap.recordings.shards_by_hand import by_tarfile, packed
+from tests.shards.test_hostile_shards import hashed, seal
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +85,18 @@ def outside(folder: Path) -> None:
     """A forged manifest, whose digest is right."""
     fields = json.loads((folder / "manifest.json").read_text())
     fields["shards"][0]["file"] = "../elsewhere.tar"
-    from bonestrap.recordings.format import digest_of
-
-    (folder / "manifest.json").write_text(json.dumps(fields | {"digest": digest_of(fields)}))
+    seal(folder, fields)
 
 
 def of_another(folder: Path) -> None:
     table = dict(np.load(folder / "index.npz"))
-    np.savez(folder / "index.npz", **table | {"offset": table["offset"] + 10**7})
+    np.savez(folder / "index.npz", **{**table, "offset": table["offset"] + 10**7})
+    seal(folder, json.loads((folder / "manifest.json").read_text()) | {"index": hashed(folder / "index.npz")})
+
+
+def no_index(folder: Path) -> None:
+    (folder / "index.npz").write_bytes(b"PK")
+    seal(folder, json.loads((folder / "manifest.json").read_text()) | {"index": hashed(folder / "index.npz")})
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,8 @@ def of_another(folder: Path) -> None:
         (another_version, "format bonestrap-shards 7 is not bonestrap-shards 2"),
         (outside, "leads out of the folder"),
         (of_another, "a recording lies outside its shard"),
-        (lambda folder: (folder / "index.npz").write_bytes(b"PK"), "not an index of these shards"),
+        (no_index, "not an index of these shards"),
+        (lambda folder: (folder / "index.npz").write_bytes(b"PK"), "index.npz is truncated"),
         (lambda folder: (folder / "index.npz").unlink(), "index.npz is missing"),
         (lambda folder: sorted(folder.glob("*.tar"))[2].unlink(), "is missing though the manifest lists it"),
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json does not exist"),
