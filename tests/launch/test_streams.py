@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "labels": 1.0,
         "labelled": 1,
     }
-    lineage |= {"seed": 0, "steps": 1, "device_hours": 0.0, "left_out": [LEFT_OUT]}  # type: ignore[dict-item]
+    lineage |= {"seed": 0, "steps": 1, "device_hours": 0.0, "left_out": [LEFT_OUT]}
     made = model(NTU25)
     made.description = dataclasses.replace(made.description, classes=ACTIONS[:3], lineage=lineage)
     save(root / "model", made)
