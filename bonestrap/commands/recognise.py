@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,13 +55,16 @@ def run(options: argparse.Namespace) -> None:
     show = as_json if options.json else as_text
     with lines.source(options.input) as source:
         for said in recognise(recogniser, lines.frames(source, options.frame_rate), options.every):
-            print(show(recogniser, said), flush=True)
+            try:
+                print(show(recogniser, said), flush=True)
+            except BrokenPipeError:  # nobody reads any more, such as behind `| head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return
 
 
 def settings(options: argparse.Namespace) -> StreamConfig:
     """The settings of the file, or of the model; the defaults, with a warning, where it has none."""
     import dataclasses
-    import sys
 
     from bonestrap.stream import config
 

@@ -38,16 +38,16 @@ class Decision(NamedTuple):
 
 
 class Decider:
-    """One person's windows, one after the other."""
+    """One person's windows, one after the other. No action begins before `appeared`."""
 
-    def __init__(self, config: StreamConfig, person: Hashable = None) -> None:
+    def __init__(self, config: StreamConfig, person: Hashable = None, appeared: float = -math.inf) -> None:
         self.config, self.person = config, person
         self.probabilities: np.ndarray | None = None
         self.energy = 0.0
         self.time = -math.inf  # of the newest window
         self.action: int | None = None
         self.since = self.until = -math.inf  # of the action that goes on
-        self.free = -math.inf  # until when the last action lasted
+        self.free = appeared  # until when the last action lasted
         self.votes: list[float] = []  # the action's probability in every window of it
         self.candidate: int | None = None
         self.begun: list[tuple[float, float]] = []  # time and probability of the candidate's windows

@@ -188,13 +188,19 @@ class Recogniser:
                 asked.append(person)
         return asked, parts
 
+    def _appeared(self, person: Hashable) -> float:
+        """Since when a person, or anybody, has been there; seconds."""
+        tracks = self.tracks.values() if person is ALL else [self.tracks[person]]
+        return min(track.appeared for track in tracks) / self.config.rate
+
     def _decided(self, asked: list[Hashable], logits: np.ndarray, time: float) -> tuple[list[Answer], list[Event]]:
         answers, events = [], []
         for person, row in zip(asked, logits, strict=True):
             if not np.isfinite(row).all():  # of coordinates beyond all measure
                 continue
-            decider = self.deciders.setdefault(person, Decider(self.config, person))
-            decision = decider.update(time, row)
+            if person not in self.deciders:
+                self.deciders[person] = Decider(self.config, person, self._appeared(person))
+            decision = self.deciders[person].update(time, row)
             odds = np.exp(row - row.max())
             average, score, action = decision.probabilities, decision.score, decision.action
             answers.append(Answer(person, time, row, odds / odds.sum(), average, score, action))

@@ -35,6 +35,7 @@ class Track:
         self.next: int | None = None  # the number of the grid frame that the next row would be
         self.last: tuple[float, np.ndarray] | None = None  # the newest frame that arrived
         self.seen = -math.inf  # when that was
+        self.appeared = -math.inf  # when the person came, or came back after a pause
         self.answered = 0  # what `next` was at the last answer
 
     def push(self, joints_VC: np.ndarray, step: float) -> None:
@@ -43,6 +44,7 @@ class Track:
             step = float(round(step))
         before, self.last, self.seen = self.last, (step, joints_VC), step
         if before is None or step - before[0] > self.gap:
+            self.appeared = step
             if step == round(step):
                 self._append(int(step), joints_VC)
             return

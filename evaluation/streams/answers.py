@@ -68,7 +68,8 @@ def recognise(model: Model, config: StreamConfig, number: int, stream: Untrimmed
 
 def decide(config: StreamConfig, seen: Sequence[Window], number: int, stream: Untrimmed) -> Answers:
     """The same from windows that the network has seen before: for choosing what comes after it."""
-    decider, events = Decider(config), []
+    appeared = next((number for number, persons in frames(stream) if persons), 0) / stream.rate
+    decider, events = Decider(config, appeared=appeared), []
     for window in seen:
         if window.time - decider.time > config.gap + config.stride / config.rate:
             events += decider.absent(window.time)

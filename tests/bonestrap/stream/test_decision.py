@@ -54,6 +54,12 @@ def test_another_action_takes_over() -> None:
     ]
 
 
+def test_no_action_begins_before_its_person_came() -> None:
+    decider = Decider(PLAIN, appeared=0.05)
+    found = [event for step in range(4) for event in decider.update(step / 10, logits(1, 0.9)).events]
+    assert times(found) == [("start", 1, 0.1, 0.05, None)]
+
+
 def test_doubt_is_nothing() -> None:
     assert not events(PLAIN, [(0, 0.59)] * 20)
 

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ from bonestrap.stream.lines import frames
 from bonestrap.stream.recogniser import Recogniser
 from tests.bonestrap.stream.test_recogniser import model, uneven
 
+ROOT = Path(__file__).resolve().parents[3]
 EAGER = StreamConfig(rate=20, window=1.0, stride=2, gap=0.2, threshold=0.4, release=0.3, start_after=1)
 
 
@@ -111,6 +113,20 @@ def test_every_asks_for_updates(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert len(times) >= 2 and np.diff(np.array(times, float)).min() >= 1 - 1e-3
     run("--model", str(folder), "--input", str(file))
     assert "person whole  start  " in capsys.readouterr().out
+
+
+def test_a_reader_that_has_enough_ends_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "frames.jsonl").write_text(text())
+    code = "import sys; from tests.bonestrap.stream.test_recognise import run; run(*sys.argv[1:])"
+    words = ["--model", str(folder), "--input", str(tmp_path / "frames.jsonl"), "--json", "--every", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    with process:
+        assert process.stdout.readline().startswith(b"{")
+        process.stdout.close()
+        assert not process.stderr.read() and process.wait() == 0
 
 
 def test_without_settings_of_its_own_a_model_warns(

@@ -156,7 +156,9 @@ def test_an_action_ends_where_its_person_leaves() -> None:
         for number in range(60)
         for event in recogniser.push({1: body[number]} if number < 30 else {}, number / CONFIG.rate).events
     ]
-    assert events[-1].kind == "end" and events[-1].time == pytest.approx(29 / 20 + 0.2 + 0.05)
+    assert (
+        events[0].start == 0.0 and events[-1].kind == "end" and events[-1].time == pytest.approx(29 / 20 + 0.2 + 0.05)
+    )
     assert sum(event.kind == "start" for event in events) == sum(event.kind == "end" for event in events)
     assert not recogniser.finish()
 
