@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,7 +69,8 @@ def publish(
         raise ValueError(f"{run} was never sent to MLflow; train it without --no-track")
     run_id = replay(run)
     uri = server(run)
-    with inherited({"MLFLOW_REGISTRY_URI": uri, "MLFLOW_TRACKING_URI": uri}):
+    quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    with inherited({"MLFLOW_REGISTRY_URI": uri, "MLFLOW_TRACKING_URI": uri, **quiet}):
         import mlflow
 
         client = mlflow.MlflowClient(uri)
@@ -129,7 +131,8 @@ def log(client: Any, run: Any, shipped: Shipped, weights: str) -> tuple[str, str
     specs = [Schema([TensorSpec(np.dtype(np.float32), shape)]) for shape in (shipped.inputs, shipped.outputs)]
     params = [ParamSpec(key, DataType.string, list(known), shape=(-1,)) for key, known in shipped.params.items()]
     try:
-        with mlflow.start_run(run_id=run.info.run_id):
+        with mlflow.start_run(run_id=run.info.run_id), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it cannot tell the signature, which is given
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(shipped.script),

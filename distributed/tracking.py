@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHECKPOINTS = "checkpoints"  # in the run directory, where no other place is named
+SLOW_SECONDS = 60.0  # how long a thread of this process that still sends a run is waited for
 UNKNOWN = "not kept"  # stands for an address with keys in it
 
 
@@ -136,6 +138,9 @@ def replay(run: Path, checkpoints: Path | str | None = None, say: Callable[[str]
     """
     if not about(run):
         raise ValueError(f"{run / ABOUT} is missing, so the run was never tracked; name a run that was")
+    for thread in threading.enumerate():  # of a server that was slow: two that make one run would make two
+        if isinstance(thread, SyncThread) and thread.sync.run == run:
+            thread.join(SLOW_SECONDS)
     sync = MLflowSync(run)
     sync.send()
     if not ended(run):

@@ -87,15 +87,18 @@ def test_held_out_figures_are_of_recordings_whose_labels_nobody_read(
     from shards.manifest import Manifest
     from shards.reader import Resident
 
-    split = splits.find(Manifest.load(shards).name, "cross-subject")
+    split = splits.find(Manifest.read(shards).name, "cross-subject")
     data = Resident.load(shards, select=split.held_out)
     labels = data.labels(range(len(data))).tolist()
-    read = set(trained.read(home / "teacher", trained.LABELLED).tolist())
+    labelled = trained.read(home / "teacher", trained.LABELLED)
+    assert labelled is not None
+    read = set(labelled.tolist())
     marks, owners = trained.fingerprints(data).tolist(), data.view_performance.tolist()
     taught = {owner for mark, owner in zip(marks, owners, strict=True) if mark in read}
     rows = [row for row, owner in enumerate(owners) if owner not in taught]
     assert taught and 20 <= len(rows) < len(data)
     model = bonestrap.load(home / "student")  # which learned from the teacher, and has read no label itself
+    assert model.head is not None
     right = 0
     for row in rows:
         one = data.recordings([row])
