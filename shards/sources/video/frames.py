@@ -130,7 +130,7 @@ class Video:
         except av.FFmpegError as error:
             raise VideoFault(f"damaged after {count} frames ({_said(error)})") from None
         if damaged:
-            raise VideoFault(f"damaged: {damaged} of {count} frames")
+            raise VideoFault(f"damaged in {damaged} of {count} frames")
         stated, shown = self._stated(native), seconds + 1 / native
         if shown < stated - max(MISSING_FRAMES / native, MISSING_FRACTION * stated):
             raise VideoFault(f"cut short: {shown:.2f} of {stated:.2f} seconds")

@@ -101,7 +101,7 @@ def test_a_joint_without_a_score_is_missing() -> None:
     x, y = np.full((3, 8), -1.0), np.full((3, 8), -1.0)
     x[0, 5], y[0, 2] = 0.8, 0.7
     x[1, 3] = 0.9  # seen along one axis alone
-    np.testing.assert_allclose(simcc(x, y), [[5, 2, 0.7], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(simcc(x, y), np.array([[5, 2, 0.7], [0, 0, 0], [0, 0, 0]]))
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path, networks: tuple[Path, Path, Path]) -> None:
