@@ -40,7 +40,7 @@ format: $(VENV)/.for-test ## rewrite the code in the project's style
 	$(BIN)/ruff format
 
 docs: $(VENV)/.for-test ## the documentation as a site, build/site/index.html, which opens from disk
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 notebooks: $(VENV)/.for-test ## execute the notebooks of docs/ and store what they print
 	$(BIN)/python docs/site/run_notebooks.py

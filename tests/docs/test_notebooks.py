@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_every_cell_runs_and_prints_as_much_as_is_stored(
     assert [kinds(cell) for cell in ran.cells] == [kinds(cell) for cell in stored.cells]
 
 
-def kinds(cell: nbformat.NotebookNode) -> list[tuple[str, ...]]:
+def kinds(cell: Any) -> list[tuple[str, ...]]:
     """What kinds of output a cell has; successive pieces of one stream count once."""
     found = [(output.output_type, *sorted(output.get("data", {}))) for output in cell.get("outputs", [])]
     return [kind for kind, before in zip(found, [None, *found], strict=False) if kind != before]
