@@ -189,7 +189,7 @@ def ship(options: Options, model: Model, data: EvaluationData, classes: ClassSpl
     from evaluation import run_record, trained
     from evaluation.candidates import labels_of
     from reports import card
-    from reports.dataset_facts import DatasetFacts
+    from reports.data.facts import DatasetFacts
 
     run = resolved(options.run)
     models.save(run / "model", model)

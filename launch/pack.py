@@ -36,7 +36,7 @@ from bonestrap.options import UserError, argument, option, required
 from distributed.progress import Bar
 from distributed.tasks import Tasks
 from launch.cli.parser import start, start_choice
-from reports.video_page import write_page
+from reports.data.video_page import write_page
 from shards import catalogue
 from shards.manifest import FILE, Manifest
 from shards.packing.draft import refuse_used

@@ -26,7 +26,7 @@ from bonestrap.files import write_atomically
 from bonestrap.options import UserError, argument, option
 from distributed.progress import Bar
 from launch.cli.parser import start
-from reports.data_page import page
+from reports.data.page import page
 from reports.findings import Report
 from shards.packing.parallel import Processes, cores
 from shards.packing.survey import survey

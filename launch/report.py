@@ -31,7 +31,7 @@ from evaluation.provenance import hardware
 from evaluation.run_record import RunRecord
 from launch.cli.parser import start
 from reports import card, summaries
-from reports.dataset_facts import DatasetFacts
+from reports.data.facts import DatasetFacts
 from shards.reading import Reading
 from shards.storage.folder import spoken
 from shards.storage.redaction import redacted

@@ -15,7 +15,7 @@ from bonestrap.files import write_atomically
 from evaluation.lineage import never_seen
 from evaluation.run_record import Measured, RunRecord
 from evaluation.scoring import interval
-from reports.dataset_facts import DatasetFacts
+from reports.data.facts import DatasetFacts
 from shards.manifest import sha256
 
 FILE = "README.md"

@@ -11,8 +11,8 @@ import torch
 
 from evaluation.predictions import Predictions
 from reports.animation import encoded
+from reports.data.samples import recorded
 from reports.figures import Confusion, Error, errors
-from reports.samples import recorded
 
 SHOWN = 3  # pairs of classes
 

@@ -14,10 +14,10 @@ from evaluation.run_record import RunRecord
 from reports import card, summaries
 from reports import model_sections as sections
 from reports.animation import drawing
-from reports.dataset_facts import DatasetFacts
+from reports.data.facts import DatasetFacts
+from reports.data.samples import samples
 from reports.findings import Finding
 from reports.html import render
-from reports.samples import samples
 from reports.standings import standings
 from shards.reading import Reading
 

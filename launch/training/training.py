@@ -257,7 +257,7 @@ def ship(training: Training, options: Options, model: Model, data: TrainingData)
     from bonestrap import model as models
     from evaluation import run_record, trained
     from reports import card
-    from reports.dataset_facts import DatasetFacts
+    from reports.data.facts import DatasetFacts
 
     models.save(options.run / "model", model)
     trained.keep(options.run, data.fingerprints, training.parents)

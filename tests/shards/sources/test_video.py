@@ -18,7 +18,7 @@ import pytest
 
 from bonestrap.layouts import COCO17
 from bonestrap.options import UserError
-from reports.video_page import write_page
+from reports.data.video_page import write_page
 from shards.errors import DataError
 from shards.packing.losses import Loss
 from shards.packing.losses import whole as whole_files

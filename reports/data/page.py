@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reports import animation
-from reports import data_sections as sections
+from reports.data import sections
 from reports.findings import FEW_FRAMES, Report
 from reports.html import render
 from shards.packing.losses import whole

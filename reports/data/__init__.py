@@ -1,0 +1,1 @@
+"""Pages about a data set, and what reports say of one."""
