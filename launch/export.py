@@ -63,6 +63,8 @@ def main(options: Options) -> None:
         raise UserError("--precision int8 needs --data: shards whose training recordings show the range of every layer")
     try:
         data = None if options.data is None else opened(options, split_of(model))
+        if data is not None and data.train.manifest.classes != model.classes:
+            raise UserError(f"{options.data} has other classes than {options.model}: give shards of the same data set")
         calibration = []
         if data is not None and options.precision == "int8":
             count = len(data.train)

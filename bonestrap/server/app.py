@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class Server:
         self.batchers: dict[tuple[str, bool], Batcher] = {}
         for served in models:
             self.metrics.model.labels(served.name, served.version, served.runtime).set(1)
-            self.metrics.watch_queue(served.name, lambda name=served.name: self.depth(name))
+            self.metrics.watch_queue(served.name, functools.partial(self.depth, served.name))
             for texts in (False, True):  # fitting a classifier of new texts takes a second, and others do not wait
                 self.batchers[served.name, texts] = Batcher(
                     served.answer, size=settings.batch, wait=settings.wait_ms / 1000, limit=settings.queue,

@@ -16,6 +16,7 @@ import numpy as np
 
 from bonestrap import deploy
 from bonestrap.config import to_json
+from bonestrap.deploy.precision import Precision
 from bonestrap.model import Model, ModelError, load
 from bonestrap.text import TextError
 from bonestrap.zero_shot.head import TextHead
@@ -35,7 +36,7 @@ class Served:
     folder: Path
     model: Model
     session: Any  # of ONNX Runtime, or None: PyTorch answers
-    precision: deploy.Precision
+    precision: Precision
 
     @property
     def runtime(self) -> str:
@@ -84,7 +85,7 @@ class Served:
 
 
 def open_model(
-    name: str, path: Path, *, runtime: Runtime, precision: deploy.Precision = "float32", threads: int = 1
+    name: str, path: Path, *, runtime: Runtime, precision: Precision = "float32", threads: int = 1
 ) -> Served:
     """A model or run directory, loaded and tried once. Raises ModelError in one sentence."""
     model = load(path)

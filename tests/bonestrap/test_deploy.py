@@ -21,6 +21,7 @@ from bonestrap import deploy
 from bonestrap.augment import ClipConfig
 from bonestrap.classifiers import Perceptron
 from bonestrap.deploy.agreement import agreement
+from bonestrap.deploy.precision import Precision
 from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
@@ -221,12 +222,13 @@ def test_a_network_of_fewer_bits(exported: tuple[Model, Path], tmp_path: Path) -
     name = "network.blocks.3.temporal.weight"
     scale = np.abs(weights[name]).max((1, 2, 3), keepdims=True) / 127
     np.testing.assert_array_less(np.abs(eighths[f"{name}_quantized"] - weights[name] / scale), 1.01)
-    files = {"float32": again / "model.onnx", "float16": half, "int8": small}
+    files: dict[Precision, Path] = {"float32": again / "model.onnx", "float16": half, "int8": small}
     runs = {precision: session(file) for precision, file in files.items()}
     expected = torch.stack([probabilities for _, probabilities in seen(one)]).numpy()
     labels = torch.from_numpy(expected.argmax(1))
     found = {each.precision: each for each in agreement(one, files, given, labels, None)}
-    for precision, bound in (("float32", 1e-4), ("float16", 0.02), ("int8", 0.3)):
+    bounds: dict[Precision, float] = {"float32": 1e-4, "float16": 0.02, "int8": 0.3}
+    for precision, bound in bounds.items():
         said = np.stack([runs[precision].run(None, {"joints": joints})[0] for joints in given])
         assert found[precision].difference == pytest.approx(np.abs(said - expected).max(), abs=1e-6)
         assert found[precision].difference < bound

@@ -136,7 +136,8 @@ def test_pretrain_finetune_distil_evaluate_report_export(
     run("evaluate.py", "linear", "--model", "pretrained", "--data", shards)
     run("evaluate.py", "test", "--model", "teacher", "student", "scratch", "--data", shards)
     run("report.py", "--model", "pretrained", "teacher", "student", "--data", shards, "--output", "report.html")
-    run("export.py", "--model", "teacher")
+    said = run("export.py", "--model", "teacher", "--precision", "int8", "--data", shards, "--calibration", 6)
+    assert [line.split()[0] for line in said.splitlines()[-2:]] == ["float32", "int8"] and "test recordings" in said
 
     described = {name: json.loads((tmp_path / name / "model" / "model.json").read_text()) for name in
                  ("pretrained", "teacher", "scratch", "student")}  # fmt: skip

@@ -96,7 +96,9 @@ KNOWN = [walk(30, seed=100 + number) for number in range(8)]
 
 def as_lists(joints: np.ndarray) -> Any:
     """JSON: null where a number is NaN."""
-    return np.where(np.isnan(joints), None, joints.astype(object)).tolist()
+    lists = joints.astype(object)
+    lists[np.isnan(joints)] = None
+    return lists.tolist()
 
 
 @contextmanager

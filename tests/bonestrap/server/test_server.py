@@ -186,15 +186,17 @@ def test_a_full_queue_says_when_to_come_again(models: list[Served]) -> None:
     fields = {field.name: getattr(models[0], field.name) for field in dataclasses.fields(Served)}
     body = {"joints": as_lists(walk(3))}
     with running([Slow(**fields)], Settings(queue=2, recordings=2, batch=1)) as client, ThreadPoolExecutor(3) as pool:
-        first = pool.submit(client.predict, body)
-        assert Slow.began.wait(60)
-        others = pool.submit(client.predict, {"recordings": [body["joints"]] * 2})
-        while 'bonestrap_queue_recordings{model="student"} 2.0' not in client.ask("GET", "/metrics").body.decode():
-            pass
-        reply = client.predict(body)
-        assert reply.status == 503 and reply.headers["retry-after"] == "1"
-        assert client.predict({"joints": "x"}).status == 422  # what is wrong is told whatever the load
-        Slow.may.set()
+        try:
+            first = pool.submit(client.predict, body)
+            assert Slow.began.wait(60)
+            others = pool.submit(client.predict, {"recordings": [body["joints"]] * 2})
+            while 'bonestrap_queue_recordings{model="student"} 2.0' not in client.ask("GET", "/metrics").body.decode():
+                pass
+            reply = client.predict(body)
+            assert reply.status == 503 and reply.headers["retry-after"] == "1"
+            assert client.predict({"joints": "x"}).status == 422  # what is wrong is told whatever the load
+        finally:
+            Slow.may.set()
         assert first.result().status == others.result().status == 200
         page = client.ask("GET", "/metrics").body.decode()
     assert 'bonestrap_requests_total{path="/predict",status="200"} 2.0' in page
@@ -255,6 +257,29 @@ def test_a_stopped_server_answers_what_it_was_asked(folder: Path) -> None:
         assert "127.0.0.1 POST /predict 200" in err
     finally:
         process.kill()
+
+
+def test_an_answer_waits_for_no_acknowledgement() -> None:
+    """asyncio turns Nagle's algorithm off where a socket names its protocol, and an accepted one inherits it."""
+    import socket
+
+    from bonestrap.server.run import listen
+
+    async def served() -> int:
+        found = asyncio.get_running_loop().create_future()
+        listening = listen("127.0.0.1", 0)
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            value: int = await found
+            writer.close()
+            return value
+
+    assert asyncio.run(served()) != 0
 
 
 def test_mistakes_of_the_command_line(folder: Path) -> None:
