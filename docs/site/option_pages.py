@@ -57,8 +57,6 @@ def overview(pages: Iterable[Page]) -> str:
 
 def installed_pages() -> Iterator[Page]:
     """The subcommands of `bonestrap`, which the wheel has."""
-    if not (ROOT / "bonestrap" / "commands" / "main.py").is_file():
-        return
     from bonestrap.commands import main
 
     for name in main.library():
