@@ -53,7 +53,7 @@ def own() -> Recipe:
 
 
 def demo() -> Recipe:
-    """Synthetic people, small enough for two CPU cores: the pretraining of `make demo`."""
+    """Synthetic people with BYOL, small enough for two CPU cores. `make demo` itself pretrains with `vicreg`."""
     return Recipe(
         split="cross-subject",
         clip=ClipConfig(frames=16, fit=True, own_pose=True),
