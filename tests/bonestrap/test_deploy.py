@@ -20,6 +20,7 @@ from torch import nn
 from bonestrap import deploy
 from bonestrap.augment import ClipConfig
 from bonestrap.classifiers import Perceptron
+from bonestrap.commands.main import main as console
 from bonestrap.deploy.agreement import agreement
 from bonestrap.deploy.precision import Precision
 from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, SkeletonTransformerConfig, STGCNConfig
@@ -239,6 +240,25 @@ def test_a_network_of_fewer_bits(exported: tuple[Model, Path], tmp_path: Path) -
             assert np.isnan(run.run(None, {"joints": joints})[0]).all()
     with pytest.raises(ModelError, match="int8 needs recordings"):
         deploy.export(one, again, "int8")
+
+
+def test_the_console_command_takes_recordings_for_int8(
+    exported: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, folder = exported
+    again, files = shutil.copytree(folder, tmp_path / "model"), [tmp_path / f"{number}.npy" for number in range(3)]
+    given = [joints for joints, _ in seen(one)][::3][: len(files)]
+    for file, joints in zip(files, given, strict=True):
+        np.save(file, joints)
+    words = ["export", "--model", str(again), "--precision", "int8"]
+    with pytest.raises(SystemExit, match="2"):
+        console(words)
+    assert "--calibration and --precision int8 belong together" in capsys.readouterr().err
+    console([*words, "--calibration", *map(str, files)])
+    other = deploy.export(one, shutil.copytree(folder, tmp_path / "other"), "int8", given)
+    for joints in given:
+        here, there = (session(file).run(None, {"joints": joints})[0] for file in (again / "model-int8.onnx", other))
+        np.testing.assert_allclose(here, there, atol=1e-6)
 
 
 def test_the_server_runs_the_file_of_the_model_alone(exported: tuple[Model, Path], tmp_path: Path) -> None:
