@@ -110,11 +110,7 @@ def test_no_column_of_the_view_is_blank(client: Any, runs: dict[str, Any]) -> No
     import mlflow
 
     experiment = client.get_experiment_by_name("demo")
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        table = mlflow.search_runs([experiment.experiment_id])
-    finally:
-        mlflow.set_tracking_uri(None)
+    table = mlflow.search_runs([experiment.experiment_id])  # of the server that the environment names
     assert len(table) == len(RUNS)
     for column in view.ALL:
         assert table[column].notna().all(), column
@@ -168,13 +164,7 @@ def test_a_model_is_stored_once_and_answers_what_it_answered(home: Path, client:
     kept = list((home / "mlartifacts").rglob("model.safetensors"))
     assert len(kept) == len(RUNS)
     version = client.get_model_version_by_alias("demo-teacher", "best")
-    mlflow.set_registry_uri(client.tracking_uri)
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        served = mlflow.pyfunc.load_model("models:/demo-teacher@best")
-    finally:
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
+    served = mlflow.pyfunc.load_model("models:/demo-teacher@best")
     example = served.input_example
     assert served.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 25, 3) and example.shape[0] == 2
     expected = bonestrap.load(home / "teacher").predict(list(example)).numpy()
