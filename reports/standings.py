@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bonestrap.protocols.bootstrap import Bootstrap
-from evaluation.predictions import Predictions
-from evaluation.run_record import RunRecord
+if TYPE_CHECKING:
+    from bonestrap.protocols.bootstrap import Bootstrap
+    from evaluation.predictions import Predictions
+    from evaluation.run_record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

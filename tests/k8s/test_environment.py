@@ -21,6 +21,7 @@ OTHERWISE = {
     "LOCAL_RANK": "has a default",
     "TRITON_INTERPRET": "for tests of kernels without a GPU",
     "DS_ACCELERATOR": "written, for DeepSpeed",
+    "RAY_TRAIN_METRICS_ENABLED": "written before it is read, with what else the connection to Ray needs",
 }
 SERVERS = {  # variables of other programs' containers, which cannot be looked into here
     "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "PGDATA", # Postgres' image

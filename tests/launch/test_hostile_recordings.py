@@ -334,8 +334,8 @@ def test_long_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def sources() -> Iterator[str]:
-    """The formats that `launch/pack.py` knows."""
-    return (name for name in pack.FORMATS if name != "synthetic")
+    """The formats whose files `launch/pack.py` reads; damaged videos have tests of their own."""
+    return (name for name in pack.FORMATS if name not in ("synthetic", "video"))
 
 
 def test_every_format_is_damaged_here() -> None:

@@ -89,15 +89,16 @@ def test_forward_against_a_plain_reference(layout: Layout, frames: int, channels
     expected = reference(encoder.state_dict(), batch.joints, batch.owner, layout, training)
     assert expected.std(0).min() > 1e-6  # clips differ in every feature
     found = encoder(batch)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-7 * expected.abs().max().item())
+    assert found.dtype == batch.joints.dtype
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7 * expected.abs().max().item())
 
 
 def test_float32_agrees_with_float64() -> None:
     encoder = STGCN(STGCNConfig(width=0.25), NTU25, 6).eval()
     batch = clips([0, 1, 1], NTU25, 20, 6)
     single = encoder(batch._replace(joints=batch.joints.float()))
-    torch.testing.assert_close(single, encoder.double()(batch), rtol=1e-4, atol=1e-5)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), encoder.double()(batch), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5, 2.0])
