@@ -71,9 +71,7 @@ def main(options: Options) -> None:
             rows = sorted({round(at * (count - 1) / options.calibration) for at in range(options.calibration)})
             calibration = recordings_of(model, data.train, rows)
         file = deploy.export(model, folder, options.precision, calibration)
-        joints = f"{len(model.layout.joints)} x {model.layout.axes}"
-        print(f"{file}: joints (frames x bodies x {joints}) to probabilities of {len(model.classes)} classes")
-        print(f"{file.stat().st_size / 1e6:.2f} MB for ONNX Runtime; the classes' names are in the file's metadata")
+        print(deploy.summary(file, model))
         if data is not None:
             print(compared(model, folder, data))
     except ModelError as error:

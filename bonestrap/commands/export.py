@@ -53,6 +53,4 @@ def run(options: argparse.Namespace) -> None:
         raise model.ModelError(f"{options.model}: {error}") from None
     except ImportError as error:
         raise ValueError(f"exporting needs {error.name}, which is not installed: pip install onnx onnxscript") from None
-    joints = f"{len(loaded.layout.joints)} x {loaded.layout.axes}"
-    print(f"{file}: joints (frames x bodies x {joints}) to probabilities of {len(loaded.classes)} classes")
-    print(f"{file.stat().st_size / 1e6:.2f} MB for ONNX Runtime; the classes' names are in the file's metadata")
+    print(deploy.summary(file, loaded))

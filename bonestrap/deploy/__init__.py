@@ -155,6 +155,15 @@ def export(
     return directory / FILES[precision]
 
 
+def summary(file: Path, model: Model) -> str:
+    """What a command says of an exported file: its input and output, and its size."""
+    joints = f"{len(model.layout.joints)} x {model.layout.axes}"
+    return (
+        f"{file}: joints (frames x bodies x {joints}) to probabilities of {len(model.classes)} classes\n"
+        f"{file.stat().st_size / 1e6:.2f} MB for ONNX Runtime; the classes' names are in the file's metadata"
+    )
+
+
 def _write(file: Path, made: Any, model: Model, precision: Precision, digest: str) -> None:
     import onnx
 
