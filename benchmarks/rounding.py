@@ -73,7 +73,7 @@ class Pairs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of packed shards, or its address")
-    parser.add_argument("--recipe", default="demo", choices=RECIPES, help="as launch/pretrain.py takes it")
+    parser.add_argument("--recipe", default="byol-small", choices=RECIPES, help="as launch/pretrain.py takes it")
     parser.add_argument("--steps", type=int, default=480, help="of the schedule of which the first are trained")
     parser.add_argument("--at", type=int, nargs="+", default=[0, 60, 240], help="steps at which gradients are compared")
     parser.add_argument("--batches", type=int, default=64, help="compared at each, two or more")

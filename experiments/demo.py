@@ -22,7 +22,6 @@ from shards.storage.redaction import shown
 LABELS = 0.05
 STUDENT = 0.125  # width
 LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` answers
-EPOCHS = 200  # 1,200 steps
 TESTED = ("teacher", "student", "scratch-wide", "scratch-compact")
 
 
@@ -53,17 +52,8 @@ class Demo:
         heading("1. Recordings: generated people in front of three cameras, packed once")
         self.pack(commands)
         heading("2. Pretraining: no labels, pairs of cameras and of augmentations")
-        how: list[object] = [
-            "--clip.own-pose",
-            "--schedule.epochs",
-            EPOCHS,
-            "--schedule.group",
-            32,
-            "--workers",
-            self.workers,
-        ]
-        how += ["--probe-every", 600]
-        commands.run("pretrain.py", "vicreg", *self.common, "--run", self.runs / "pretrained", *how)
+        how = ["--workers", self.workers, "--probe-every", 600]
+        commands.run("pretrain.py", "demo", *self.common, "--run", self.runs / "pretrained", *how)
         self.train(commands)
         heading("5. Test: people that no training has seen")
         names = (word for name in TESTED for word in ("--model", self.runs / name))

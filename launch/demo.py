@@ -22,7 +22,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 from bonestrap.bounds import SEED, Bounded, Bounds
 from bonestrap.options import option
 from launch.cli.parser import start
-from launch.recipes.vicreg import vicreg
+from launch.recipes.vicreg import demo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,7 @@ class Options(Bounded):
 def main(options: Options) -> None:
     from experiments.demo import Demo
 
-    recipe = dataclasses.replace(vicreg(), clip=dataclasses.replace(vicreg().clip, own_pose=True))
-    Demo(runs=options.runs, seed=options.seed, workers=options.workers, recipe=recipe).run()
+    Demo(runs=options.runs, seed=options.seed, workers=options.workers, recipe=demo()).run()
 
 
 if __name__ == "__main__":

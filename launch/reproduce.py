@@ -53,7 +53,7 @@ from shards.reading import Reading
 from shards.storage.folder import absolute, resolved
 
 ALIASES = {"--protocols": ("--splits",), "--target-protocol": ("--target-split",)}
-RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "demo"}
+RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "byol-small"}
 RECIPE_FOR: dict[type[Table], str] = {RelSar: "rel-sar"}
 
 

@@ -76,7 +76,7 @@ def chain(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         short = "--schedule.batch 8 --schedule.group 8 --schedule.epochs 1 --schedule.warmup 0"
         few = "--batch 4 --learning-rate 0.01"
         pretrained, teacher, student = (folder.parent / "chain" / name for name in ("pretrained", "teacher", "student"))
-        command(f"pretrain demo {common} {small} {short} --optimizer.learning-rate 0.001 --run {pretrained}")
+        command(f"pretrain byol-small {common} {small} {short} --optimizer.learning-rate 0.001 --run {pretrained}")
         command(f"finetune --model {pretrained} {common} {few} --labels 0.5 --steps 3 --run {teacher}")
         command(f"distill --teacher {teacher} {common} {few} --epochs 0.5 --run {student}")
 

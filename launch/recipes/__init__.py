@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
-from launch.recipes.byol import demo, ntu60, nw_ucla, own
+from launch.recipes.byol import byol_small, ntu60, nw_ucla, own
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.relsar import relsar
 from launch.recipes.supervised import supervised, windows
-from launch.recipes.vicreg import vicreg
+from launch.recipes.vicreg import demo, vicreg
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ntu60": ntu60,
     "nw-ucla": nw_ucla,
     "own": own,
-    "demo": demo,
+    "byol-small": byol_small,
     "mamp": mamp,
     "mamp-small": mamp_small,
     "latent-small": latent_small,
@@ -25,6 +25,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "supervised": supervised,
     "supervised-windows": windows,
     "vicreg": vicreg,
+    "demo": demo,
 }
 
 # Aliases: old spellings of options, from the previous version.

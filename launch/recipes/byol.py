@@ -52,8 +52,11 @@ def own() -> Recipe:
     )
 
 
-def demo() -> Recipe:
-    """Synthetic people with BYOL, small enough for two CPU cores. `make demo` itself pretrains with `vicreg`."""
+def byol_small() -> Recipe:
+    """Synthetic people with BYOL, small enough for two CPU cores: what the demo was before it was VICReg.
+
+    docs/results.md has its results. It was called `demo` in the previous version.
+    """
     return Recipe(
         split="cross-subject",
         clip=ClipConfig(frames=16, fit=True, own_pose=True),

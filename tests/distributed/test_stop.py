@@ -121,7 +121,7 @@ def test_a_stopped_job_repeats_nothing_when_it_is_submitted_again(
     environment = head.environment
     run = Path(user["HOME"]) / "run"
     command = [
-        *("python", "launch/pretrain.py", "demo", "--data", str(shards), "--run", str(run), "--workers", "2"),
+        *("python", "launch/pretrain.py", "byol-small", "--data", str(shards), "--run", str(run), "--workers", "2"),
         *("--schedule.epochs", "150", "--schedule.warmup", "1", "--encoder.width", "0.125", "--threads", "1"),
         *("--log-every", "7", "--checkpoint-every", "1000", "--probe-every", "1000"),
     ]

@@ -174,7 +174,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Iterator[La
 @pytest.fixture(scope="module")
 def pretrain(lab: Lab) -> list[str]:
     return [
-        *("launch/pretrain.py", "demo", "--data", str(lab.folder / "shards"), "--run", str(lab.folder / "pretrained")),
+        *("launch/pretrain.py", "byol-small", "--data", f"{lab.folder}/shards", "--run", f"{lab.folder}/pretrained"),
         *("--workers", "2", "--storage", str(lab.folder / "ray"), "--schedule.epochs", "90", *LITTLE),
     ]
 

@@ -62,7 +62,9 @@ def test_training_and_selection_never_touch_a_test_view(
     pretrained, teacher, student = (str(tmp_path / name) for name in ("pretrained", "teacher", "student"))
 
     schedule = ["--schedule.epochs", "0.5", "--schedule.warmup", "0", "--split", name]
-    start_choice(pretrain.main, "recipe", RECIPES, Options, ["demo", *common, "--run", pretrained, *SMALL, *schedule])
+    start_choice(
+        pretrain.main, "recipe", RECIPES, Options, ["byol-small", *common, "--run", pretrained, *SMALL, *schedule]
+    )
     words = ["--model", pretrained, *common, "--run", teacher, "--labels", "0.5", "--steps", "3", "--batch", "8"]
     words += ["--group", "8"]
     start(finetune.main, finetune.Options, words)

@@ -33,7 +33,7 @@ FLOORS = ["random encoder", "raw joints"]
 
 def pretrained(shards: Path, run: Path, *words: str) -> Path:
     common = ["--data", str(shards), "--run", str(run), "--no-track", "--device", "cpu", "--schedule.warmup", "0"]
-    words = ("demo", *common, *SMALL.split(), *words)
+    words = ("byol-small", *common, *SMALL.split(), *words)
     start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, list(words))
     return run
 

@@ -26,6 +26,6 @@ MAINS: dict[str, Command] = {
 
 
 def command(line: str) -> None:
-    """Run `pretrain demo --data ...`: SystemExit where the command does not end well."""
+    """Run `pretrain byol-small --data ...`: SystemExit where the command does not end well."""
     name, *words = line.split()
     MAINS[name](words)

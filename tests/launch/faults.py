@@ -36,7 +36,8 @@ SMALL = [
 def words(shards: Path | str, run: Path, steps: int, *more: str) -> list[str]:
     """The command line of so many steps."""
     return [
-        *("demo", "--data", str(shards), "--run", str(run), "--schedule.epochs", str((steps - 0.5) * BATCH / TRAINED)),
+        *("byol-small", "--data", str(shards), "--run", str(run)),
+        *("--schedule.epochs", str((steps - 0.5) * BATCH / TRAINED)),
         *SMALL,
         *more,
     ]

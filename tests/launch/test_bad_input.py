@@ -73,26 +73,28 @@ def test_damaged_shards(
     broken, run = tmp_path / "shards", tmp_path / "run"
     shutil.copytree(shards, broken)
     damage(broken)
-    said = run_pretrain(capsys, "demo", "--data", str(broken), "--run", str(run), "--no-track")
+    said = run_pretrain(capsys, "byol-small", "--data", str(broken), "--run", str(run), "--no-track")
     assert names in said and str(broken) in said
     assert not run.exists()
 
 
 def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run_pretrain(capsys, "demo", "--data", str(tmp_path / "none"), "--run", str(tmp_path / "run"), "--no-track")
+    said = run_pretrain(
+        capsys, "byol-small", "--data", str(tmp_path / "none"), "--run", str(tmp_path / "run"), "--no-track"
+    )
     assert str(tmp_path / "none") in said
     assert not (tmp_path / "run").exists()
 
 
 def test_unknown_recipe_and_misspelled_option(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean demo" in run_pretrain(capsys, "dem", "--data", str(shards), "--run", "never")
-    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", "never", "--encoder.widht", "2")
+    said = run_pretrain(capsys, "byol-small", "--data", str(shards), "--run", "never", "--encoder.widht", "2")
     assert "did you mean --encoder.width" in said
     assert not Path("never").exists()
 
 
 def test_impossible_values(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ("demo", "--data", str(shards), "--run", str(tmp_path / "run"), "--no-track")
+    common = ("byol-small", "--data", str(shards), "--run", str(tmp_path / "run"), "--no-track")
     assert "--schedule.group" in run_pretrain(capsys, *common, "--schedule.group", "7")
     assert "--encoder" in run_pretrain(capsys, *common, "--encoder.width", "-1")
     assert "split" in run_pretrain(capsys, *common, "--split", "cross-planet")
@@ -106,11 +108,11 @@ def test_another_configuration_in_the_run_directory(
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"result": {"seed": 5}, "info": {}}))
-    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
+    said = run_pretrain(capsys, "byol-small", "--data", str(shards), "--run", str(run), "--no-track")
     assert "other settings" in said and str(run) in said
     (run / "run.json").unlink()
     (run / "thesis.txt").write_text("mine")
-    said = run_pretrain(capsys, "demo", "--data", str(shards), "--run", str(run), "--no-track")
+    said = run_pretrain(capsys, "byol-small", "--data", str(shards), "--run", str(run), "--no-track")
     assert "not empty" in said
     assert [file.name for file in run.iterdir()] == ["thesis.txt"]
 

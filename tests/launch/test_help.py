@@ -41,4 +41,4 @@ def test_help_imports_no_heavy_library(words: tuple[str, ...]) -> None:
 
 
 def test_a_mistyped_option_imports_no_heavy_library() -> None:
-    assert ended("launch/pretrain.py", "demo", "--schedule.epoch", "3") == "exit 2"
+    assert ended("launch/pretrain.py", "byol-small", "--schedule.epoch", "3") == "exit 2"

@@ -48,7 +48,7 @@ def test_figures_of_classes_are_refused_where_there_are_none(name: str) -> None:
 
 
 def test_fewer_epochs_than_the_warm_up_name_its_option() -> None:
-    words = ["demo", "--data", "d", "--run", "r", "--schedule.epochs", "5"]
+    words = ["byol-small", "--data", "d", "--run", "r", "--schedule.epochs", "5"]
     with pytest.raises(UserError) as caught:
         parse_choice("recipe", RECIPES, pretrain.Options, words)
     assert str(caught.value) == (

@@ -113,7 +113,7 @@ def test_a_run_json_that_holds_no_run(
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_bytes(content)
-    words = f"pretrain demo --data {shards} --run {run} --no-track"
+    words = f"pretrain byol-small --data {shards} --run {run} --no-track"
     assert str(run) in ending(words, capsys)
     assert [file.name for file in run.iterdir()] == ["run.json"] and (run / "run.json").read_bytes() == content
     with pytest.raises(UserError):
@@ -187,8 +187,8 @@ def test_names_that_no_file_system_holds(
     os.symlink("loop", loop)
     for name in (long, loop):
         for command in (
-            f"pretrain demo --data {tmp_path / name} --run {tmp_path}/run --no-track",
-            f"pretrain demo --data {shards} --run {tmp_path / name} --no-track",
+            f"pretrain byol-small --data {tmp_path / name} --run {tmp_path}/run --no-track",
+            f"pretrain byol-small --data {shards} --run {tmp_path / name} --no-track",
             f"evaluate test --model {tmp_path / name} --data {shards}",
             f"finetune --model {tmp_path / name} --data {shards} --run {tmp_path}/run --no-track",
         ):

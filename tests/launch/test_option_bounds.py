@@ -105,29 +105,29 @@ def test_every_number_has_bounds_and_keeps_to_them(command: Command) -> None:
 
 
 REFUSED = """
-pretrain demo --data {} --run {}/new --schedule.epochs inf
-pretrain demo --data {} --run {}/new --optimizer.learning-rate nan
-pretrain demo --data {} --run {}/new --optimizer.learning-rate -0.1
-pretrain demo --data {} --run {}/new --optimizer.weight-decay nan
-pretrain demo --data {} --run {}/new --method.predictor-rate nan
-pretrain demo --data {} --run {}/new --method.predictor-rate -1
-pretrain demo --data {} --run {}/new --schedule.warmup nan
-pretrain demo --data {} --run {}/new --method.view1.shear.limit nan
-pretrain demo --data {} --run {}/new --method.view1.resample.rate nan nan
-pretrain demo --data {} --run {}/new --hang-timeout nan
-pretrain demo --data {} --run {}/new --hang-timeout -1
-pretrain demo --data {} --run {}/new --cache-gib nan
-pretrain demo --data {} --run {}/new --stream-gib nan
-pretrain demo --data {} --run {}/new --cache-gib inf
-pretrain demo --data {} --run {}/new --threads -5
-pretrain demo --data {} --run {}/new --threads 0
-pretrain demo --data {} --run {}/new --threads 100000
-pretrain demo --data {} --run {}/new --method.hidden 0
-pretrain demo --data {} --run {}/new --method.projection 0
-pretrain demo --data {} --run {}/new --clip.frames 1000000000
-pretrain demo --data {} --run {}/new --workers 1000000000
-pretrain demo --data {} --run {}/new --seed -1
-pretrain demo --data {} --run {}/new --classes.imbalance nan
+pretrain byol-small --data {} --run {}/new --schedule.epochs inf
+pretrain byol-small --data {} --run {}/new --optimizer.learning-rate nan
+pretrain byol-small --data {} --run {}/new --optimizer.learning-rate -0.1
+pretrain byol-small --data {} --run {}/new --optimizer.weight-decay nan
+pretrain byol-small --data {} --run {}/new --method.predictor-rate nan
+pretrain byol-small --data {} --run {}/new --method.predictor-rate -1
+pretrain byol-small --data {} --run {}/new --schedule.warmup nan
+pretrain byol-small --data {} --run {}/new --method.view1.shear.limit nan
+pretrain byol-small --data {} --run {}/new --method.view1.resample.rate nan nan
+pretrain byol-small --data {} --run {}/new --hang-timeout nan
+pretrain byol-small --data {} --run {}/new --hang-timeout -1
+pretrain byol-small --data {} --run {}/new --cache-gib nan
+pretrain byol-small --data {} --run {}/new --stream-gib nan
+pretrain byol-small --data {} --run {}/new --cache-gib inf
+pretrain byol-small --data {} --run {}/new --threads -5
+pretrain byol-small --data {} --run {}/new --threads 0
+pretrain byol-small --data {} --run {}/new --threads 100000
+pretrain byol-small --data {} --run {}/new --method.hidden 0
+pretrain byol-small --data {} --run {}/new --method.projection 0
+pretrain byol-small --data {} --run {}/new --clip.frames 1000000000
+pretrain byol-small --data {} --run {}/new --workers 1000000000
+pretrain byol-small --data {} --run {}/new --seed -1
+pretrain byol-small --data {} --run {}/new --classes.imbalance nan
 finetune --data {} --run {}/new --model {} --learning-rate nan
 finetune --data {} --run {}/new --model {} --weight-decay -1
 finetune --data {} --run {}/new --model {} --encoder-rate inf

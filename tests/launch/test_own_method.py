@@ -173,9 +173,9 @@ def test_the_ceiling_is_a_recipe(shards: Path, tmp_path: Path) -> None:
     [
         (["mine:nothing"], "cannot be imported"),
         (["nowhere:recipe"], "cannot be imported"),
-        (["demo", "--encoder", "mine:Tiny"], "is not a EncoderConfig"),
-        (["demo", "--encoder", "resnet"], "there is no resnet; choose stgcn"),
-        (["demo", "--method", "distill"], "distillation needs a teacher"),
+        (["byol-small", "--encoder", "mine:Tiny"], "is not a EncoderConfig"),
+        (["byol-small", "--encoder", "resnet"], "there is no resnet; choose stgcn"),
+        (["byol-small", "--method", "distill"], "distillation needs a teacher"),
     ],
 )
 def test_what_is_not_one_is_refused(shards: Path, tmp_path: Path, words: list[str], said: str) -> None:

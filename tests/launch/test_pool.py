@@ -56,7 +56,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def pretrain(run: Path, *words: object, steps: int = 4) -> dict[str, torch.Tensor]:
     """The weights of a run of so many steps of 8 clips on 10 + 20 performances."""
     epochs = (steps - 0.5) * 8 / 30
-    command(" ".join(map(str, ("pretrain demo --run", run, "--schedule.epochs", epochs, *POOL, *words))))
+    command(" ".join(map(str, ("pretrain byol-small --run", run, "--schedule.epochs", epochs, *POOL, *words))))
     return load_file(run / "model/model.safetensors")
 
 

@@ -21,7 +21,7 @@ SHORT = ["--schedule.epochs", "0.5", "--schedule.warmup", "0", "--no-track", "--
 
 
 def train(shards: Path | str, run: Path, *words: str) -> None:
-    given = ["demo", "--data", str(shards), "--run", str(run), *SMALL, *SHORT, *words]
+    given = ["byol-small", "--data", str(shards), "--run", str(run), *SMALL, *SHORT, *words]
     start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, given)
 
 

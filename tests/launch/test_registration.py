@@ -32,7 +32,7 @@ def home(shards: Path, mlflow_template: Path, tmp_path_factory: pytest.TempPathF
         common = f"--data {shards} --experiment demo --device cpu --precision fp32 --log-every 1"
         small = "--encoder.width 0.05 --clip.frames 8 --method.hidden 16 --method.projection 8 --split cross-subject"
         short = "--schedule.batch 8 --schedule.group 8 --schedule.epochs 1 --schedule.warmup 0"
-        command(f"pretrain demo {common} {small} {short} --system-metrics --run {home}/pretrained")
+        command(f"pretrain byol-small {common} {small} {short} --system-metrics --run {home}/pretrained")
         few = f"--model {home}/pretrained {common} --batch 4 --labels 0.1 --steps 3"
         command(f"finetune {few} --run {home}/teacher")
         command(f"finetune {few} --scratch --run {home}/scratch-wide")

@@ -106,7 +106,7 @@ def test_no_artefact_of_a_run_holds_a_secret(
     run, data = tmp_path / "run", ["--data", services.data]
     where = ["--checkpoints", services.checkpoints, f"--tracking-uri={services.tracking}"]
     commands = [
-        ["pretrain.py", "demo", *data, "--run", str(run), *where, *SMALL.split()],
+        ["pretrain.py", "byol-small", *data, "--run", str(run), *where, *SMALL.split()],
         ["evaluate.py", "knn", *data, "--model", str(run), "--report", str(run / "report.html")],
     ]
     for script, *words in commands:
@@ -124,10 +124,10 @@ def test_no_artefact_of_a_run_holds_a_secret(
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        (pretrain, ["demo", "--data", f"s3://k:{SECRETS[0]}@none/x?endpoint_override=127.0.0.1:1&scheme=http"]),
-        (pretrain, ["demo", "--data", "SHARDS", "--checkpoints", f"gopher://k:{SECRETS[0]}@h/x", *SMALL.split()]),
-        (pretrain, ["demo", "--data", "SHARDS", f"--tracking-ur=http://k:{SECRETS[0]}@h/x"]),
-        (pretrain, ["demo", "--data", f"s3://k:{SECRETS[0]} with/sl@bucket/x"]),
+        (pretrain, ["byol-small", "--data", f"s3://k:{SECRETS[0]}@none/x?endpoint_override=127.0.0.1:1&scheme=http"]),
+        (pretrain, ["byol-small", "--data", "SHARDS", "--checkpoints", f"gopher://k:{SECRETS[0]}@h/x", *SMALL.split()]),
+        (pretrain, ["byol-small", "--data", "SHARDS", f"--tracking-ur=http://k:{SECRETS[0]}@h/x"]),
+        (pretrain, ["byol-small", "--data", f"s3://k:{SECRETS[0]} with/sl@bucket/x"]),
         (compare, ["--tracking-uri", f"postgresql://k:{SECRETS[0]}@127.0.0.1:1/db?password={SECRETS[2]}"]),
         (evaluate, ["knn", "--model", "nothing", "--data", f"http://k:{SECRETS[0]}@127.0.0.1:1/x"]),
     ],

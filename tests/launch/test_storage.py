@@ -28,7 +28,8 @@ LITTLE = ["--encoder.width", "0.125", "--clip.frames", "16", "--method.hidden", 
 
 
 def command(shards: Path, run: Path, *more: str) -> list[str]:
-    return [sys.executable, "launch/pretrain.py", "demo", "--data", str(shards), "--run", str(run), *LITTLE, *more]
+    where = ["--data", str(shards), "--run", str(run)]
+    return [sys.executable, "launch/pretrain.py", "byol-small", *where, *LITTLE, *more]
 
 
 def begun(words: list[str]) -> subprocess.Popen[str]:

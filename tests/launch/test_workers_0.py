@@ -44,7 +44,7 @@ def test_the_whole_chain_needs_no_platform(packed: Path, tmp_path: Path) -> None
     short = "--schedule.batch 8 --schedule.group 4 --schedule.epochs 1 --schedule.warmup 0"
     slow, few = "--optimizer.learning-rate 0.001", "--batch 4 --learning-rate 0.01"
     commands = [
-        f"launch/pretrain.py demo --run {pretrained} {common} --probe-every 2 {small} {short} {slow}",
+        f"launch/pretrain.py byol-small --run {pretrained} {common} --probe-every 2 {small} {short} {slow}",
         f"launch/finetune.py --model {pretrained} --run {teacher} {common} {few} --labels 0.5 --steps 2",
         f"launch/distill.py --teacher {teacher} --run {student} {common} {few} --group 4 --epochs 1",
         f"launch/evaluate.py test --model {student} --data {packed}",

@@ -91,7 +91,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = ["--data", str(home / "shards"), "--no-track", "--device", "cpu", "--precision", "fp32"]
     small = ["--encoder.width", "0.05", "--clip.frames", "8", "--method.hidden", "16", "--method.projection", "8"]
     short = ["--schedule.batch", "8", "--schedule.group", "8", "--schedule.epochs", "1", "--schedule.warmup", "0"]
-    words = ["demo", *common, "--run", pretrained, *small, *short, "--split", SPLIT]
+    words = ["byol-small", *common, "--run", pretrained, *small, *short, "--split", SPLIT]
     start_choice(pretrain.main, "recipe", RECIPES, pretrain.Options, words)
     few = ["--batch", "4", "--log-every", "1"]
     words = ["--model", pretrained, *common, "--run", teacher, "--labels", "0.5", "--steps", "3", *few]
