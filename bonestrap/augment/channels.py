@@ -1,4 +1,4 @@
-"""What a clip's channels are beyond joints and bones as they were recorded: a scale of its own, and motion.
+"""What a clip's channels are beyond joints and bones as they were recorded: its own scale, the other person, motion.
 
 Legend: B clips, N bodies of all clips, T frames, V joints, A coordinates, C channels.
 
@@ -19,7 +19,13 @@ def described(joints_NTVC: Tensor, keep_NV: Tensor, owner_N: Tensor, size: int, 
     """Clips of joints, bones and confidences with the scale and the channels that `clip` asks for, (N, T, V, C')."""
     if clip.normalise != "none":
         joints_NTVC = normalised(joints_NTVC, keep_NV, owner_N, size, clip, axes)
-    return with_motion(joints_NTVC, axes) if clip.motion else joints_NTVC
+    points_NTVA = joints_NTVC[..., :axes]
+    parts = [joints_NTVC]
+    if clip.partner:
+        parts.append(partners(points_NTVA, owner_N))
+    if clip.motion:
+        parts.append(motion(points_NTVA))
+    return torch.cat(parts, -1) if len(parts) > 1 else joints_NTVC
 
 
 def normalised(joints_NTVC: Tensor, keep_NV: Tensor, owner_N: Tensor, size: int, clip: ClipConfig, axes: int) -> Tensor:
@@ -42,8 +48,17 @@ def normalised(joints_NTVC: Tensor, keep_NV: Tensor, owner_N: Tensor, size: int,
     return torch.cat((torch.where(keep, (points - middle) / half, 0), bones / half, rest), -1)
 
 
-def with_motion(joints_NTVC: Tensor, axes: int) -> Tensor:
-    """The clips with each joint's way to the next frame as further channels; zero in the last frame."""
-    points = joints_NTVC[..., :axes]
-    motion = torch.cat((points[:, 1:] - points[:, :-1], torch.zeros_like(points[:, :1])), 1)
-    return torch.cat((joints_NTVC, motion), -1)
+def partners(points_NTVA: Tensor, owner_N: Tensor) -> Tensor:
+    """The joints of the other person in the same clip: of its first person the second, of all others the first.
+
+    Zero where a person is alone. A network that sees one body at a time learns from it who stands where to whom.
+    """
+    number = torch.arange(owner_N.shape[0], device=owner_N.device)
+    other = (owner_N[:, None] == owner_N) & (number[:, None] != number)  # (N, N)
+    there = other.any(1)[:, None, None, None]
+    return torch.where(there, points_NTVA.index_select(0, other.int().argmax(1)), 0)
+
+
+def motion(points_NTVA: Tensor) -> Tensor:
+    """Each joint's way to the next frame; zero in the last frame."""
+    return torch.cat((points_NTVA[:, 1:] - points_NTVA[:, :-1], torch.zeros_like(points_NTVA[:, :1])), 1)

@@ -22,8 +22,16 @@ class ClipConfig(Bounded):
     normalise: Literal["none", "size", "axes"] = option(
         "none", "scale every clip to [-1, 1]: size keeps proportions, axes stretches each axis on its own (CTR-GCN)"
     )
+    partner: bool = option(False, "the same joint of the other person as further channels, for interactions")
     motion: bool = option(False, "the way of every joint to the next frame as further channels")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.partner and self.own_pose:
+            raise ValueError(
+                "partner needs both persons in one coordinate system, and own_pose gives each its own: choose one"
+            )
 
     def channels(self, layout: Layout) -> int:
         """The numbers that an encoder sees of a joint."""
-        return layout.channels + (layout.coordinates if self.motion else 0)
+        return layout.channels + layout.coordinates * (self.partner + self.motion)

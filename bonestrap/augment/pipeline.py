@@ -66,7 +66,7 @@ class Kinds(NamedTuple):
 
 
 class Pipeline:
-    """Recordings at their own lengths in, clips of T frames with joint, bone, confidence and motion channels out."""
+    """Recordings at their own lengths in, clips of T frames with the channels of their `ClipConfig` out."""
 
     def __init__(self, layout: Layout, clip: ClipConfig, view: View = PLAIN):
         self.clip = clip

@@ -114,6 +114,7 @@ KINDS = {
     "stretched, each body in its own pose": (KINECT20, ClipConfig(frames=24, fit=True, own_pose=True)),
     "planar": (COCO17, ClipConfig(frames=16, own_pose=True)),
     "motion, proportions kept": (KINECT20, ClipConfig(frames=24, fit=True, normalise="size", motion=True)),
+    "the other person, motion": (KINECT20, ClipConfig(frames=24, fit=True, partner=True, motion=True)),
     "motion, each axis on its own, confidence": (SCORED, ClipConfig(frames=16, normalise="axes", motion=True)),
     "planar with confidence": (SCORED, ClipConfig(frames=16, fit=True)),
 }

@@ -1,4 +1,4 @@
-"""Scale and motion of a clip against a loop over clips in numpy."""
+"""Scale, partner and motion of a clip against a loop over clips in numpy."""
 
 from __future__ import annotations
 
@@ -51,6 +51,30 @@ def test_against_one_clip_at_a_time(layout: Layout, normalise: str, motion: bool
     found = Pipeline(layout, clip_config, VIEW).apply(source, draw).joints
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert found.shape[-1] == clip_config.channels(layout)
+
+
+@pytest.mark.parametrize("layout", [SBU15, COCO17], ids=["space", "plane"])
+def test_partners_against_one_body_at_a_time(layout: Layout, way: None) -> None:
+    bodies, axes = [2, 1, 3, 2], layout.coordinates
+    source = recordings(bodies, [20, 9, 31, 16], layout=layout)
+    plain, both = ClipConfig(frames=16), ClipConfig(frames=16, partner=True, motion=True)
+    draw = Pipeline(layout, plain, VIEW).sample(source.size, generator(2))
+    x = Pipeline(layout, plain, VIEW).apply(source, draw).joints.numpy()
+    found = Pipeline(layout, both, VIEW).apply(source, draw).joints.numpy()
+    row = 0
+    for count in bodies:
+        for body in range(count):
+            partner = x[row + (1 if body == 0 else 0), ..., :axes] if count > 1 else np.zeros_like(x[0, ..., :axes])
+            expected = np.concatenate((x[row + body], partner, np.zeros_like(partner)), -1)
+            expected[:-1, ..., -axes:] = np.diff(x[row + body, ..., :axes], axis=0)
+            np.testing.assert_array_equal(found[row + body], expected)
+        row += count
+    assert found.shape[-1] == both.channels(layout)
+
+
+def test_a_partner_needs_a_common_coordinate_system() -> None:
+    with pytest.raises(ValueError, match="own_pose gives each its own"):
+        ClipConfig(partner=True, own_pose=True)
 
 
 def test_what_has_no_extent_stays_finite(way: None) -> None:
