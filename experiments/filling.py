@@ -33,9 +33,7 @@ def fill(name: str, plan: Plan, setup: Setup, manifest: Manifest, jobs: int) -> 
         "seeds": setup.seeds,
         "device_hours": cost.total_device_hours(plan, setup),
     }
-    return summary.write(
-        setup.runs, name, plan, summary.lines(plan, setup), about, how_filled(setup, about, plan.paper)
-    )
+    return summary.write(setup.runs, name, plan, summary.lines(plan, setup), about, how_filled(setup, about, plan))
 
 
 def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
@@ -59,10 +57,21 @@ def run_all(plan: Plan, setup: Setup, jobs: int) -> None:
 
 
 def run_stage(steps: list[Step], jobs: int, commands: Commands, start: Callable[[Step], None]) -> None:
-    """Run the commands of a stage, `jobs` at once. The first exception ends the others and is raised."""
+    """Run the commands of a stage, `jobs` at once. The first exception ends the others and is raised.
+
+    Those of one run directory are run one after the other: each reads and replaces its `evaluation.json`.
+    """
+    by_run: dict[str, list[Step]] = {}
+    for step in steps:
+        by_run.setdefault(step.run, []).append(step)
+
+    def one_by_one(these: list[Step]) -> None:
+        for step in these:
+            start(step)
+
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            running = [pool.submit(start, step) for step in steps]
+            running = [pool.submit(one_by_one, these) for these in by_run.values()]
             wait(running, return_when=FIRST_EXCEPTION)
             for each in running:
                 if each.done() and each.exception():
@@ -84,7 +93,7 @@ def run(step: Step, setup: Setup, commands: Commands, progress: TableProgress) -
     print(progress.ended(step, time.monotonic() - start), flush=True)
 
 
-def how_filled(setup: Setup, about: dict[str, Any], paper: str) -> str:
+def how_filled(setup: Setup, about: dict[str, Any], plan: Plan) -> str:
     """How the table was filled, for its reader."""
     more = " ".join(word for kind in (setup.pretrain, setup.finetune, setup.distill) for word in kind)
     said = f"{about['data']} (digest `{about['digest'][:12]}`), recipe {setup.recipe}"
@@ -95,10 +104,9 @@ def how_filled(setup: Setup, about: dict[str, Any], paper: str) -> str:
         intervals = "Student's over seeds"
     else:
         intervals = "Wilson's, of one seed, beside the bootstrap's over subjects or performances"
-    return (
-        f"{said}; seeds {seeds}; {about['device_hours']} device-hours. Percent of the test recordings. "
-        f"Intervals are {intervals}. Published figures are from {paper}."
-    )
+    said += f"; seeds {seeds}; {about['device_hours']} device-hours. Percent of the {plan.scored}. "
+    said += f"Intervals are {intervals}."
+    return said + (f" Published figures are from {plan.paper}." if plan.paper else "")
 
 
 def describe(name: str, plan: Plan, setup: Setup, costs: str) -> None:

@@ -31,6 +31,12 @@ class Cell(NamedTuple):
     column: str
     seed: int
     steps: tuple[Step, ...]
+    figure: str = ""  # the name of the figure, of an evaluation that measures several; none takes the step's
+
+    @property
+    def name(self) -> str:
+        """What the figure is called in `evaluation.json`."""
+        return self.figure or self.steps[-1].measures
 
 
 class Plan(NamedTuple):
@@ -41,7 +47,8 @@ class Plan(NamedTuple):
     against: Mapping[str, str]  # row: the row that it is compared with
     published: Mapping[tuple[str, str], float]  # (row, column): percent
     source: str  # the data set of the published figures
-    paper: str = "Moliner et al. (2022, arXiv:2202.02232)"
+    paper: str = "Moliner et al. (2022, arXiv:2202.02232)"  # nothing where nothing was published
+    scored: str = "test recordings"
 
     @property
     def steps(self) -> list[Step]:
@@ -146,6 +153,7 @@ class Setup:
     runs: Path
     recipe: str
     base: Recipe  # the recipe of that name
+    others: Mapping[str, Recipe] = dataclasses.field(default_factory=dict)  # by name, those of a table of several
     splits: Words
     seeds: tuple[int, ...]
     dataset: str = ""

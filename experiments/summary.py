@@ -52,8 +52,7 @@ def lines(plan: Plan, setup: Setup) -> list[Line]:
 
 def evaluation(cell: Cell, setup: Setup) -> dict[str, Any]:
     """The cell's evaluation: the figures of each candidate, the model first."""
-    last = cell.steps[-1]
-    return evaluation_file.read(setup.runs / last.run)[last.measures]
+    return evaluation_file.read(setup.runs / cell.steps[-1].run)[cell.name]
 
 
 def headline(figures: Mapping[str, Any]) -> float:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from bonestrap.bounds import FRACTION, WIDTH, Bounded
 from bonestrap.options import option, required
+from experiments.methods_table import Methods
 from experiments.relsar import RelSar
 from experiments.stars_tables import STARS_TABLES, STARSTable
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
+from experiments.views_table import Views
 from experiments.zero_shot_table import SADVAETable
 
 CONSERVATIVE_1 = (
@@ -252,8 +254,10 @@ TABLES = {
     "sa-dvae": SADVAETable,
     **STARS_TABLES,
     "rel-sar": RelSar,
+    "methods": Methods,
+    "views": Views,
 }
-Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable | RelSar
+Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable | RelSar | Methods | Views
 
 
 def _few(

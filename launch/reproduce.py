@@ -2,7 +2,8 @@
 """Reproduce a published table: one command trains and evaluates every cell and seed.
 
 table-2 to table-6 are those of Moliner et al. (2022, arXiv:2202.02232), sa-dvae is zero-shot recognition by Li et al.
-(2024, arXiv:2407.13460).
+(2024, arXiv:2407.13460). Two tables are our own: methods trains every method on the same clips, views leaves out each
+operation of a recipe's views.
 
 A table is a list of the commands that the documentation shows. Those that are done are not run again, so the same
 command resumes after a stop; tables in one --runs share what they have in common, such as a pretraining. --dry-run
@@ -18,6 +19,8 @@ Examples:
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
   python launch/reproduce.py sa-dvae --data packed/ntu60 --runs runs/zero-shot --recipe supervised
   python launch/reproduce.py stars-2 --data packed/nw-ucla --runs runs/stars --seeds 0 1 2
+  python launch/reproduce.py methods --data packed/nw-ucla --runs runs/methods --seeds 0 1 2
+  python launch/reproduce.py views --data packed/nw-ucla --runs runs/views --seeds 0 1 2 3 4
   python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/short --epochs 50 --pretrain '--clip.frames 12'
 """
 
@@ -39,10 +42,12 @@ from evaluation.provenance import provenance
 from experiments import cost
 from experiments.commands import heading
 from experiments.filling import describe, fill, settings
+from experiments.methods_table import Methods
 from experiments.relsar import RelSar
 from experiments.stars_tables import STARSTable
 from experiments.steps import Setup, Step
 from experiments.tables import TABLES, Table
+from experiments.views_table import Views
 from launch import distill, evaluate, finetune, pretrain
 from launch.cli.parser import parse, parse_choice, renamed, start_choice
 from launch.recipes import ALIASES as RECIPE_ALIASES
@@ -54,7 +59,7 @@ from shards.storage.folder import absolute, resolved
 
 ALIASES = {"--protocols": ("--splits",), "--target-protocol": ("--target-split",)}
 RECIPE_OF = {"ntu60": "ntu60", "ntu120": "ntu60", "pku-mmd": "ntu60", "nw-ucla": "nw-ucla", "synthetic": "byol-small"}
-RECIPE_FOR: dict[type[Table], str] = {RelSar: "rel-sar"}
+RECIPE_FOR: dict[type[Table], str] = {RelSar: "rel-sar", Views: "vicreg", Methods: "vicreg"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,12 +114,18 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     if options.recipe is None and isinstance(table, STARSTable):
         published, small = table.recipes
         recipe = published if recipe == "ntu60" else small
-    base = read_recipe([recipe, "--data", options.data, "--run", str(options.runs)])
+    where = ["--data", options.data, "--run", str(options.runs)]
+    base = read_recipe([recipe, *where])
     chosen = table.columns(manifest.name, base.split)
     for split in chosen:
         splits.find(manifest.name, split)
     if "--encoder.width" in f"{options.pretrain} {options.finetune} {options.distill}":
         raise UserError("--encoder.width is set by the table: give --width, --widths, --student or --teacher")
+    several = isinstance(table, Methods)
+    if several and options.recipe is not None:
+        raise UserError("methods has a recipe of its own for each method: leave out --recipe")
+    if several and options.epochs is not None:
+        raise UserError("methods gives each method as many clips: give --passes and --tuning in place of --epochs")
     words = ["--workers", options.workers, "--device", options.device, "--experiment", options.experiment]
     words += ["--threads", str(options.threads)] if options.threads is not None else []
     words += ["--storage", str(resolved(options.storage))] if options.storage is not None else []
@@ -123,6 +134,7 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
         runs=resolved(options.runs),
         recipe=recipe,
         base=base,
+        others={name: read_recipe([name, *where]) for name in Methods.others} if several else {},
         splits=chosen,
         seeds=options.seeds,
         dataset=manifest.name,

@@ -85,6 +85,13 @@ class Reading(Bounded):
         views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
         return [int(part(views).sum()) for part in parts]
 
+    def performances(self, part: Select) -> int:
+        """How many performances the selected views are of."""
+        from shards import catalogue
+
+        views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
+        return len(set(views.take(np.flatnonzero(part(views))).key))
+
     def sample(self, select: Select, limit: int, device: torch.device | str) -> Resident:
         """At most `limit` of the selected views, evenly spaced over their order, for a probe."""
 

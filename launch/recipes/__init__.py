@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
-from launch.recipes.byol import byol_small, ntu60, nw_ucla, own
+from launch.recipes.byol import byol_rotated, byol_small, ntu60, nw_ucla, own
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.relsar import relsar
 from launch.recipes.supervised import supervised, windows
@@ -16,6 +16,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "nw-ucla": nw_ucla,
     "own": own,
     "byol-small": byol_small,
+    "byol-rotated": byol_rotated,
     "mamp": mamp,
     "mamp-small": mamp_small,
     "latent-small": latent_small,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bonestrap.augment import ClipConfig
+import dataclasses
+
+from bonestrap.augment import ROTATED, ClipConfig, Shear, Smooth
 from bonestrap.encoders import STGCNConfig
 from bonestrap.methods import BYOLConfig
 from bonestrap.optim import SGD, Schedule
@@ -33,6 +35,19 @@ def nw_ucla() -> Recipe:
         method=SMALL,
         optimizer=SGD(learning_rate=0.03),
         schedule=Schedule(epochs=400, batch=64, group=64),
+    )
+
+
+def byol_rotated() -> Recipe:
+    """BYOL on the views, encoder and clips of recipe vicreg, to compare the two."""
+    view = (*ROTATED, Smooth(), Shear(limit=0.3))
+    return Recipe(
+        split="cross-subject",
+        clip=ClipConfig(frames=16, fit=True),
+        encoder=STGCNConfig(width=0.25),
+        method=dataclasses.replace(SMALL, view1=view, view2=view),
+        optimizer=SGD(learning_rate=0.03),
+        schedule=Schedule(epochs=150, batch=64, group=64),
     )
 
 
