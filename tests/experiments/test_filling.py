@@ -191,7 +191,7 @@ def test_the_views_are_chosen_on_held_out_subjects_unless_asked() -> None:
     made = setup(Path("runs"), recipe="vicreg", base=RECIPES["vicreg"]())
     for on in ("held-out", "test"):
         choosing = on == "held-out"
-        plan = Views(on=on, protocol="knn").plan(made)  # type: ignore[arg-type]
+        plan = Views(on=on, protocol="knn").plan(made)
         for pretrained, evaluated in (cell.steps for cell in plan.cells):
             assert ("--hold-out" in pretrained.words) == ("held-out" in evaluated.words) == choosing
             assert evaluated.measures == ("knn on held-out" if choosing else "knn")
