@@ -141,11 +141,13 @@ def claim(run: Path, record: Record) -> None:
 
 # Settings that came later, by what they belong to, with the value that holds of every run before them.
 LATER: dict[tuple[str, str | None], dict[str, Any]] = {
-    ("clip", None): {"normalise": "none", "motion": False},
+    ("clip", None): {"normalise": "none", "partner": False, "motion": False},
     ("encoder", "stgcn"): {"partitions": "distance"},
     ("method", "byol"): {"variance": 0.0, "covariance": 0.0},
     ("method", "supervised"): {"head": "linear", "freeze": []},
 }
+# Recipes of format 1 whose names are other recipes' today: old spelling, new.
+RECIPES = {"demo": "byol-small", "own": "byol-own"}
 
 
 def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +193,7 @@ def _renamed(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pretraining(out: dict[str, Any]) -> dict[str, Any]:
     """BYOL on ST-GCN with SGD, all that there was."""
+    out["recipe"] = RECIPES.get(out["recipe"], out["recipe"])
     schedule = dict(out["schedule"])
     rate, decay = schedule.pop("learning_rate"), schedule.pop("weight_decay")
     out["method"] = {

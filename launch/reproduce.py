@@ -110,7 +110,7 @@ def main(name: str, options: Options, table: Table) -> None:
 
 def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     """What the table's commands have in common. UserError or DataError where that cannot be."""
-    recipe = options.recipe or RECIPE_FOR.get(type(table)) or RECIPE_OF.get(manifest.name, "own")
+    recipe = options.recipe or RECIPE_FOR.get(type(table)) or RECIPE_OF.get(manifest.name, "byol-own")
     if options.recipe is None and isinstance(table, STARSTable):
         published, small = table.recipes
         recipe = published if recipe == "ntu60" else small

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bonestrap.recipe import Recipe
-from launch.recipes.byol import byol_rotated, byol_small, ntu60, nw_ucla, own
+from launch.recipes.byol import byol_own, byol_rotated, byol_small, ntu60, nw_ucla
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.relsar import relsar
 from launch.recipes.supervised import supervised, windows
-from launch.recipes.vicreg import demo, vicreg
+from launch.recipes.vicreg import demo, own, vicreg
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ntu60": ntu60,
     "nw-ucla": nw_ucla,
     "own": own,
     "byol-small": byol_small,
+    "byol-own": byol_own,
     "byol-rotated": byol_rotated,
     "mamp": mamp,
     "mamp-small": mamp_small,

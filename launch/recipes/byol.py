@@ -51,12 +51,8 @@ def byol_rotated() -> Recipe:
     )
 
 
-def own() -> Recipe:
-    """Your own recordings, some dozens to some thousands: the settings of NW-UCLA, for recordings of any length.
-
-    Trains on the training side of the recordings' own split; --split all trains on everything. The probe shows whether
-    it learns and when it has trained long enough; docs/data.md has the three commands.
-    """
+def byol_own() -> Recipe:
+    """BYOL on your own recordings: the settings of NW-UCLA. `own`, which is VICReg, learns more in short runs."""
     return Recipe(
         split="split",
         clip=ClipConfig(frames=32, fit=True),

@@ -27,6 +27,21 @@ def vicreg() -> Recipe:
     )
 
 
+def own() -> Recipe:
+    """Your own recordings, some dozens to some thousands: `vicreg` for recordings of any length.
+
+    Trains on the training side of the recordings' own split; --split all trains on everything. The probe shows whether
+    it learns and when it has trained long enough; docs/data.md has the three commands.
+    """
+    recipe = vicreg()
+    return dataclasses.replace(
+        recipe,
+        split="split",
+        clip=dataclasses.replace(recipe.clip, frames=32),
+        schedule=dataclasses.replace(recipe.schedule, epochs=200),
+    )
+
+
 def demo() -> Recipe:
     """What `make demo` pretrains with: VICReg on synthetic people, for two workers, 1,200 steps of SGD.
 

@@ -78,7 +78,7 @@ def test_the_record_of_the_same_run_is_recognised(name: str, chain: Path, tmp_pa
         ("pretrained", {"multiview": False}, "method.multiview"),
         ("pretrained", {"protocol": "cross-view"}, "split"),
         ("pretrained", {"encoder": {"width": 0.1}}, "encoder.width"),
-        ("pretrained", {"recipe": "own"}, "recipe"),
+        ("pretrained", {"recipe": "nw-ucla"}, "recipe"),
         ("pretrained", {"seed": 1}, "seed"),
         ("teacher", {"labels": 0.25}, "labels"),
         ("teacher", {"encoder_rate": 0.5}, "encoder_rate, method.encoder_rate"),

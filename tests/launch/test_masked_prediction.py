@@ -26,7 +26,8 @@ def recipe(name: str, *words: str) -> Recipe:
 
 def test_a_method_brings_along_what_it_goes_with() -> None:
     own = recipe("own", "--method", "mamp", "--encoder.width", "0.125")
-    assert own.encoder == SkeletonTransformerConfig(width=0.125) and own.optimizer == AdamW()
+    assert own.encoder == SkeletonTransformerConfig(width=0.125)
+    assert recipe("byol-own", "--method", "mamp").optimizer == AdamW() != own.optimizer == RECIPES["own"]().optimizer
     assert own.method == MAMPConfig() and own.clip.frames == 32 and own.schedule == RECIPES["own"]().schedule
     # What the command line names itself counts, and what a recipe has already stays as it is.
     mine = recipe("own", "--method", "stars", "--encoder", "stgcn", "--optimizer", "sgd")
