@@ -30,8 +30,8 @@ class Gaussian(NamedTuple):
 class SADVAE(nn.Module):
     """Linear encoders and decoders, and a discriminator of two layers (none without style units).
 
-    Text features of length 1 are brought to a scale of their own (`TextScale`). Else a feature's variance is one by their
-    number, and both errors of the text are a hundredth of its KL divergence.
+    Text features of length 1 are brought to the scale of skeleton features (`TextScale`): as they are, the mean squared
+    error of D of them is below 1/D, and the KL divergence outweighs it.
     """
 
     text_centre: Tensor

@@ -16,7 +16,7 @@ SMALL = 1e-6
 
 
 class TextScale(NamedTuple):
-    """Text features to mean 0 and, over all of them together, standard deviation 1: directions keep their proportions."""
+    """Text features to mean 0 and standard deviation 1 over all of them together, so that angles do not change."""
 
     centre: Tensor  # (Y,)
     factor: Tensor  # ()

@@ -3,8 +3,8 @@
     python -m evaluation.zero_shot.split_means runs/without-0 runs/without-1 ...
 
 Encoders of one stage are one row, such as pretrained and supervised ones; a class split that several of them were
-evaluated on counts once, with their mean. All rows are of the class splits that they have in common, and differences are
-paired by these.
+evaluated on counts once, with their mean. All rows are of the class splits that they have in common, by which
+differences are paired.
 """
 
 from __future__ import annotations
