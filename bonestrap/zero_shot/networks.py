@@ -6,7 +6,7 @@ Legend: B rows of a batch, X skeleton features, Y text features, R semantic unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,12 @@ class SADVAE(nn.Module):
         units = (self.config.semantic, self.config.style)
         (semantic_mean, style_mean), (semantic_logvar, style_logvar) = mean.split(units, -1), logvar.split(units, -1)
         return Gaussian(semantic_mean, semantic_logvar), Gaussian(style_mean, style_logvar)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Weights of before texts were scaled have no scale: these texts stay as they are."""
+        state_dict.setdefault(f"{prefix}text_centre", torch.zeros_like(self.text_centre))
+        state_dict.setdefault(f"{prefix}text_factor", torch.ones_like(self.text_factor))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def scaled_text(self, y_BY: Tensor) -> Tensor:
         """What is encoded, and what decoders are to give, of text features as they are."""

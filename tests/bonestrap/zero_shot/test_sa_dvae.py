@@ -288,3 +288,11 @@ def test_texts_are_scaled_by_the_seen_ones() -> None:
 
     published = toy_trainer(dataclasses.replace(CONFIG, features="as-they-are")).model(0)
     assert torch.equal(published.scaled_text(asked), asked)
+
+
+def test_weights_of_before_texts_were_scaled_are_loaded() -> None:
+    model, older = toy_trainer().model(0), network()
+    kept = {name: part for name, part in older.state_dict().items() if not name.startswith("text_")}
+    model.load_state_dict(kept)
+    texts = torch.randn(4, Y, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    torch.testing.assert_close(torch.cat(model.text(texts), 1), older.encode_y(texts))
