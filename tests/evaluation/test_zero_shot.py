@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import string
@@ -93,10 +94,11 @@ def test_texts_of_unseen_classes_decide_when_recordings_are_scored(monkeypatch: 
     """The test above would pass as well if texts had no effect at all."""
     told = texts()
     monkeypatch.setattr(ZeroShotProtocol, "features", lambda self, dataset, names: told)
-    scorer = ZeroShotProtocol(unseen=("2,5",), method=SMALL).learn(training(*rows(64, seed=3)))
+    many = dataclasses.replace(SMALL, samples=500)  # so that the noise of either class's samples decides nothing
+    scorer = ZeroShotProtocol(unseen=("2,5",), method=many).learn(training(*rows(64, seed=3)))
     straight = scorer(scored()).figures["zero-shot 6/2"]
     told.features[[2, 5]] = told.features[[5, 2]]
-    assert scorer(scored()).figures["zero-shot 6/2"].accuracy == pytest.approx(1 - straight.accuracy)  # type: ignore[union-attr]
+    assert scorer(scored()).figures["zero-shot 6/2"].accuracy == pytest.approx(1 - straight.accuracy, abs=0.1)  # type: ignore[union-attr]
 
 
 def test_ridge_recognises_what_texts_determine(monkeypatch: pytest.MonkeyPatch) -> None:
