@@ -126,6 +126,7 @@ class Generalised(NamedTuple):
     on_unseen: float
     runs: tuple[float, ...]
     unseen: tuple[tuple[int, ...], ...]  # classes of each split
+    sides: tuple[tuple[float, float], ...]  # accuracy on seen and on unseen classes of each split
 
 
 class Clusters(NamedTuple):

@@ -157,6 +157,7 @@ class Setup:
     splits: Words
     seeds: tuple[int, ...]
     dataset: str = ""
+    classes: int = 0  # of the data set
     epochs: float | None  # of pretraining, instead of the recipe's
     common: Words  # of every training command
     pretrain: Words = ()  # the user's own options, which come last

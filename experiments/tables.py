@@ -12,7 +12,7 @@ from experiments.relsar import RelSar
 from experiments.stars_tables import STARS_TABLES, STARSTable
 from experiments.steps import Cell, OtherDataset, Plan, Setup, Step, Words
 from experiments.views_table import Views
-from experiments.zero_shot_table import SADVAETable
+from experiments.zero_shot_table import LeftOutTable, SADVAETable
 
 CONSERVATIVE_1 = (
     "--method.view1.smooth.probability", "0", "--method.view1.shear.limit", "0", "--method.view1.shift.limit", "0",
@@ -252,12 +252,13 @@ TABLES = {
     "table-5": Table5,
     "table-6": Table6,
     "sa-dvae": SADVAETable,
+    "zero-shot": LeftOutTable,
     **STARS_TABLES,
     "rel-sar": RelSar,
     "methods": Methods,
     "views": Views,
 }
-Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | STARSTable | RelSar | Methods | Views
+Table = Table2 | Table3 | Table5 | Table6 | SADVAETable | LeftOutTable | STARSTable | RelSar | Methods | Views
 
 
 def _few(

@@ -2,8 +2,8 @@
 """Reproduce a published table: one command trains and evaluates every cell and seed.
 
 table-2 to table-6 are those of Moliner et al. (2022, arXiv:2202.02232), sa-dvae is zero-shot recognition by Li et al.
-(2024, arXiv:2407.13460). Two tables are our own: methods trains every method on the same clips, views leaves out each
-operation of a recipe's views.
+(2024, arXiv:2407.13460). Three tables are our own: methods trains every method on the same clips, views leaves out each
+operation of a recipe's views, zero-shot is sa-dvae over all class splits of a small data set.
 
 A table is a list of the commands that the documentation shows. Those that are done are not run again, so the same
 command resumes after a stop; tables in one --runs share what they have in common, such as a pretraining. --dry-run
@@ -18,6 +18,7 @@ Examples:
   python launch/reproduce.py table-5 --data packed/nw-ucla --runs runs/widths --widths 0.125 0.25 --teacher 0.5
   python launch/reproduce.py table-6 --data packed/ntu60 --runs runs/ntu60 --target packed/pku-mmd-2
   python launch/reproduce.py sa-dvae --data packed/ntu60 --runs runs/zero-shot --recipe supervised
+  python launch/reproduce.py zero-shot --data packed/nw-ucla --runs runs/zero-vicreg --recipe vicreg --seeds 0
   python launch/reproduce.py stars-2 --data packed/nw-ucla --runs runs/stars --seeds 0 1 2
   python launch/reproduce.py methods --data packed/nw-ucla --runs runs/methods --seeds 0 1 2
   python launch/reproduce.py views --data packed/nw-ucla --runs runs/views --seeds 0 1 2 3 4
@@ -138,6 +139,7 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
         splits=chosen,
         seeds=options.seeds,
         dataset=manifest.name,
+        classes=len(manifest.classes),
         epochs=options.epochs,
         common=(*words, *([] if options.track else ["--no-track"])),
         pretrain=tuple(renamed(shlex.split(options.pretrain), RECIPE_ALIASES)),

@@ -22,7 +22,7 @@ class SADVAEConfig(Bounded):
     The defaults suit some hundred to some thousand recordings; `PUBLISHED` has the paper's by data set.
     """
 
-    semantic: int = option(32, "semantic latent units, of skeletons and of texts", Bounds(1, WIDE))
+    semantic: int = option(64, "semantic latent units, of skeletons and of texts", Bounds(1, WIDE))
     style: int = option(8, "style latent units, of skeletons alone; 0: without disentanglement", Bounds(0, WIDE))
     beta_x: float = option(
         0.023, "weight of the KL divergence of both skeleton latents, at a cycle's end", Bounds(0, 1e3)
@@ -44,7 +44,7 @@ class SADVAEConfig(Bounded):
     )
     dis_step: int = option(5, "steps from one update of the discriminator to the next", Bounds(1, COUNT))
     features: Literal["scaled", "as-they-are"] = option(
-        "scaled", "scaled: mean 0 and standard deviation 1 over the seen training recordings"
+        "scaled", "scaled: mean 0 and standard deviation 1 over the seen training recordings, and over the seen texts"
     )
     decoder: Literal["linear", "relu"] = option(
         "linear", "relu: the published decoders, whose output cannot be negative"

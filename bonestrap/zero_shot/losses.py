@@ -56,13 +56,13 @@ def autoencoder_loss(model: SADVAE, x_BX: Tensor, y_BY: Tensor, noise: Noise, we
     probability that style and semantic latents belong together.
     """
     semantic, style = model.skeleton(x_BX)
-    text = model.text(y_BY)
+    text, target_BY = model.text(y_BY), model.scaled_text(y_BY)
     z_BR, style_BV, text_BR = semantic.sample(noise.semantic), style.sample(noise.style), text.sample(noise.text)
-    loss = F.mse_loss(model.skeleton_from(z_BR, style_BV), x_BX) + F.mse_loss(model.text_from(text_BR), y_BY)
+    loss = F.mse_loss(model.skeleton_from(z_BR, style_BV), x_BX) + F.mse_loss(model.text_from(text_BR), target_BY)
     loss = loss + weights.kl_x * (kl(semantic) + kl(style)) + weights.kl_y * kl(text)
     if weights.cross:
         x_error = F.mse_loss(model.skeleton_from(text_BR, style_BV), x_BX)
-        loss = loss + weights.cross * (x_error + F.mse_loss(model.text_from(z_BR), y_BY))
+        loss = loss + weights.cross * (x_error + F.mse_loss(model.text_from(z_BR), target_BY))
     if weights.penalty:
         loss = loss + weights.penalty * model.together(z_BR, style_BV).sigmoid().mean()
     return loss

@@ -6,7 +6,7 @@ Legend: B rows of a batch, X skeleton features, Y text features, R semantic unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,21 @@ class Gaussian(NamedTuple):
 
 
 class SADVAE(nn.Module):
-    """Linear encoders and decoders, and a discriminator of two layers (none without style units)."""
+    """Linear encoders and decoders, and a discriminator of two layers (none without style units).
+
+    Text features of length 1 are brought to the scale of skeleton features (`TextScale`): as they are, the mean squared
+    error of D of them is below 1/D, and the KL divergence outweighs it.
+    """
+
+    text_centre: Tensor
+    text_factor: Tensor
 
     def __init__(self, config: SADVAEConfig, skeleton: int, text: int) -> None:
         """`skeleton` and `text` are the numbers of features."""
         super().__init__()
         self.config = config
+        self.register_buffer("text_centre", torch.zeros(text))
+        self.register_buffer("text_factor", torch.ones(()))
         latent = config.semantic + config.style
         self.encode_x, self.decode_x = nn.Linear(skeleton, 2 * latent), nn.Linear(latent, skeleton)
         self.encode_y, self.decode_y = nn.Linear(text, 2 * config.semantic), nn.Linear(config.semantic, text)
@@ -57,16 +66,26 @@ class SADVAE(nn.Module):
         (semantic_mean, style_mean), (semantic_logvar, style_logvar) = mean.split(units, -1), logvar.split(units, -1)
         return Gaussian(semantic_mean, semantic_logvar), Gaussian(style_mean, style_logvar)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Weights of before texts were scaled have no scale: these texts stay as they are."""
+        state_dict.setdefault(f"{prefix}text_centre", torch.zeros_like(self.text_centre))
+        state_dict.setdefault(f"{prefix}text_factor", torch.ones_like(self.text_factor))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+    def scaled_text(self, y_BY: Tensor) -> Tensor:
+        """What is encoded, and what decoders are to give, of text features as they are."""
+        return (y_BY - self.text_centre) * self.text_factor
+
     def text(self, y_BY: Tensor) -> Gaussian:
-        """The semantic distribution (B, R)."""
-        return Gaussian(*self.encode_y(y_BY).chunk(2, dim=1))
+        """The semantic distribution (B, R) of text features as they are."""
+        return Gaussian(*self.encode_y(self.scaled_text(y_BY)).chunk(2, dim=1))
 
     def skeleton_from(self, semantic_BR: Tensor, style_BV: Tensor) -> Tensor:
         """Skeleton features (B, X) of latents; the semantic ones may be a text's."""
         return self.bounded(self.decode_x(torch.cat((semantic_BR, style_BV), 1)))
 
     def text_from(self, semantic_BR: Tensor) -> Tensor:
-        """Text features (B, Y) of latents, which may be a skeleton's."""
+        """Scaled text features (B, Y) of latents, which may be a skeleton's."""
         return self.bounded(self.decode_y(semantic_BR))
 
     def bounded(self, decoded: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """How features are brought to one scale: by the training recordings of seen classes, and nothing else.
 
-Legend: R recordings, D features, P principal components.
+Legend: R recordings, D features, P principal components, S texts, Y text features.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,21 @@ from torch import Tensor, nn
 from bonestrap.zero_shot import WIDEST
 
 SMALL = 1e-6
+
+
+class TextScale(NamedTuple):
+    """Text features to mean 0 and standard deviation 1 over all of them together, so that angles do not change."""
+
+    centre: Tensor  # (Y,)
+    factor: Tensor  # ()
+
+    @classmethod
+    def fitted(cls, texts: Tensor, *, scaled: bool) -> TextScale:
+        """From the texts of seen classes, (S, Y); not scaled, it changes nothing."""
+        centre = texts.mean(0)
+        if not scaled:
+            return cls(torch.zeros_like(centre), torch.ones_like(centre[0]))
+        return cls(centre, 1 / (texts - centre).square().mean().sqrt().clamp(min=SMALL))
 
 
 class Scaling(nn.Module):

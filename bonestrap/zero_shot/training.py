@@ -21,6 +21,7 @@ from torch.func import functional_call, vmap
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.losses import Noise, autoencoder_loss, discriminator_loss, weights_at
 from bonestrap.zero_shot.networks import SADVAE
+from bonestrap.zero_shot.scaling import TextScale
 from bonestrap.zero_shot.texts import ClassTexts
 
 
@@ -70,6 +71,11 @@ class Trainer:
             name: weights.detach().expand(len(members), *weights.shape).clone().requires_grad_()
             for name, weights in self.network.named_parameters()
         }
+        scales = [TextScale.fitted(each.texts, scaled=config.features == "scaled") for each in members]
+        self.scales = {
+            "text_centre": torch.stack([scale.centre for scale in scales]),
+            "text_factor": torch.stack([scale.factor for scale in scales]),
+        }
         theirs = [weights for name, weights in self.weights.items() if name.startswith("discriminator")]
         mine = [weights for name, weights in self.weights.items() if not name.startswith("discriminator")]
         self.optimizer = torch.optim.Adam(mine, lr=config.learning_rate, fused=True)
@@ -117,7 +123,7 @@ class Trainer:
             return found
 
         optimizer.zero_grad()
-        vmap(one)(self.weights, *inputs).sum().backward()
+        vmap(one)({**self.weights, **self.scales}, *inputs).sum().backward()
         optimizer.step()
 
     def noise(self, member: Member) -> Noise:
@@ -130,5 +136,6 @@ class Trainer:
     def model(self, number: int) -> SADVAE:
         """A copy of one of them as it is now."""
         out = copy.deepcopy(self.network)
-        out.load_state_dict({name: weights[number].detach().clone() for name, weights in self.weights.items()})
+        each = {**self.weights, **self.scales}
+        out.load_state_dict({name: values[number].detach().clone() for name, values in each.items()})
         return out

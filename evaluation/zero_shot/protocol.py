@@ -279,5 +279,5 @@ def both_sides(splits: Sequence[ClassSplit], scored: Scored, predict: Callable[[
     runs = [2 * s * u / (s + u) if s + u else 0.0 for s, u in sides]
     return Generalised(
         *spread(runs), spread([s for s, _ in sides]).mean, spread([u for _, u in sides]).mean, tuple(runs),
-        tuple(split.unseen for split in splits),
+        tuple(split.unseen for split in splits), tuple(sides),
     )  # fmt: skip

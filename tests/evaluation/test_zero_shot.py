@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import string
@@ -93,10 +94,12 @@ def test_texts_of_unseen_classes_decide_when_recordings_are_scored(monkeypatch: 
     """The test above would pass as well if texts had no effect at all."""
     told = texts()
     monkeypatch.setattr(ZeroShotProtocol, "features", lambda self, dataset, names: told)
-    scorer = ZeroShotProtocol(unseen=("2,5",), method=SMALL).learn(training(*rows(64, seed=3)))
+    many = dataclasses.replace(SMALL, samples=500)  # so that the noise of samples decides little
+    scorer = ZeroShotProtocol(unseen=("2,5",), method=many).learn(training(*rows(64, seed=3)))
     straight = scorer(scored()).figures["zero-shot 6/2"]
     told.features[[2, 5]] = told.features[[5, 2]]
-    assert scorer(scored()).figures["zero-shot 6/2"].accuracy == pytest.approx(1 - straight.accuracy)  # type: ignore[union-attr]
+    swapped = scorer(scored()).figures["zero-shot 6/2"]
+    assert swapped.accuracy < straight.accuracy - 0.3  # type: ignore[union-attr]
 
 
 def test_ridge_recognises_what_texts_determine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,25 +282,54 @@ def good_texts(folder: Path) -> Path:
 
 
 def test_means_over_the_splits_of_several_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A split of two encoders counts once, with their mean; the rest against the formulas."""
-    figures = {  # by run: unseen classes and accuracies of the model and of the joints
-        "a": [((0, 1), 0.5, 0.4), ((0, 2), 0.9, 0.8)],
-        "b": [((0, 1), 0.7, 0.4), ((1, 2), 0.6, 0.9)],
-    }
-    for run, rows in figures.items():
-        unseen = [list(row[0]) for row in rows]
-        told = {
-            who: {"unseen": unseen, "runs": [row[at] for row in rows]}
-            for at, who in ((1, f"stage {run}"), (2, "raw joints"))
-        }
+    """A split of two encoders of a stage counts once, with their mean; the rest against the formulas."""
+    figures = {  # by run and method: unseen classes and accuracies of the model, a random encoder and the joints
+        "a": {"": [((0, 1), 0.5, 0.3, 0.4), ((0, 2), 0.9, 0.5, 0.8)],
+              " ridge": [((0, 1), 0.5, 0, 0), ((0, 2), 0.7, 0, 0)]},
+        "b": {"": [((0, 1), 0.7, 0.3, 0.4), ((1, 2), 0.6, 0.4, 0.9)],
+              " ridge": [((0, 1), 0.5, 0, 0), ((1, 2), 0.8, 0, 0)]},
+        "c": {"": [((0, 1), 0.2, 0.6, 0.4), ((1, 2), 0.3, 0.6, 0.9), ((0, 2), 0.1, 0.6, 0.8)],
+              " ridge": [((0, 1), 0.5, 0, 0), ((1, 2), 0.8, 0, 0), ((0, 2), 0.1, 0, 0)]},
+    }  # fmt: skip
+    for run, methods in figures.items():
         (tmp_path / run).mkdir()
-        evaluation_file.write(tmp_path / run, {"zero-shot 3/2 x2": told, "linear": {"pretrained": {}}})
-    assert split_means.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+        for method, rows in methods.items():
+            stage = "supervised" if run == "c" else "pretrained"
+            told = {
+                who: {"unseen": [list(row[0]) for row in rows], "runs": [row[at] for row in rows]}
+                for at, who in ((1, stage), (2, "random encoder"), (3, "raw joints"))
+            }
+            evaluation_file.write(tmp_path / run, {f"zero-shot 3/2{method}": told, "linear": {"pretrained": {}}})
+    assert split_means.main([str(tmp_path / run) for run in figures]) == 0
     said = capsys.readouterr().out
-    own, joints = np.array([0.6, 0.9, 0.6]), np.array([0.4, 0.8, 0.9])
-    half = 4.3027 * (own - joints).std(ddof=1) / 3**0.5
-    gap = (own - joints).mean()
-    assert "zero-shot 3/2 x2: 3 different class splits" in said and "70.0%" in said
-    assert f"{gap:+.1%} ({gap - half:+.1%} to {gap + half:+.1%})" in said
+    assert "zero-shot 3/2: 3 different class splits, chance 50.0%" in said
+    rows = {line.split("  ")[1]: line for line in said.splitlines() if line.startswith("  ")}
+    own, joints, ridge = np.array([0.6, 0.9, 0.6]), np.array([0.4, 0.8, 0.9]), np.array([0.5, 0.7, 0.8])
+    assert "70.0%" in rows["pretrained"] and "40.0%" in rows["random encoder, as pretrained"]
+    assert "60.0%" in rows["random encoder, as supervised"] and "20.0%" in rows["supervised"]
+    for row, gaps in (
+        ("pretrained - raw joints", own - joints),
+        ("pretrained - supervised", own - np.array([0.2, 0.1, 0.3])),
+        ("pretrained - chance", own - 0.5),
+        ("pretrained", own - ridge),
+    ):
+        gap, half = gaps.mean(), 4.3027 * gaps.std(ddof=1) / 3**0.5
+        assert f"{gap:+.1%} ({gap - half:+.1%} to {gap + half:+.1%})" in rows[row]
+
+
+def test_means_of_both_sides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"unseen": [[0, 1], [0, 2]], "runs": [0.4, 0.6], "harmonic": 0.5, "sides": [[0.8, 0.3], [0.6, 0.7]]}
+    evaluation_file.write(tmp_path, {"generalised zero-shot 3/2": {"pretrained": told}})
+    assert split_means.main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if line.startswith("  pretrained"))
+    assert row.split()[1] == "50.0%" and row.split()[-2:] == ["70.0%", "50.0%"] and "chance" not in said
+    del told["sides"]
+    evaluation_file.write(tmp_path, {"generalised zero-shot 3/2": {"pretrained": told}})
+    assert split_means.main([str(tmp_path)]) == 2
+    assert "kept no figures of seen classes: evaluate it again" in capsys.readouterr().err
+
+
+def test_means_need_evaluations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert split_means.main([str(tmp_path)]) == 2
     assert "has no zero-shot evaluation: run launch/evaluate.py zero-shot on it" in capsys.readouterr().err

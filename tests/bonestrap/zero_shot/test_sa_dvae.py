@@ -211,6 +211,7 @@ def test_a_cycle_against_a_transcription() -> None:
 
     generator = torch.Generator().manual_seed(5)
     counts, texts = torch.tensor([2, 1, 2]), trainer.members[0].texts
+    texts = (texts - texts.mean(0)) / texts.var(0, unbiased=False).mean().sqrt()
 
     def normal(units: int) -> Tensor:
         return torch.randn(rows, units, generator=generator, dtype=torch.float64)
@@ -268,3 +269,30 @@ def test_what_is_trained_together_is_what_is_trained_alone() -> None:
     for name, part in together.model(1).named_parameters():
         torch.testing.assert_close(part.detach(), alone.model(0).get_parameter(name).detach(), atol=1e-9, rtol=0)
         assert not torch.equal(together.model(0).get_parameter(name), part)
+
+
+def test_texts_are_scaled_by_the_seen_ones() -> None:
+    """Text features of length 1 and many dimensions, whose errors the KL divergence would exceed as they are."""
+    trainer = toy_trainer()
+    seen, model = trainer.members[0].texts, trainer.model(0)
+    scaled = model.scaled_text(seen).numpy()
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-12)
+    assert np.sqrt((scaled**2).mean()) == pytest.approx(1)
+    cosines = np.corrcoef((seen - seen.mean(0)).numpy().ravel(), scaled.ravel())[0, 1]
+    assert cosines == pytest.approx(1)  # one factor for all
+    asked = torch.randn(4, Y, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    by_hand = model.encode_y((asked - seen.mean(0)) / (seen - seen.mean(0)).square().mean().sqrt())
+    torch.testing.assert_close(torch.cat(model.text(asked), 1), by_hand)
+
+    import dataclasses
+
+    published = toy_trainer(dataclasses.replace(CONFIG, features="as-they-are")).model(0)
+    assert torch.equal(published.scaled_text(asked), asked)
+
+
+def test_weights_of_before_texts_were_scaled_are_loaded() -> None:
+    model, older = toy_trainer().model(0), network()
+    kept = {name: part for name, part in older.state_dict().items() if not name.startswith("text_")}
+    model.load_state_dict(kept)
+    texts = torch.randn(4, Y, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    torch.testing.assert_close(torch.cat(model.text(texts), 1), older.encode_y(texts))
