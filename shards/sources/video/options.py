@@ -40,6 +40,7 @@ class Video(Detector):
     landmarks: Literal["image", "world"] = option(
         "image", "image: joints in the image; world: MediaPipe's in metres around the hips"
     )
+    smooth: bool = option(True, "smooth MediaPipe's landmarks over time, as it does in videos")
     models: Path | None = option(None, "folder of MediaPipe's two .tflite files; none: fetched once with pip")
     detector: Path | None = option(None, "ONNX file of a person detector, instead of MediaPipe's")
     pose: Path | None = option(None, "ONNX file of a pose network, with --detector")
@@ -50,8 +51,10 @@ class Video(Detector):
         super().__post_init__()
         if (self.detector is None) != (self.pose is None):
             raise ValueError("--detector and --pose are given together: one finds persons, the other their joints")
-        if self.detector and (self.models or self.landmarks == "world"):
-            raise ValueError("--models and --landmarks world are MediaPipe's: leave out --detector and --pose")
+        if self.detector and (self.models or self.landmarks == "world" or not self.smooth):
+            raise ValueError(
+                "--models, --landmarks world and --no-smooth are about MediaPipe: leave out --detector and --pose"
+            )
 
     def found(
         self, folder: Path, home: Path, spread: Spread, progress: Progress, notice: Notice
@@ -59,7 +62,7 @@ class Video(Detector):
         """What became of every video, and (file, reason) of what was not tried."""
         names, others = videos(folder)
         networks = self._networks(notice)
-        networks.build()  # a fault of theirs is one sentence now, not one from a process
+        networks.build(self.rate or 1.0)  # a fault of theirs is one sentence now, not one from a process
         extract = Extract(root=folder, home=home, networks=networks, rate=self.rate, seconds=self.clip_seconds)
         progress(0, len(names))
         done: list[Found] = []
@@ -99,4 +102,5 @@ class Video(Detector):
                 pixels=self.detector_pixels,
                 persons=self.persons,
             )
-        return MediaPipeFiles(folder=model_folder(self.models, notice).resolve(), persons=self.persons)
+        folder = model_folder(self.models, notice).resolve()
+        return MediaPipeFiles(folder=folder, persons=self.persons, smooth=self.smooth)
