@@ -22,11 +22,12 @@ from shards.sources.pose_formats import Detector
 from shards.sources.source import Source
 from shards.sources.video.extraction import Extract, Found, read_clip
 from shards.sources.video.folder import clip_names, of_clips, videos
+from shards.sources.video.frames import stated_seconds
 from shards.sources.video.model_files import model_folder
 from shards.sources.video.networks import MediaPipeFiles, Networks, OnnxFiles
 from shards.sources.video.onnx_models import Pixels
+from shards.sources.video.watch import Progress, Watch
 
-Progress = Callable[[int, int], None]  # videos done, videos in all
 Notice = Callable[[str], None]  # a sentence for the user
 
 
@@ -64,11 +65,13 @@ class Video(Detector):
         networks = self._networks(notice)
         networks.build(self.rate or 1.0)  # a fault of theirs is one sentence now, not one from a process
         extract = Extract(root=folder, home=home, networks=networks, rate=self.rate, seconds=self.clip_seconds)
-        progress(0, len(names))
+        folders = [extract.digest(name) for name in names]
+        lengths = [stated_seconds(folder / name) for name in names]
         done: list[Found] = []
-        for one in spread(extract, names):
-            done.append(one)
-            progress(len(done), len(names))
+        with Watch(home, dict(zip(folders, lengths, strict=True)), self.clip_seconds, progress) as watch:
+            for one in spread(extract, names):
+                watch.finished(folders[len(done)])
+                done.append(one)
         return done, others
 
     def clips(self, folder: Path, found: tuple[Sequence[Found], Sequence[tuple[str, str]]]) -> Source:
