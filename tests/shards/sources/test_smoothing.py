@@ -34,8 +34,8 @@ def one_euro(values: list[float], rate: float, cutoff: float, beta: float, scale
 def test_the_filter_is_that_of_its_paper(kind: OneEuro, rate: float) -> None:
     random = np.random.default_rng(0)
     values, scales = random.normal(0, 40, (20, 3, 2)).cumsum(0), random.uniform(0.001, 0.1, 20)
-    made = Filter(kind, rate)
-    found = np.stack([made(frame, scale) for frame, scale in zip(values, scales, strict=True)])
+    smoothed = Filter(kind, rate)
+    found = np.stack([smoothed(frame, scale) for frame, scale in zip(values, scales, strict=True)])
     for joint in range(3):
         for axis in range(2):
             expected = one_euro(values[:, joint, axis].tolist(), rate, kind.cutoff, kind.beta, scales.tolist())
@@ -48,8 +48,8 @@ def test_speed_is_measured_in_sides_of_the_region_as_it_was_seen(landmarks: bool
     ends = np.array([[100.0, 100.0], [100.0, 40.0]]) + random.normal(0, 5, (15, 2, 2))
     joints, world = random.normal(100, 30, (15, 33, 3)), random.normal(0, 1, (15, 33, 4))
     world[..., 3] = joints[..., 2]
-    made = Smoothing(25.0, landmarks=landmarks)
-    regions, images, spaces = (np.stack(each) for each in zip(*map(made, ends, joints, world), strict=True))
+    smoothed = Smoothing(25.0, landmarks=landmarks)
+    regions, images, spaces = (np.stack(each) for each in zip(*map(smoothed, ends, joints, world), strict=True))
     scales = [1 / (2 * math.dist(a, b)) for a, b in ends.tolist()]
     np.testing.assert_allclose(regions[:, 1, 0], one_euro(ends[:, 1, 0].tolist(), 25, 0.01, 10, scales))
     if not landmarks:
