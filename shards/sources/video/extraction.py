@@ -97,7 +97,7 @@ class Extract:
 
     def _claimed(self, folder: Path) -> Path:
         """This process's folder of an unfinished video: the one that a process which is no more has left, or new."""
-        here = f".{folder.name}.{platform.node()}."
+        here = f".{folder.name}.{platform.node().replace('.', '-')}."
         partial = folder.with_name(f"{here}{os.getpid()}.partial")
         for left in sorted(folder.parent.glob(f"{here}*.partial")):
             if not _alive(int(left.name.removeprefix(here).removesuffix(".partial"))):

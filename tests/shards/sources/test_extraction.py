@@ -104,7 +104,7 @@ def test_an_interrupted_video_goes_on_after_its_last_finished_part(root: Path) -
 
 def test_what_a_running_process_has_begun_is_its_own(root: Path) -> None:
     whole = extract(root, Levels(persons=1), "other")
-    theirs = root / "home" / f".{whole.folder.name}.{platform.node()}.{os.getppid()}.partial"
+    theirs = root / "home" / f".{whole.folder.name}.{platform.node().replace('.', '-')}.{os.getppid()}.partial"
     theirs.mkdir(parents=True)
     networks = Levels(persons=1)
     assert persons(extract(root, networks, "home")) == expected()
