@@ -66,11 +66,12 @@ def extract(root: Path, networks: Networks, home: str) -> Found:
 
 def persons(found: Found) -> list[tuple[int, int, float, float]]:
     """Clip, track, brightness and frames seen before, of all persons in order."""
-    out = []
+    out: list[tuple[int, int, float, float]] = []
     for number, path in enumerate(found.paths):
         with np.load(path) as clip:
             assert len(clip["frame"]) == found.clips[number] == found.seen[number]
-            out += [(number, int(t), *map(float, j[0, :2])) for t, j in zip(clip["track"], clip["joints"], strict=True)]
+            for track, joints in zip(clip["track"], clip["joints"], strict=True):
+                out.append((number, int(track), float(joints[0, 0]), float(joints[0, 1])))
     return out
 
 
