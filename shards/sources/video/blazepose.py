@@ -9,6 +9,7 @@ Legend: H height, W width, L landmarks (39: 33 of the body, 2 of the region), G 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ class BlazePose(Estimator):
     """
 
     def __init__(self, folder: Path, *, persons: int, rate: float = 30.0, smooth: bool = True) -> None:
-        self.detector, self.network = Network(folder / DETECTOR), Network(folder / LANDMARKS)
+        self.detector, self.network = _loaded(folder / DETECTOR), _loaded(folder / LANDMARKS)
         self.persons, self.rate, self.smooth = persons, rate, smooth
         self.centres = anchors.anchors()
         self.followed: dict[int, Region] = {}
@@ -160,6 +161,12 @@ class Network:
         self.interpreter.set_tensor(self.input, image[None].astype(np.float32))
         self.interpreter.invoke()
         return [self.interpreter.get_tensor(index) for index in self.outputs]
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path) -> Network:
+    """A network remembers nothing of what it saw: all videos of a process have the same one."""
+    return Network(path)
 
 
 def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
