@@ -152,7 +152,7 @@ class Setup:
     data: str
     runs: Path
     recipe: str
-    base: Recipe  # the recipe of that name
+    base: Recipe  # the recipe of that name, with the user's own options
     others: Mapping[str, Recipe] = dataclasses.field(default_factory=dict)  # by name, those of a table of several
     splits: Words
     seeds: tuple[int, ...]
@@ -160,7 +160,7 @@ class Setup:
     classes: int = 0  # of the data set
     epochs: float | None  # of pretraining, instead of the recipe's
     common: Words  # of every training command
-    pretrain: Words = ()  # the user's own options, which come last
+    pretrain: Words = ()  # the user's own options; what a row is about comes after them and counts
     finetune: Words = ()
     distill: Words = ()
 
@@ -187,13 +187,13 @@ class Setup:
             warmup = schedule.warmup * self.epochs / schedule.epochs
             cut = ("--schedule.epochs", f"{self.epochs:g}", "--schedule.warmup", f"{warmup:g}")
         own = ("--split", split, *self._width(width), *cut, *words)
-        return Step("pretrain.py", (self.recipe, *self._where(run, seed), *own, *self.pretrain), run)
+        return Step("pretrain.py", (self.recipe, *self._where(run, seed), *self.pretrain, *own), run)
 
     def tuning(self, recipe: str, source: Step, split: str, seed: int, variant: str, words: Words = ()) -> Step:
         """Another stage of pretraining, by another recipe, which starts from the source's encoder or all networks."""
         run = f"{variant}-after-{source.run}"
         own = ("--split", split, "--init-from", self.folder(source.run), *words)
-        return Step("pretrain.py", (recipe, *self._where(run, seed), *own, *self.pretrain), run)
+        return Step("pretrain.py", (recipe, *self._where(run, seed), *self.pretrain, *own), run)
 
     def finetuning(
         self,
@@ -206,7 +206,7 @@ class Setup:
     ) -> Step:
         run = f"{variant}-{labels:g}-{seed}-of-{source.run}{other.suffix if other else ''}"
         where = self._labelled(source, run, labels, seed, other)
-        return Step("finetune.py", (*where, *self.settings.finetune, *words, *self.finetune), run)
+        return Step("finetune.py", (*where, *self.settings.finetune, *self.finetune, *words), run)
 
     def scratch(
         self, source: Step, labels: float, seed: int, width: float | None, other: OtherDataset | None = None

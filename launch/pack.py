@@ -104,7 +104,7 @@ def _videos(chosen: Video, options: Options) -> Source:
     """The clips of videos: their keypoints are found first, and shown on a page beside them."""
     if options.input is None:
         raise UserError("video needs --input, the folder that holds the videos")
-    folder, bar = resolved(options.input), Bar("finding keypoints", "videos")
+    folder, bar = resolved(options.input), Bar("finding keypoints", "seconds of video")
     home = chosen.keypoints or options.output.with_name(f"{options.output.name}.keypoints")
     found = chosen.found(folder, home.resolve(), _spread(options, eager=True), bar, bar.message)
     source = chosen.clips(folder, found)

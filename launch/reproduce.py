@@ -10,7 +10,7 @@ command resumes after a stop; tables in one --runs share what they have in commo
 prints the commands, what they are expected to cost and the published figures, and runs nothing.
 
 With --epochs a pretraining is cut short for small hardware, and --pretrain, --finetune and --distill add options to
-every command of that kind. The table says how it was filled.
+every command of that kind, except those that its row is about. The table says how it was filled.
 
 Examples:
   python launch/reproduce.py table-2 --data packed/nw-ucla --runs runs/ablation --seeds 0 1 2 --jobs 2 --threads 1
@@ -115,18 +115,18 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
     if options.recipe is None and isinstance(table, STARSTable):
         published, small = table.recipes
         recipe = published if recipe == "ntu60" else small
-    where = ["--data", options.data, "--run", str(options.runs)]
-    base = read_recipe([recipe, *where])
-    chosen = table.columns(manifest.name, base.split)
-    for split in chosen:
-        splits.find(manifest.name, split)
-    if "--encoder.width" in f"{options.pretrain} {options.finetune} {options.distill}":
-        raise UserError("--encoder.width is set by the table: give --width, --widths, --student or --teacher")
+    check_width(options, table)
     several = isinstance(table, Methods)
     if several and options.recipe is not None:
         raise UserError("methods has a recipe of its own for each method: leave out --recipe")
     if several and options.epochs is not None:
         raise UserError("methods gives each method as many clips: give --passes and --tuning in place of --epochs")
+    own = renamed(shlex.split(options.pretrain), RECIPE_ALIASES)
+    where = ["--data", options.data, "--run", str(options.runs), *own]
+    base = read_recipe([recipe, *where])
+    chosen = table.columns(manifest.name, base.split)
+    for split in chosen:
+        splits.find(manifest.name, split)
     words = ["--workers", options.workers, "--device", options.device, "--experiment", options.experiment]
     words += ["--threads", str(options.threads)] if options.threads is not None else []
     words += ["--storage", str(resolved(options.storage))] if options.storage is not None else []
@@ -142,10 +142,19 @@ def build_setup(options: Options, table: Table, manifest: Manifest) -> Setup:
         classes=len(manifest.classes),
         epochs=options.epochs,
         common=(*words, *([] if options.track else ["--no-track"])),
-        pretrain=tuple(renamed(shlex.split(options.pretrain), RECIPE_ALIASES)),
+        pretrain=tuple(own),
         finetune=tuple(renamed(shlex.split(options.finetune), finetune.ALIASES)),
         distill=tuple(renamed(shlex.split(options.distill), distill.ALIASES)),
     )
+
+
+def check_width(options: Options, table: Table) -> None:
+    """UserError where the user's own options set a width that the table sets."""
+    names = {"width", "widths", "student", "teacher"} & {field.name for field in dataclasses.fields(table)}
+    if names and "--encoder.width" in f"{options.pretrain} {options.finetune} {options.distill}":
+        raise UserError(
+            f"--encoder.width is set by the table: give {' or '.join(f'--{name}' for name in sorted(names))}"
+        )
 
 
 def read_recipe(words: Sequence[str]) -> Recipe:

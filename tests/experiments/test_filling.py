@@ -272,6 +272,29 @@ def test_each_row_of_rel_sar_changes_what_it_says() -> None:
         assert evaluated.measures == "test" and str(cell.seed) in pretrained.words
 
 
+def test_what_a_row_is_about_counts_before_the_users_own_options() -> None:
+    own = ("--encoder.permutation", "9", "--clip.frames", "10")
+    base = reproduce.read_recipe(["rel-sar", "--data", "d", "--run", "r", *own])
+    made = dataclasses.replace(setup(Path("runs"), recipe="rel-sar", base=base), pretrain=own)
+    recipes = {
+        cell.row: reproduce.read_recipe(cell.steps[0].words) for cell in RelSar(frames=(10, 20)).plan(made).cells
+    }
+    frames = {row: recipe.clip.frames for row, recipe in recipes.items()}
+    assert frames.pop("20 frames") == 20 and set(frames.values()) == {10} and "10 frames" not in frames
+    changed: dict[str, dict[str, Any]] = {"random order": {"permutation": 2}, "all joints": {"joints": "all"}}
+    for row, changes in changed.items():
+        assert recipes[row].encoder == dataclasses.replace(base.encoder, **changes)
+
+
+def test_rel_sar_takes_a_width_and_names_its_runs_by_it(
+    packed: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--encoder.width 48 --encoder.depth 2"
+    data, runs = str(packed["nw-ucla"]), str(tmp_path / "runs")
+    reproduced("rel-sar", "--data", data, "--runs", runs, "--pretrain", small, "--dry-run")
+    assert f"{runs}/pretrained-full-cross-subject-48x2-0 " in capsys.readouterr().out
+
+
 def setup(
     runs: Path, *, seeds: tuple[int, ...] = (0, 1, 2), recipe: str = "ntu60", base: Recipe | None = None
 ) -> Setup:
@@ -475,7 +498,7 @@ def test_a_table_resumes_after_a_kill(shards: Path, tmp_path: Path, capsys: pyte
         (["table-2", "--recipe", "ntu6"], "unknown recipe ntu6; did you mean ntu60?"),
         (["table-2", "--protocols", "cross-planet"], "has no split cross-planet"),
         (["table-2", "--pretrain", "--schedule.bacth 2"], "did you mean --schedule.batch"),
-        (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is set by the table"),
+        (["table-2", "--pretrain", "--encoder.width 2"], "--encoder.width is set by the table: give --width"),
         (["table-3", "--labels", "1.5"], "--labels must lie in (0, 1], got 1.5"),
         (["table-6"], "--target must be given"),
     ],

@@ -1,15 +1,15 @@
 """MediaPipe's pose model (BlazePose) on LiteRT: its detector and landmark network, and everything between them.
 
 The detector finds persons in the whole image. The landmark network sees one square region, turned so that the person
-is upright, and gives 33 landmarks in it, and two auxiliary ones from which the region in the next frame follows: so
-the detector is needed only where nobody is followed. The numbers are those of MediaPipe 0.10.21's graphs, without their
-smoothing over time.
+is upright, and gives 33 landmarks in it, and two auxiliary ones from which, smoothed, the region in the next frame
+follows: so the detector is needed only where nobody is followed. The numbers are those of MediaPipe 0.10.21's graphs.
 
 Legend: H height, W width, L landmarks (39: 33 of the body, 2 of the region), G side of a heatmap (64).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from bonestrap.options import UserError
 from shards.sources.video import anchors
 from shards.sources.video.person import SAME, Estimator, Person, distance
 from shards.sources.video.regions import Region, around, crop, parts, whole
+from shards.sources.video.smoothing import Smoothing
 
 DETECTOR, LANDMARKS = "pose_detection.tflite", "pose_landmark_full.tflite"
 SIZE = 256  # pixels of the landmark network's input
@@ -35,18 +36,28 @@ class Pose(NamedTuple):
     """A person's landmarks in an image."""
 
     track: int
-    person: Person
-    region: Region  # where it is expected in the next frame
+    joints: np.ndarray  # (33, 3): x and y in pixels, and visibility
+    world: np.ndarray  # (33, 4): metres around the middle of the hips, and visibility
+    ends: np.ndarray  # (2, 2): middle of the hips, and the rim of the circle around the body, in pixels
+
+    @property
+    def region(self) -> Region:
+        """Where the person is expected in the next frame."""
+        return around(self.ends[0], self.ends[1], SCALE)
 
 
 class BlazePose(Estimator):
-    """Follows up to `persons` persons through a video."""
+    """Follows up to `persons` persons through a video of `rate` frames a second.
 
-    def __init__(self, folder: Path, *, persons: int) -> None:
-        self.detector, self.network = Network(folder / DETECTOR), Network(folder / LANDMARKS)
-        self.persons = persons
+    With `smooth`, landmarks are smoothed over time; regions always are, as in MediaPipe.
+    """
+
+    def __init__(self, folder: Path, *, persons: int, rate: float = 30.0, smooth: bool = True) -> None:
+        self.detector, self.network = _loaded(folder / DETECTOR), _loaded(folder / LANDMARKS)
+        self.persons, self.rate, self.smooth = persons, rate, smooth
         self.centres = anchors.anchors()
         self.followed: dict[int, Region] = {}
+        self.smoothing: dict[int, Smoothing] = {}
         self.next, self.frame, self.alone = 0, -1, 0  # track, frame, frames since somebody was seen
 
     def __call__(self, image: np.ndarray) -> list[Person]:
@@ -58,8 +69,21 @@ class BlazePose(Estimator):
             new = self._new(self.detect_closely(image), found)
             found = [pose for pose in self._poses(image, new, SURE) if _same(pose.region, new[pose.track])]
         self.alone = 0 if found else self.alone + 1
+        found = self._smoothed(found)
         self.followed = {pose.track: pose.region for pose in found}
-        return [pose.person for pose in found]
+        return [Person(track, joints.astype(np.float32), world.astype(np.float32)) for track, joints, world, _ in found]
+
+    def _smoothed(self, found: list[Pose]) -> list[Pose]:
+        """The poses as their filters give them; those of persons who are lost are forgotten."""
+        known = self.smoothing
+        self.smoothing = {
+            pose.track: known.get(pose.track) or Smoothing(self.rate, landmarks=self.smooth) for pose in found
+        }
+        smoothed = []
+        for pose in found:
+            ends, joints, world = self.smoothing[pose.track](pose.ends, pose.joints, pose.world)
+            smoothed.append(Pose(pose.track, joints, world, ends))
+        return smoothed
 
     def detect(self, image: np.ndarray) -> list[Region]:
         """The regions of the persons in an image (H, W, 3), the surest first."""
@@ -97,12 +121,8 @@ class BlazePose(Estimator):
         places = region.to_image(refined(marks[:, :2] / SIZE, heatmaps[0]))
         visible = 1 / (1 + np.exp(-marks[:JOINTS, 3:4].astype(np.float64)))
         turned = upright(world.reshape(-1, 3)[:JOINTS], region.angle)
-        person = Person(
-            track,
-            np.concatenate([places[:JOINTS], visible], axis=1).astype(np.float32),
-            np.concatenate([turned, visible], axis=1).astype(np.float32),
-        )
-        return Pose(track, person, around(places[JOINTS], places[JOINTS + 1], SCALE))
+        joints, space = np.concatenate([places[:JOINTS], visible], 1), np.concatenate([turned, visible], 1)
+        return Pose(track, joints, space, places[JOINTS : JOINTS + 2])
 
     def _poses(
         self, image: np.ndarray, regions: dict[int, Region], sure: float, known: list[Pose] | None = None
@@ -113,7 +133,7 @@ class BlazePose(Estimator):
             if len(poses) == self.persons:
                 break
             pose = self.pose(image, region, track, sure)
-            if pose and all(distance(pose.person.joints, other.person.joints) > SAME for other in poses):
+            if pose and all(distance(pose.joints, other.joints) > SAME for other in poses):
                 poses.append(pose)
         return poses
 
@@ -141,6 +161,12 @@ class Network:
         self.interpreter.set_tensor(self.input, image[None].astype(np.float32))
         self.interpreter.invoke()
         return [self.interpreter.get_tensor(index) for index in self.outputs]
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path) -> Network:
+    """A network remembers nothing of what it saw: all videos of a process have the same one."""
+    return Network(path)
 
 
 def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:

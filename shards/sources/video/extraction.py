@@ -1,7 +1,9 @@
 """Keypoints of videos, a folder a video, made once: what an interrupted or repeated pack finds and does not do again.
 
 A video is decoded as a stream and its keypoints are written clip by clip, so memory does not depend on its length. Its
-folder has its name only when the whole video was read; a video that cannot be read to its end leaves the reason alone::
+folder has its name only when the whole video was read; a video that cannot be read to its end leaves the reason alone.
+Persons are followed through `PART` clips, then the networks start anew: so where an earlier process of this machine
+stopped inside a video, its finished parts are kept, and the result is the same as without the stop::
 
     <digest>/video.json  name, frames a second, size, frames of each clip, how many of them show a person; or the reason
     <digest>/00000.npz   frame (N,), track (N,) or -1, joints (N, V, 3), world (N, V, 4) or (N, 0, 4), frames ()
@@ -14,10 +16,13 @@ Legend: N persons in frames, V joints.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +37,10 @@ from shards.sources.video.frames import Video, VideoFault
 from shards.sources.video.networks import Networks
 from shards.sources.video.person import Person, lasting
 
-VERSION = 1  # of what the files hold, and of how they are made
+VERSION = 2  # of what the files hold, and of how they are made
 HEAD = "video.json"
+PART = 30  # clips through which persons are followed, and after which an interrupted video goes on
+TRACKS = 1 << 20  # more than the persons of a part: no two parts share a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,31 +84,36 @@ class Extract:
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
 
     def _make(self, name: str, folder: Path) -> None:
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial = self._claimed(folder)
         try:
-            try:
-                head = self._found(self.root / name, partial)
-            except VideoFault as fault:
-                shutil.rmtree(partial)
-                partial.mkdir()
-                head = {"reason": str(fault)}
-            write_atomically(partial / HEAD, json.dumps({"name": name, **head}, ensure_ascii=False) + "\n")
-            shutil.rmtree(folder, ignore_errors=True)  # without a head: not of this program
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            head = self._found(self.root / name, partial)
+        except VideoFault as fault:
+            shutil.rmtree(partial)
+            partial.mkdir()
+            head = {"reason": str(fault)}
+        write_atomically(partial / HEAD, json.dumps({"name": name, **head}, ensure_ascii=False) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)  # without a head: not of this program
+        partial.rename(folder)
+
+    def _claimed(self, folder: Path) -> Path:
+        """This process's folder of an unfinished video: the one that a process which is no more has left, or new."""
+        here = f".{folder.name}.{platform.node().replace('.', '-')}."
+        partial = folder.with_name(f"{here}{os.getpid()}.partial")
+        for left in sorted(folder.parent.glob(f"{here}*.partial")):
+            if not _alive(int(left.name.removeprefix(here).removesuffix(".partial"))):
+                with suppress(OSError):  # another process was faster
+                    left.rename(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        return partial
 
     def _found(self, path: Path, folder: Path) -> dict[str, Any]:
         """Write the clips of a video; what its head says. VideoFault where it is left out."""
-        estimator = self.networks.build()
         with Video(path, self.rate) as video:
             length = max(2, round(self.seconds * video.rate))
-            clips: list[int] = []
-            seen: list[int] = []
+            seen = _finished(folder)
+            clips = [length] * len(seen)
             pending: list[list[Person]] = []
-            for persons in lasting(estimator(image) for image in video):
+            for persons in self._persons(video, PART * length, len(seen) // PART):
                 pending.append(persons)
                 if len(pending) > length + length // 2:
                     seen.append(write_clip(folder / f"{len(clips):05d}.npz", pending[:length]))
@@ -114,6 +126,39 @@ class Extract:
         if not any(seen):
             raise VideoFault("nobody found in any frame")
         return {"rate": video.rate, "width": video.width, "height": video.height, "clips": clips, "seen": seen}
+
+    def _persons(self, video: Video, frames: int, done: int) -> Iterator[list[Person]]:
+        """The persons of every frame, in parts of so many frames that are found each by itself; without those done."""
+        for part, images in itertools.groupby(enumerate(video), lambda one: one[0] // frames):
+            if part < done:
+                continue  # the frames are decoded and passed over: no container lets one start at a frame exactly
+            estimator = self.networks.build(video.rate)
+            for persons in lasting(estimator(image) for _, image in images):
+                yield [
+                    person if person.track is None else person._replace(track=person.track + part * TRACKS)
+                    for person in persons
+                ]
+
+
+def _finished(folder: Path) -> list[int]:
+    """How many frames of each clip of the finished parts in a folder show a person; what else lies there is removed."""
+    kept = set(folder.glob("[0-9]*.npz"))
+    whole = next(number for number in itertools.count() if folder / f"{number:05d}.npz" not in kept) // PART * PART
+    paths = [folder / f"{number:05d}.npz" for number in range(whole)]
+    for path in folder.iterdir():
+        if path not in paths:
+            path.unlink()
+    return [len({one.frame for one in read_clip([path]).detections}) for path in paths]
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_clip(path: Path, frames: Sequence[Sequence[Person]]) -> int:

@@ -116,7 +116,7 @@ class Video:
         """Each frame with its time in seconds after the first one."""
         av = _library()
         count, start, seconds, last, damaged = 0, 0.0, 0.0, 0.0, 0
-        native = float(self.stream.average_rate or self.rate)
+        native = self._native()
         try:
             for frame in self.container.decode(self.stream):
                 time = float(frame.time) if frame.time is not None else count / native
@@ -131,15 +131,15 @@ class Video:
             raise VideoFault(f"damaged after {count} frames ({_said(error)})") from None
         if damaged:
             raise VideoFault(f"damaged in {damaged} of {count} frames")
-        stated, shown = self._stated(native), seconds + 1 / native
+        stated, shown = self.stated(), seconds + 1 / native
         if shown < stated - max(MISSING_FRAMES / native, MISSING_FRACTION * stated):
             raise VideoFault(f"cut short: {shown:.2f} of {stated:.2f} seconds")
         if self.wanted is None and count > 1 and abs(seconds * native / (count - 1) - 1) > UNEVEN:
             self.rate = (count - 1) / seconds if seconds > 0 else self.rate
 
-    def _stated(self, native: float) -> float:
+    def stated(self) -> float:
         """The seconds that the file says it has; 0 where it does not."""
-        stream = self.stream
+        stream, native = self.stream, self._native()
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
         if stream.frames:
@@ -147,12 +147,25 @@ class Video:
         alone = len(self.container.streams) == 1
         return self.container.duration / 1e6 if alone and self.container.duration else 0.0
 
+    def _native(self) -> float:
+        """Frames a second that the file states, or those that are asked for."""
+        return float(self.stream.average_rate or self.rate)
+
     def _image(self, frame: Any) -> np.ndarray:
         width = max(1, round(frame.width * self.aspect))
         image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
         image = upright(image, getattr(frame, "rotation", 0))
         self.height, self.width = image.shape[:2]
         return image
+
+
+def stated_seconds(path: Path) -> float:
+    """How long a file says that it is; 0 where it does not, or is no video."""
+    try:
+        with Video(path) as video:
+            return video.stated()
+    except VideoFault:
+        return 0.0
 
 
 def upright(image: np.ndarray, degrees: float) -> np.ndarray:

@@ -20,8 +20,11 @@ class Networks(ABC):
     persons: int
 
     @abstractmethod
-    def build(self) -> Estimator:
-        """An estimator for one video. Raises UserError where a file is no network, or its library is not installed."""
+    def build(self, rate: float) -> Estimator:
+        """An estimator for one video of `rate` frames a second.
+
+        Raises UserError where a file is no network, or its library is not installed.
+        """
 
     @cached_property
     def digest(self) -> str:
@@ -34,16 +37,17 @@ class Networks(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class MediaPipeFiles(Networks):
-    """MediaPipe's pose model."""
+    """MediaPipe's pose model, and whether landmarks are smoothed over time."""
 
     folder: Path
+    smooth: bool
 
-    def build(self) -> Estimator:
-        return BlazePose(self.folder, persons=self.persons)
+    def build(self, rate: float) -> Estimator:
+        return BlazePose(self.folder, persons=self.persons, rate=rate, smooth=self.smooth)
 
     def _parts(self) -> list[str]:
         files = [_hash(self.folder / name) for name in (DETECTOR, LANDMARKS)]
-        return ["mediapipe", str(self.persons), *files]
+        return ["mediapipe", str(self.persons), str(self.smooth), *files]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class OnnxFiles(Networks):
     pose: Path
     pixels: Pixels
 
-    def build(self) -> Estimator:
+    def build(self, rate: float) -> Estimator:
         return OnnxPose(self.detector, self.pose, pixels=self.pixels, persons=self.persons)
 
     def _parts(self) -> list[str]:

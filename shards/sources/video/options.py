@@ -22,11 +22,12 @@ from shards.sources.pose_formats import Detector
 from shards.sources.source import Source
 from shards.sources.video.extraction import Extract, Found, read_clip
 from shards.sources.video.folder import clip_names, of_clips, videos
+from shards.sources.video.frames import stated_seconds
 from shards.sources.video.model_files import model_folder
 from shards.sources.video.networks import MediaPipeFiles, Networks, OnnxFiles
 from shards.sources.video.onnx_models import Pixels
+from shards.sources.video.watch import Progress, Watch
 
-Progress = Callable[[int, int], None]  # videos done, videos in all
 Notice = Callable[[str], None]  # a sentence for the user
 
 
@@ -40,6 +41,7 @@ class Video(Detector):
     landmarks: Literal["image", "world"] = option(
         "image", "image: joints in the image; world: MediaPipe's in metres around the hips"
     )
+    smooth: bool = option(True, "smooth MediaPipe's landmarks over time, as it does in videos")
     models: Path | None = option(None, "folder of MediaPipe's two .tflite files; none: fetched once with pip")
     detector: Path | None = option(None, "ONNX file of a person detector, instead of MediaPipe's")
     pose: Path | None = option(None, "ONNX file of a pose network, with --detector")
@@ -50,8 +52,10 @@ class Video(Detector):
         super().__post_init__()
         if (self.detector is None) != (self.pose is None):
             raise ValueError("--detector and --pose are given together: one finds persons, the other their joints")
-        if self.detector and (self.models or self.landmarks == "world"):
-            raise ValueError("--models and --landmarks world are MediaPipe's: leave out --detector and --pose")
+        if self.detector and (self.models or self.landmarks == "world" or not self.smooth):
+            raise ValueError(
+                "--models, --landmarks world and --no-smooth are about MediaPipe: leave out --detector and --pose"
+            )
 
     def found(
         self, folder: Path, home: Path, spread: Spread, progress: Progress, notice: Notice
@@ -59,13 +63,15 @@ class Video(Detector):
         """What became of every video, and (file, reason) of what was not tried."""
         names, others = videos(folder)
         networks = self._networks(notice)
-        networks.build()  # a fault of theirs is one sentence now, not one from a process
+        networks.build(self.rate or 1.0)  # a fault of theirs is one sentence now, not one from a process
         extract = Extract(root=folder, home=home, networks=networks, rate=self.rate, seconds=self.clip_seconds)
-        progress(0, len(names))
+        folders = [extract.digest(name) for name in names]
+        lengths = [stated_seconds(folder / name) for name in names]
         done: list[Found] = []
-        for one in spread(extract, names):
-            done.append(one)
-            progress(len(done), len(names))
+        with Watch(home, dict(zip(folders, lengths, strict=True)), self.clip_seconds, progress) as watch:
+            for one in spread(extract, names):
+                watch.finished(folders[len(done)])
+                done.append(one)
         return done, others
 
     def clips(self, folder: Path, found: tuple[Sequence[Found], Sequence[tuple[str, str]]]) -> Source:
@@ -99,4 +105,5 @@ class Video(Detector):
                 pixels=self.detector_pixels,
                 persons=self.persons,
             )
-        return MediaPipeFiles(folder=model_folder(self.models, notice).resolve(), persons=self.persons)
+        folder = model_folder(self.models, notice).resolve()
+        return MediaPipeFiles(folder=folder, persons=self.persons, smooth=self.smooth)

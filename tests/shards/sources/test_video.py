@@ -281,6 +281,8 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         Options(detector=tmp_path)
     with pytest.raises(ValueError, match="leave out --detector and --pose"):
         Options(detector=tmp_path, pose=tmp_path, landmarks="world")
+    with pytest.raises(ValueError, match="leave out --detector and --pose"):
+        Options(detector=tmp_path, pose=tmp_path, smooth=False)
 
 
 def test_model_files_are_those_of_the_wheel_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
