@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,9 +124,11 @@ def train_worker(
 
     # ---------------------------------------------------------------- loop
     head = method.shipped_head()
-    measure, every, measured = None, steps, method.encoder
+    measure: Callable[[], dict[str, float]] | None = None
+    every, measured = steps, nn.ModuleList([method.encoder])
     if training.probe_every is not None:
-        measure, every = probe(training, method.encoder, plain, options, strategy), training.probe_every
+        measure = probe(training, method.encoder, plain, options, strategy)
+        every = training.probe_every
     elif training.validate_every != 0 and source is not None and head is not None:
         classifier = (method.encoder, head)
         measure = validation(training, options, data, source, classifier, plain, strategy)

@@ -36,7 +36,9 @@ def counted(run: Path, shards: Path) -> float:
     """The same by hand: every held-out recording that no label was read of in any view, one by one."""
     data = Resident.load(shards, select=splits.find("synthetic", "cross-subject").held_out, device="cpu")
     model = bonestrap.load(run)
-    taught = set(trained.read(run, trained.LABELLED).tolist())
+    labelled = trained.read(run, trained.LABELLED)
+    assert labelled is not None and model.head is not None
+    taught = set(labelled.tolist())
     views = list(zip(trained.fingerprints(data).tolist(), data.view_performance.tolist(), strict=True))
     told = {performance for fingerprint, performance in views if fingerprint in taught}
     right = []
