@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 if __name__ == "__main__":  # started by path, Python looks in launch/ first; the root of the tree belongs there
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -23,6 +23,9 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 from bonestrap.files import write_atomically
 from bonestrap.options import UserError, argument, option, required
 from launch.cli.parser import start
+
+if TYPE_CHECKING:
+    from reports.figures import Projection
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ def main(options: Options) -> None:
     known = FeaturesFile.read(options.features)
     if len(known) < 5:
         raise UserError(f"{options.features} holds {len(known)} recordings, and a map needs 5: embed more")
-    how, package = ("t-SNE", "scikit-learn") if options.method == "tsne" else ("UMAP", "umap-learn")
+    how: Projection = "t-SNE" if options.method == "tsne" else "UMAP"
+    package = "scikit-learn" if options.method == "tsne" else "umap-learn"
     try:
         text = page(known, options.by, f"Features by {options.by}", how)
     except ImportError:
