@@ -177,7 +177,7 @@ def attempt_run(
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer  # TorchTrainer's base, without PyTorch
 
-    from distributed.ray_train import spare
+    from distributed.ray_train.spare import spare
 
     limits = {"max_failures": 0, "controller_failure_limit": 0, "max_preemption_failures": 0}
     known = {field.name for field in dataclasses.fields(FailureConfig)}
@@ -216,9 +216,9 @@ def connected(seconds: int, on_gpu: bool) -> Any:
         from ray.train.torch import TorchConfig
 
         return TorchConfig(backend="nccl", timeout_s=seconds)
-    from distributed.ray_train import GlooConfig
+    from distributed.ray_train.connect import by_gloo
 
-    return GlooConfig(timeout_s=seconds)
+    return by_gloo(seconds)
 
 
 def collective_timeout(hang_seconds: float) -> int:

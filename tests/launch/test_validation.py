@@ -32,7 +32,7 @@ def curve(run: Path) -> dict[int, float]:
     return {line["step"]: line[METRIC] for line in read(run) if METRIC in line}
 
 
-def counted(run: Path, shards: Path) -> float:
+def accuracy_by_hand(run: Path, shards: Path) -> float:
     """The same by hand: every held-out recording that no label was read of in any view, one by one."""
     data = Resident.load(shards, select=splits.find("synthetic", "cross-subject").held_out, device="cpu")
     model = bonestrap.load(run)
@@ -56,7 +56,7 @@ def test_the_curve_of_fine_tuning_is_of_unread_recordings_and_changes_no_weight(
     with_curve = tuned(chain, shards, tmp_path / "with", "--labels 0.1 --validate-every 2")
     without = tuned(chain, shards, tmp_path / "without", "--labels 0.1 --validate-every 0")
     assert list(curve(with_curve)) == [0, 2, 4, 6] and not curve(without)
-    assert curve(with_curve)[6] == pytest.approx(counted(with_curve, shards))
+    assert curve(with_curve)[6] == pytest.approx(accuracy_by_hand(with_curve, shards))
     one, other = (load_file(run / "model" / "model.safetensors") for run in (with_curve, without))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
     assert "knn" not in latest(with_curve)
@@ -75,7 +75,7 @@ def test_the_curve_of_distillation(chain: Path, shards: Path, tmp_path: Path) ->
         made.append(load_file(tmp_path / name / "model" / "model.safetensors"))
     found = curve(tmp_path / "with")
     assert min(found) == 0 and len(found) >= 11
-    assert found[max(found)] == pytest.approx(counted(tmp_path / "with", shards))
+    assert found[max(found)] == pytest.approx(accuracy_by_hand(tmp_path / "with", shards))
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0] | made[1])
 
 
@@ -86,4 +86,4 @@ def test_where_every_label_is_read_a_sentence_says_that_there_is_no_curve(
     assert not curve(run)
     assert "No validation curve: of the held-out training subjects fewer than 20 recordings" in capsys.readouterr().err
     kept = tuned(chain, shards, tmp_path / "kept", "--labels 1 --hold-out")
-    assert curve(kept)[6] == pytest.approx(counted(kept, shards))
+    assert curve(kept)[6] == pytest.approx(accuracy_by_hand(kept, shards))
