@@ -211,11 +211,14 @@ def attempt_run(
 
 
 def connected(seconds: int, on_gpu: bool) -> Any:
-    """How Ray Train makes the workers a process group, whose collectives fail after so many seconds."""
-    if on_gpu:
+    """How Ray Train makes the workers a process group, whose collectives fail after so many seconds.
+
+    Ray's own way, except on CPUs of this machine alone, where a run should start soon.
+    """
+    if on_gpu or os.environ.get("RAY_ADDRESS"):
         from ray.train.torch import TorchConfig
 
-        return TorchConfig(backend="nccl", timeout_s=seconds)
+        return TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=seconds)
     from distributed.ray_train.connect import by_gloo
 
     return by_gloo(seconds)

@@ -1,7 +1,7 @@
 """Connect the workers of Ray Train on CPUs, with PyTorch in the processes that train and in no other.
 
 `ray.train.torch` does the same, and imports PyTorch where a trainer is made and in Ray's controller as well, seconds
-each before the first worker starts. Workers on GPUs are connected by it.
+each before the first worker starts. Workers on GPUs, and those of submitted jobs, are connected by it.
 """
 
 from __future__ import annotations
