@@ -63,6 +63,7 @@ def start_here(cores: int) -> None:
 
     close_to_others()
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process, and nobody takes this machine away
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 they would wait for Ray's own processes, and others
     with inherited(import_path()):
         for tries in range(TRIES):
             try:

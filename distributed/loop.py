@@ -67,6 +67,7 @@ class Job:
     tracking: Tracking | None = None  # None: the journal alone
     probe: Callable[[], dict[str, float]] | None = None  # called on the first rank; the clock does not count it
     probe_every: int = 1000
+    measured: nn.Module | None = None  # what the probe looks at; None: the encoder
     checkpoint_every: int = 1000
     checkpoints: Path | str | None = None  # a path or an address such as s3://bucket/run; None: in `run`
     keep: int = 2  # newest checkpoints, beside the best
@@ -149,10 +150,10 @@ def train(job: Job, strategy: Strategy) -> Summary:
             return store.path(steps[-1]) if steps else None
 
         def probe(step: int) -> dict[str, float]:
-            """Measure the encoder on the first rank, while the others wait at their next collective."""
+            """Measure the model on the first rank, while the others wait at their next collective."""
             if journal is None or job.probe is None:
                 return {}
-            watch.at(step, "measuring the encoder")
+            watch.at(step, "measuring the model")
             with clock.paused():
                 values = job.probe()
             journal.write(step, values)
@@ -167,14 +168,15 @@ def train(job: Job, strategy: Strategy) -> Summary:
 
         if done < job.steps and watch.leaves(done):
             raise left()
-        untrained: dict[str, Tensor] = {}  # the encoder before the first step, until it has been measured
+        measured = job.measured or method.encoder
+        untrained: dict[str, Tensor] = {}  # what is measured, before the first step, until that has been done
         if not done and journal is not None and job.probe is not None:
-            untrained = copied(method.encoder)
+            untrained = copied(measured)
 
         def probe_untrained() -> None:
             """Measure where the curve begins. The first step does not wait for it: it says whether all is well."""
             if untrained:
-                with weights(method.encoder, untrained):
+                with weights(measured, untrained):
                     probe(0)
                 untrained.clear()
 

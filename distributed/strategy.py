@@ -1,4 +1,5 @@
-"""How the ranks of a run work together: nothing else in the tree imports `torch.distributed`.
+"""How the ranks of a run work together: nothing else in the tree uses `torch.distributed` but
+`ray_train/connect.py`, where the ranks are connected.
 
 The loop is written once, for any number of ranks. A strategy says which normalisation groups this rank holds, sums
 gradients and metrics, and sums the batch-norm moments of a step in one collective.

@@ -7,13 +7,18 @@ recordings are not opened.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from bonestrap.augment.pipeline import Pipeline
+from bonestrap.clips import Recordings
 from bonestrap.model import Model
-from bonestrap.protocols.features import extract
+from bonestrap.protocols.features import evaluating, extract
 from bonestrap.protocols.scores import Scores, score
 from evaluation import trained
 from evaluation.features import adaptation
@@ -25,22 +30,48 @@ FEWEST = 20  # an accuracy of less says nothing
 CHUNK = 128
 
 
-@torch.no_grad()
+class HeldOut(NamedTuple):
+    """Recordings in chunks, and their labels (R,) on the CPU."""
+
+    chunks: Sequence[Recordings]
+    labels: Tensor
+
+    @torch.no_grad()
+    def scores(self, encoder: nn.Module, head: nn.Module, pipeline: Pipeline) -> Scores:
+        """The figures of a classifier on the device of the chunks; its modes are put back afterwards."""
+        features = extract(encoder, pipeline, self.chunks).to(self.chunks[0].frames.device)
+        with evaluating(head):
+            return score(head(features).float().cpu(), self.labels)
+
+
 def scores(run: Path, model: Model, reading: Reading, split: str) -> Scores | None:
     """The figures of a run's classifier; None where no such recording is left, or where that is not known."""
     labelled = trained.read(run, trained.LABELLED)
     if labelled is None or model.head is None:
         return None
+    found = unread(reading, split, labelled, model, "cpu")
+    return None if found is None else found.scores(model.encoder, model.head, model.pipeline)
+
+
+def unread(
+    reading: Reading,
+    split: str,
+    labelled: np.ndarray,
+    model: Model,
+    device: torch.device | str,
+    limit: int = LIMIT,
+) -> HeldOut | None:
+    """Up to `limit` recordings of performances of which no label is among `labelled`, by their fingerprints, in the
+    layout of `model`. None where they are too few for an accuracy."""
     select = splits.labelled(splits.find(reading.manifest.name, split).held_out)
     if not all(reading.counts(select)):
         return None
-    data = reading.open(select, "cpu")
+    data = reading.open(select, device)
     read = np.isin(trained.fingerprints(data), labelled)
     rows = np.flatnonzero(~np.isin(data.view_performance, data.view_performance[read]))
     if len(rows) < FEWEST:
         return None
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(LIMIT, len(rows))).round().astype(np.int64))]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(np.int64))]
     adapt = adaptation(model, data)
     parts = [torch.from_numpy(rows[begin : begin + CHUNK]) for begin in range(0, len(rows), CHUNK)]
-    features = extract(model.encoder, model.pipeline, (adapt(data.recordings(part)) for part in parts))
-    return score(model.head(features), data.labels(rows).cpu())
+    return HeldOut([adapt(data.recordings(part)) for part in parts], data.labels(rows).cpu())

@@ -24,6 +24,8 @@ def serve() -> None:
     class Served(PythonModel):
         def load_context(self, context: Any) -> None:
             self.model = bonestrap.load(context.artifacts["model"])
+            # Every stored model has a copy of the code: numba would compile anew, and the first request wait for it.
+            self.model.pipeline.fuses = False
 
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             recordings = list(np.asarray(model_input, dtype=np.float32))

@@ -27,12 +27,14 @@ from bonestrap.config import to_json
 from bonestrap.options import UserError, option, required
 from bonestrap.zero_shot import SADVAEConfig
 from distributed.record import Record, prepared
-from distributed.tracking import Dataset, Tracking, recording
+from distributed.tracking import Dataset, Tracking, add, recording
 from evaluation.models import load_model, split_of
 from evaluation.provenance import provenance
 from evaluation.zero_shot.class_splits import check, named
 from evaluation.zero_shot.protocol import ClassSplit, Describing, seen_of, settings_of
 from launch.cli.parser import start
+from launch.training.conclusion import sized
+from launch.training.registration import register_finished
 from launch.training.run import DIGEST, flat, hours_before, mlflow_run
 from shards.reading import Reading
 from shards.storage.folder import resolved, spoken
@@ -60,6 +62,7 @@ class Options(Reading, Describing):
     seed: int = option(0, "of weights, batches and noise", Bounds(0, SEED))
     experiment: str = option("align", "MLflow experiment")
     track: bool = option(True, "send the journal to MLflow")
+    register: bool = option(True, "register the finished model in MLflow, where the run is tracked")
 
 
 def main(options: Options) -> None:
@@ -90,11 +93,16 @@ def main(options: Options) -> None:
             hours = (time.time() - began) / 3600
             journal.write(cycles, {"device_hours": hours})
             told = lineage(options, source, data, classes, split, cycles, hours)
-            ship(options, model_of(options, config, source, alignment, texts, told), data, classes, split)
+            model = model_of(options, config, source, alignment, texts, told)
+            ship(options, model, data, classes, split)
     print(
         f"{run / 'model'}: aligned with {manifest.name} texts on {len(classes.seen)} seen classes, {cycles} cycles, "
         f"{max(scores):.1%} on held-out ones"
     )
+    if tracking is not None:
+        add(run, sized(model))
+        if options.register:
+            register_finished(run)
 
 
 def class_split(options: Options, data: EvaluationData, manifest: Manifest) -> ClassSplit:

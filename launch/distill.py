@@ -21,7 +21,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bonestrap.augment import CONSERVATIVE
-from bonestrap.bounds import DECAY, EPOCHS, RATE, WIDE, Bounds
+from bonestrap.bounds import COUNT, DECAY, EPOCHS, RATE, WIDE, Bounds
 from bonestrap.config import to_json
 from bonestrap.methods import DistillConfig
 from bonestrap.optim import SGD, Schedule
@@ -63,6 +63,12 @@ class Options(TrainingOptions):
         "small data sets; or noise, scale and mirroring, as in ReL-SAR",
     )
 
+    validate_every: int | None = option(
+        None,
+        "steps between accuracies on held-out training recordings; none: a tenth of the run; 0: never",
+        Bounds(0, COUNT),
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_group(self.batch, self.group)
@@ -92,8 +98,9 @@ def main(options: Options) -> Summary:
         optimizer=optimizer,
         schedule=Schedule(epochs=options.epochs, batch=options.batch, group=options.group or options.batch, warmup=0.0),
         source=options.teacher,
+        validate_every=options.validate_every,
     )
-    settings = {name: value for name, value in own_settings(options).items() if name != "views"}
+    settings = {name: value for name, value in own_settings(options).items() if name not in ("views", "validate_every")}
     rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
     return run(training, options, {**settings, **rates, "method": to_json(options.loss)})  # which holds the views
 

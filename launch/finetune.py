@@ -103,6 +103,12 @@ class Options(TrainingOptions):
         "data sets; or noise, scale and mirroring, as in ReL-SAR",
     )
 
+    validate_every: int | None = option(
+        None,
+        "steps between accuracies on held-out training recordings; none: a tenth of the run; 0: never",
+        Bounds(0, COUNT),
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_group(self.batch, self.group)
@@ -167,8 +173,13 @@ def main(options: Options) -> Summary:
         source=options.model,
         continues=not scratch,
         labels=options.labels,
+        validate_every=options.validate_every,
     )
-    settings = {name: value for name, value in own_settings(options).items() if name not in ("views", "freeze")}
+    settings = {
+        name: value
+        for name, value in own_settings(options).items()
+        if name not in ("views", "freeze", "validate_every")
+    }
     rate = {"learning_rate": optimizer.learning_rate}
     return run(training, options, {**settings, **rate, **options.pace, "method": to_json(method)})  # which holds them
 

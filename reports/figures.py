@@ -16,14 +16,17 @@ Legend: C classes, D features, R recordings.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from evaluation.run_record import RunRecord
 from reports.palette import class_look, model_colour
 
+Projection = Literal["t-SNE", "UMAP"]
 RAW_JOINTS = "raw joints"  # the floor that has no encoder, and so no size
 
 
@@ -176,12 +179,14 @@ class Group:
     points: np.ndarray
 
 
-def embedding(features: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> list[Group]:
-    """Features (R, D) on a plane by t-SNE, a group for every class that occurs in `labels` (R,).
+def embedding(
+    features: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0, how: Projection = "t-SNE"
+) -> list[Group]:
+    """Features (R, D) on a plane, a group for every class that occurs in `labels` (R,).
 
-    Places lie within 0 to 100 on both axes and have no unit. ImportError without scikit-learn.
+    Places lie within 0 to 100 on both axes and have no unit. ImportError without scikit-learn, or umap-learn.
     """
-    places = plane(features, seed)
+    places = plane(features, seed) if how == "t-SNE" else umap_plane(features, seed)
     low, extent = places.min(0), np.ptp(places, axis=0)
     size = max(float(extent.max()), 1e-9)
     places = (places - low + (size - extent) / 2) * (100 / size)
@@ -200,6 +205,16 @@ def plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
     perplexity = min(30.0, max(2.0, (len(features) - 1) / 4))
     tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
     return tsne.fit_transform(normalize(features))
+
+
+def umap_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Features (R, D) on a plane by UMAP (McInnes et al. 2018), (R, 2), also by the angles between them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed leaves one thread, and that its other models lack TensorFlow
+        from umap import UMAP
+
+        umap = UMAP(n_neighbors=min(15, len(features) - 1), metric="cosine", random_state=seed)
+        return np.asarray(umap.fit_transform(features))
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""A page with a map of features: recordings whose features are alike lie together (t-SNE), coloured by a fact."""
+"""A page with a map of features: recordings whose features are alike lie together, coloured by a fact."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from bonestrap.recordings.features import FeaturesFile
 from reports import charts, figures
+from reports.figures import Projection
 from reports.html import render
 from reports.palette import class_look
 
@@ -13,8 +14,8 @@ STYLES = ("page.css", "models.css")
 SHOWN = 2000  # recordings; t-SNE of more takes minutes
 
 
-def page(known: FeaturesFile, by: str, title: str) -> str:
-    """The page, coloured `by` class, subject or camera. ImportError without scikit-learn."""
+def page(known: FeaturesFile, by: str, title: str, how: Projection = "t-SNE") -> str:
+    """The page, coloured `by` class, subject or camera. ImportError without the library of t-SNE or UMAP."""
     rows = np.linspace(0, len(known) - 1, min(len(known), SHOWN)).round().astype(int)
     names, group = groups(known, by)
     present = np.unique(group[rows])
@@ -24,9 +25,10 @@ def page(known: FeaturesFile, by: str, title: str) -> str:
         styles=STYLES,
         title=title,
         subtitle=f"{known.about.get('data', 'recordings')}, features of a {known.about.get('stage', '')} model",
-        cloud=charts.cloud(figures.embedding(known.features[rows], group[rows], names)),
+        cloud=charts.cloud(figures.embedding(known.features[rows], group[rows], names, how=how)),
         looks=[(names[number], *class_look(int(number))) for number in present],
         by=by,
+        how=how,
         shown=len(rows),
         count=len(known),
         width=known.features.shape[1],

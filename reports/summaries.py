@@ -13,6 +13,7 @@ from reports.standings import Standing
 
 HALF = 50.0  # percent
 FRACTIONS = {  # metrics of the journal that are fractions in 0..1, and what they are called
+    "validation_accuracy": "validation subjects",
     "train_accuracy": "training accuracy, augmented clips",
     "agreement": "agreement with the teacher",
     "linear": "linear probe, validation subjects",

@@ -71,6 +71,7 @@ class Pipeline:
     def __init__(self, layout: Layout, clip: ClipConfig, view: View = PLAIN):
         self.clip = clip
         self.view = view
+        self.fuses = True  # by numba where it is installed; its first call compiles, for a minute on busy cores
         self.layout = layout
         self.finishing = [operation for operation in view if isinstance(operation, Finishing)]
         joints, axes = len(layout.joints), layout.coordinates
@@ -129,7 +130,7 @@ class Pipeline:
         recordings = windowed(recordings, drawn.window)
         shape = len(owner), self.clip.frames, len(self.layout.joints), self.layout.channels
         joints = recordings.frames.new_empty(shape, dtype=torch.float32)
-        kernel = fused.kernel() if device.type == "cpu" else None
+        kernel = fused.kernel() if self.fuses and device.type == "cpu" else None
         with torch.autocast(device.type, enabled=False):
             if kernel and len(owner):
                 self._fuse(kernel, joints, recordings, drawn)

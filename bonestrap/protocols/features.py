@@ -7,7 +7,8 @@ graph (`bonestrap.capture.graphs`). Features are float32 in any case.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,7 @@ def extract(encoder: nn.Module, pipeline: Pipeline, chunks: Iterable[Recordings]
 
     The encoder and the frames of the chunks are on the same device.
     """
-    was_training = encoder.training
-    encoder.eval()
-    try:
+    with evaluating(encoder):
         rows: list[Tensor] = []
         features: Forward | None = None
         for chunk in chunks:
@@ -34,8 +33,18 @@ def extract(encoder: nn.Module, pipeline: Pipeline, chunks: Iterable[Recordings]
             features = features or forward_on(encoder, clips.joints.device)
             rows.append(features(clips))
         return torch.cat(rows).cpu()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, then every layer in its own: fine-tuning has layers in either."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
     finally:
-        encoder.train(was_training)
+        for layer, training in modes:
+            layer.training = training
 
 
 def forward_on(encoder: nn.Module, device: torch.device) -> Forward:

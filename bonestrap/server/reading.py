@@ -156,9 +156,11 @@ def _from_lists(nested: Any, field: str, layout: Layout, settings: Settings) -> 
 
 def _level(items: list[Any], size: int, null: Any, shape: Sequence[int], field: str, layout: Layout) -> list[Any]:
     """All parts of all items, where each is a list of `size`; an item that is null is `null`."""
-    if None in items:
+    kinds = set(map(type, items))
+    if type(None) in kinds:
         items = [null if item is None else item for item in items]
-    if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
+        kinds = set(map(type, items))
+    if kinds != {list} or set(map(len, items)) != {size}:
         at = next(i for i, item in enumerate(items) if type(item) is not list or len(item) != size)
         of = f" of layout {layout.name}" if len(shape) > 1 else ", as the first frame has"
         found = len(items[at]) if type(items[at]) is list else _name(items[at])

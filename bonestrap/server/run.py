@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 HEAD = 2**15  # bytes of a request's head
 IDLE = 15  # seconds after which a silent connection is closed
+YOUNG = (
+    50_000  # objects between two of the garbage collector's looks at the new ones; Python's own 700 are half a request
+)
 
 
 def tokens_of(file: Path | None) -> Tokens | None:
@@ -57,6 +60,7 @@ def serve(
     # bring about, would keep everybody waiting for .1 to .2 s.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)
     server.run(sockets=[listening])
     print("stopped", flush=True)
 

@@ -28,12 +28,17 @@ def conclude(training: Training, options: Options) -> None:
         register_finished(options.run)
 
 
-def measured(training: Training, options: Options, model: Model, known: Mapping[str, float]) -> dict[str, float]:
-    """Size, cost with all that the run came from, and figures on held-out recordings, as far as there are any."""
-    found: dict[str, float] = {
+def sized(model: Model) -> dict[str, float]:
+    """Parameters, and the cost with all that the model came from."""
+    return {
         "parameters": sum(each.numel() for each in model.parameters()),
         "total_device_hours": run_record.lineage_hours(model.description.lineage),
     }
+
+
+def measured(training: Training, options: Options, model: Model, known: Mapping[str, float]) -> dict[str, float]:
+    """Size, cost with all that the run came from, and figures on held-out recordings, as far as there are any."""
+    found = sized(model)
     if model.head is None:  # an encoder is known by its neighbours, which the last probe has counted
         names = {"knn": HELD_OUT, "knn_low": f"{HELD_OUT}_low", "knn_high": f"{HELD_OUT}_high"}
         return found | {name: known[probed] for probed, name in names.items() if probed in known}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from launch.training.data import TrainingData
 
 
+POINTS = 10  # of a validation curve, beside the one before the first step
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
     """What a command trains: picklable, and the same on every worker."""
@@ -58,6 +62,7 @@ class Training:
     pool: Pooled | None = None  # the folders that are pooled; None: one folder, as it is
     init_from: Path | None = None
     probe_every: int | None = None  # steps between probes; None: no probe
+    validate_every: int | None = 0  # steps between points of the validation curve; None: ten points; 0: no curve
 
     def __post_init__(self) -> None:
         if self.continues and self.source is None:
@@ -86,11 +91,13 @@ def train_worker(
 ) -> Summary:
     """One rank's part: data, method, optimizer, loop, model."""
     import torch
+    from torch import nn
 
     from bonestrap.augment.pipeline import Pipeline
     from distributed.loop import Job, train
     from launch.training.compilation import compile_encoders
     from launch.training.data import open_data
+    from launch.training.validation import validation
     from launch.training.weights import start_from
 
     # ---------------------------------------------------------------- data
@@ -116,6 +123,16 @@ def train_worker(
     optimizer = training.optimizer.build(method)
 
     # ---------------------------------------------------------------- loop
+    head = method.shipped_head()
+    measure: Callable[[], dict[str, float]] | None = None
+    every, measured = steps, nn.ModuleList([method.encoder])
+    if training.probe_every is not None:
+        measure = probe(training, method.encoder, plain, options, strategy)
+        every = training.probe_every
+    elif training.validate_every != 0 and source is not None and head is not None:
+        classifier = (method.encoder, head)
+        measure = validation(training, options, data, source, classifier, plain, strategy)
+        every, measured = training.validate_every or max(1, steps // POINTS), nn.ModuleList(classifier)
     summary = train(
         Job(
             method=method,
@@ -128,9 +145,10 @@ def train_worker(
             run=options.run,
             record=record,
             title=training.title,
-            tracking=with_parameter_count(tracking, method.encoder, method.shipped_head()),
-            probe=probe(training, method.encoder, plain, options, strategy),
-            probe_every=training.probe_every or steps,
+            tracking=with_parameter_count(tracking, method.encoder, head),
+            probe=measure,
+            probe_every=every,
+            measured=measured,
             checkpoint_every=options.checkpoint_every,
             checkpoints=options.checkpoints,
             keep=options.keep,
@@ -144,7 +162,6 @@ def train_worker(
         from bonestrap.classifiers import head_name
         from bonestrap.model import Description, Model
 
-        head = method.shipped_head()
         description = Description(
             stage=training.stage,
             encoder=training.encoder,

@@ -23,6 +23,7 @@ from bonestrap.text.bert import BERT, published
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.splits import PUBLISHED_SPLITS
 from bonestrap.zero_shot.texts import ClassTexts
+from distributed.tracking import latest, run_id
 from evaluation import evaluation_file
 from evaluation.scoring import Scored, TrainingSet
 from evaluation.zero_shot import split_means
@@ -223,12 +224,17 @@ def test_describe_then_evaluate(
         assert each["harmonic"] == pytest.approx(2 * s * u / (s + u) if s + u else 0)
 
 
-def test_an_aligned_model_ranks_any_texts(
-    shards: Path, model: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_aligned_model_is_registered_and_ranks_any_texts(
+    shards: Path, model: Path, tiny: Path, tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mlflow = pytest.importorskip("mlflow")
     run = tmp_path / "aligned"
-    words = ["--model", str(model), "--data", str(shards), "--run", str(run), "--text.folder", str(tiny), "--no-track"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    words = ["--model", str(model), "--data", str(shards), "--run", str(run), "--text.folder", str(tiny)]
     start(align.main, align.Options, [*words, "--unseen", "kick,bow", *SMALL_WORDS.split()])
+    registered = mlflow.MlflowClient(mlflow_uri).get_model_version("align-aligned", "1")
+    assert registered.description == (run / "model" / "README.md").read_text()
+    assert registered.run_id == run_id(run) and latest(run)["total_device_hours"] >= latest(run)["device_hours"]
     loaded = bonestrap.load(run)
     assert loaded.description.stage == "aligned" and len(loaded.classes) == 16
     joints = np.random.default_rng(0).normal(0, 0.5, (12, 1, 25, 3)).astype(np.float32)

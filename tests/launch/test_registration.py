@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bonestrap.augment import fused
 from distributed.telemetry import view
 from distributed.tracking import about, add, replay
 from launch import report
@@ -156,7 +157,13 @@ def test_a_run_links_to_what_it_came_from_and_to_its_model(runs: dict[str, Any])
     assert "[demo-student version 1](#/models/demo-student/versions/1)" in said
 
 
-def test_a_model_is_stored_once_and_answers_what_it_answered(home: Path, client: Any, runs: dict[str, Any]) -> None:
+def unfused() -> None:
+    raise AssertionError("a stored copy of the code has no compiled kernel: the first request would wait for it")
+
+
+def test_a_model_is_stored_once_and_answers_what_it_answered(
+    home: Path, client: Any, runs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
     import bonestrap
@@ -168,6 +175,7 @@ def test_a_model_is_stored_once_and_answers_what_it_answered(home: Path, client:
     example = served.input_example
     assert served.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 25, 3) and example.shape[0] == 2
     expected = bonestrap.load(home / "teacher").predict(list(example)).numpy()
+    monkeypatch.setattr(fused, "kernel", unfused)
     np.testing.assert_allclose(served.predict(example), expected, atol=1e-5)
     assert client.get_run(version.run_id).info.end_time == runs["teacher"].info.end_time
 

@@ -12,6 +12,7 @@ import pytest
 from bonestrap.options import UserError
 from bonestrap.recordings.features import FeaturesFile
 from launch import map as command
+from reports.figures import umap_plane
 from reports.map_page import agreement, groups
 
 RECORDINGS, CLASSES = 24, ("bow", "wave", "<kick>")
@@ -61,6 +62,21 @@ def test_every_recording_is_a_mark_with_the_look_of_its_group(
     assert "<script" not in text and "http" not in text.replace("http://www.w3.org", "")
 
 
+def test_umap_keeps_clusters_together_and_is_the_same_again() -> None:
+    pytest.importorskip("umap")
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 3
+    features = (rng.normal(0, 0.1, (60, 6)) + np.eye(6)[label]) * rng.uniform(
+        1, 9, (60, 1)
+    )  # angles count, not lengths
+    places = umap_plane(features.astype(np.float32), seed=3)
+    nearest = NearestNeighbors(n_neighbors=2).fit(places).kneighbors(places, return_distance=False)[:, 1]
+    assert (label[nearest] == label).all() and places.shape == (60, 2)
+    assert np.array_equal(places, umap_plane(features.astype(np.float32), seed=3))
+
+
 def test_neighbours_are_of_another_performance(known: FeaturesFile) -> None:
     group = groups(known, "class")[1]
     rows = np.arange(RECORDINGS)
@@ -78,4 +94,11 @@ def test_what_cannot_be_is_one_sentence(known: FeaturesFile, tmp_path: Path, mon
     with monkeypatch.context() as patch, pytest.raises(UserError, match="t-SNE needs scikit-learn"):
         patch.setitem(sys.modules, "sklearn.manifold", None)
         command.main(options)
+    other = command.Options(features=tmp_path / "f.npz", output=tmp_path / "map.html", method="umap")
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match="UMAP needs umap-learn, which is not installed"),
+    ):
+        patch.setitem(sys.modules, "umap", None)
+        command.main(other)
     assert not (tmp_path / "map.html").exists()

@@ -1,0 +1,1 @@
+"""Ray Train without what only delays a run's first step."""
