@@ -289,7 +289,8 @@ def good_texts(folder: Path) -> Path:
 
 def test_means_over_the_splits_of_several_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A split of two encoders of a stage counts once, with their mean; the rest against the formulas."""
-    figures: dict[str, dict[str, list[Any]]] = {  # by run and method: unseen classes and accuracies of the model, a random encoder and the joints
+    # By run and method: unseen classes, and accuracies of the model, of a random encoder and of the joints.
+    figures: dict[str, dict[str, Any]] = {
         "a": {"": [((0, 1), 0.5, 0.3, 0.4), ((0, 2), 0.9, 0.5, 0.8)],
               " ridge": [((0, 1), 0.5, 0, 0), ((0, 2), 0.7, 0, 0)]},
         "b": {"": [((0, 1), 0.7, 0.3, 0.4), ((1, 2), 0.6, 0.4, 0.9)],
