@@ -49,7 +49,8 @@ class Pose(NamedTuple):
 class BlazePose(Estimator):
     """Follows up to `persons` persons through a video of `rate` frames a second.
 
-    With `smooth`, landmarks are smoothed over time; regions always are, as in MediaPipe.
+    With `smooth`, landmarks are smoothed over time; regions always are, as in MediaPipe. A person who is not in the
+    smoothed region is looked for in the region before smoothing, which MediaPipe does not do.
     """
 
     def __init__(self, folder: Path, *, persons: int, rate: float = 30.0, smooth: bool = True) -> None:
@@ -57,18 +58,23 @@ class BlazePose(Estimator):
         self.persons, self.rate, self.smooth = persons, rate, smooth
         self.centres = anchors.anchors()
         self.followed: dict[int, Region] = {}
+        self.unsmoothed: dict[int, Region] = {}  # where the same persons are before smoothing, which lags behind them
         self.smoothing: dict[int, Smoothing] = {}
         self.next, self.frame, self.alone = 0, -1, 0  # track, frame, frames since somebody was seen
 
     def __call__(self, image: np.ndarray) -> list[Person]:
         self.frame += 1
         found = self._poses(image, self.followed, PRESENT)
+        here = {pose.track for pose in found}
+        if lost := {track: region for track, region in self.unsmoothed.items() if track not in here}:
+            found = self._poses(image, lost, PRESENT, found)
         if not found or (len(found) < self.persons and self.frame % AGAIN == 0):
             found = self._poses(image, self._new(self.detect(image), found), PRESENT, found)
         if not found and (self.alone < AGAIN or self.alone % AGAIN == 0):
             new = self._new(self.detect_closely(image), found)
             found = [pose for pose in self._poses(image, new, SURE) if _same(pose.region, new[pose.track])]
         self.alone = 0 if found else self.alone + 1
+        self.unsmoothed = {pose.track: pose.region for pose in found}
         found = self._smoothed(found)
         self.followed = {pose.track: pose.region for pose in found}
         return [Person(track, joints.astype(np.float32), world.astype(np.float32)) for track, joints, world, _ in found]

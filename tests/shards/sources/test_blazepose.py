@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shards.sources.video import anchors
-from shards.sources.video.blazepose import BlazePose, refined, upright
+from shards.sources.video.blazepose import BlazePose, Pose, refined, upright
 from shards.sources.video.frames import Video
 from shards.sources.video.model_files import MEMBERS, cache
 from shards.sources.video.regions import Border, Region, around, crop, parts, sample, whole
@@ -228,3 +228,32 @@ def test_a_followed_person_is_where_mediapipe_follows_it_to_and_keeps_the_number
     apart = np.linalg.norm(found[-1][0].joints[SHOWN, :2] - TRACKED, axis=1)
     assert apart.mean() < 0.005 * np.ptp(TRACKED, axis=0).max()
     assert model(np.zeros((240, 320, 3), np.uint8)) == []
+
+
+UP = np.array([0.0, 80.0])
+
+
+class Runner(BlazePose):
+    """Somebody at a known place, whom only a region shows whose middle is at most 12 pixels away."""
+
+    middle = np.array([100.0, 200.0])
+
+    def detect(self, image: np.ndarray) -> list[Region]:
+        return [around(self.middle, self.middle - UP, 1.25)] if self.frame == 0 else []
+
+    def detect_closely(self, image: np.ndarray) -> list[Region]:
+        return []
+
+    def pose(self, image: np.ndarray, region: Region, track: int, sure: float = 0.5) -> Pose | None:
+        if math.dist((region.x, region.y), self.middle) > 12:
+            return None
+        joints, world = np.ones((33, 3)), np.ones((33, 4))
+        joints[:, :2] = self.middle
+        return Pose(track, joints, world, np.array([self.middle, self.middle - UP]))
+
+
+def test_who_runs_out_of_the_smoothed_region_is_found_where_it_was_last_seen() -> None:
+    runner, image = Runner(models(), persons=1), np.zeros((240, 640, 3), np.uint8)
+    for frame in range(20):
+        runner.middle = runner.middle + np.array([9.0 if frame > 10 else 0.0, 0.0])
+        assert [person.track for person in runner(image)] == [0], frame
