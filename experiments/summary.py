@@ -101,12 +101,13 @@ def page(plan: Plan, filled: Sequence[Line], about: str) -> str:
 
 
 def _tables(filled: Sequence[Line], source: str) -> Iterator[str]:
-    names = ("accuracy", "std", "95 %", "balanced", "difference", "to", f"published ({source})", "published difference")
+    names = ["accuracy", "std", "95 %", "balanced", "difference", "to"]
+    names += [f"published ({source})", "published difference"] if source else []
     columns = [Column("row", text=True), *(Column(name, text=name == "to") for name in names)]
     for title, part in _columns(filled).items():
-        floors = [[who, f"{100 * mean:.1f}", *[""] * 7] for who, mean in _floors(part).items()]
+        floors = [[who, _floor(part, who), *[""] * (len(names) - 1)] for who in FLOORS]
         yield f"## {title}\n"
-        yield from markdown(columns, [*map(_cells, part), *floors])
+        yield from markdown(columns, [*(_cells(line)[: len(columns)] for line in part), *floors])
         yield ""
 
 
@@ -120,6 +121,12 @@ def _columns(filled: Sequence[Line]) -> dict[str, list[Line]]:
 def _floors(part: Sequence[Line]) -> dict[str, float]:
     """The floors of one column: means over its rows, whose random encoders may differ in width."""
     return {who: spread([line.floors[who] for line in part]).mean for who in FLOORS}
+
+
+def _floor(part: Sequence[Line], who: str) -> str:
+    """In percent; from the lowest to the highest where rows have random encoders of different kinds."""
+    low, high = (f"{100 * end(line.floors[who] for line in part):.1f}" for end in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _cells(line: Line) -> list[str]:

@@ -236,6 +236,9 @@ def test_one_evaluation_fills_several_cells(tmp_path: Path, packed: dict[str, Pa
     assert {(line.row, line.column): line.accuracy.mean for line in lines} == {
         (cell.row, cell.column): pytest.approx(number / 100) for number, cell in enumerate(plan.cells)
     }
+    text = summary.page(plan, lines, "About.")
+    assert "published" not in text  # by nobody
+    assert "| random encoder | 0.0 to 30.0 |" in text  # the lowest and the highest of six methods, six cells apart
 
 
 def test_evaluations_of_one_run_never_run_at_once() -> None:
