@@ -41,8 +41,6 @@ from distributed.workers import Device, Kind, WorkerConfig, local_device
 from shards.packing.parallel import cores
 
 if TYPE_CHECKING:
-    import torch
-
     from distributed.strategy import Strategy
 
 T = TypeVar("T")
@@ -175,18 +173,18 @@ def attempt_run(
 ) -> T:
     """One run of Ray Train: the first worker's result. Raises what a worker raised, WorkersLost if a process died."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer  # TorchTrainer's base, without PyTorch
-
-    from distributed.ray_train.spare import spare
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     limits = {"max_failures": 0, "controller_failure_limit": 0, "max_preemption_failures": 0}
     known = {field.name for field in dataclasses.fields(FailureConfig)}
     if not config.workers.elastic:  # a fixed number waits until there is room
         del limits["controller_failure_limit"]
     with ray_storage(config.storage) as folder:
-        trainer = DataParallelTrainer(
-            on_worker(worker, coordinator, config, job, on_gpu),
-            backend_config=connected(collective_timeout(config.hang_seconds), on_gpu),
+        trainer = TorchTrainer(
+            on_worker(worker, coordinator, config, job),
+            torch_config=TorchConfig(
+                backend="nccl" if on_gpu else "gloo", timeout_s=collective_timeout(config.hang_seconds)
+            ),
             scaling_config=ScalingConfig(num_workers=count, use_gpu=on_gpu),
             run_config=RunConfig(
                 name=f"{config.name}-{uuid.uuid4().hex[:12]}",  # a name is never reused
@@ -210,23 +208,20 @@ def attempt_run(
                 signal.signal(signal.SIGINT, interrupt)  # Ray puts its own in place and leaves it
 
 
-def connected(seconds: int, on_gpu: bool) -> Any:
-    """How Ray Train makes the workers a process group, whose collectives fail after so many seconds.
-
-    Ray's own way, except on CPUs of this machine alone, where a run should start soon.
-    """
-    if on_gpu or os.environ.get("RAY_ADDRESS"):
-        from ray.train.torch import TorchConfig
-
-        return TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=seconds)
-    from distributed.ray_train.connect import by_gloo
-
-    return by_gloo(seconds)
-
-
 def collective_timeout(hang_seconds: float) -> int:
     """Seconds after which a collective fails on its own: later than any hang is reported, that of a start included."""
     return math.ceil(max(hang_seconds, STARTING_SECONDS)) + COLLECTIVE_GRACE_SECONDS
+
+
+def spare(trainer: Any) -> None:
+    """Leave out two processes that Ray would start, seconds each: one for data sets of Ray's, of which there are none,
+    and, where the cluster ends with this command anyhow, one that tidies up after it."""
+    unneeded = {"DatasetsCallback"}
+    if not os.environ.get("RAY_ADDRESS"):
+        unneeded.add("PlacementGroupCleanerCallback")
+    with suppress(AttributeError):  # not a public name of Ray's
+        every = trainer._create_default_callbacks
+        trainer._create_default_callbacks = lambda: [one for one in every() if type(one).__name__ not in unneeded]
 
 
 def lost_workers(present: dict[int, Presence], failure: Any) -> WorkersLost:
@@ -267,13 +262,11 @@ def tail(file: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(":")][-LOG_LINES:]  # ":" marks what is Ray's own
 
 
-def on_worker(
-    worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job, on_gpu: bool
-) -> Callable[[], bytes]:
+def on_worker(worker: Callable[[Strategy], T], coordinator: Any, config: WorkerConfig, job: Job) -> Callable[[], bytes]:
     """What each worker process runs; the result travels pickled, as Ray refuses tensors in it."""
 
     def main() -> bytes:
-        import ray.train
+        import ray.train.torch
         import torch
         from ray import cloudpickle
 
@@ -285,7 +278,9 @@ def on_worker(
         ray.get(coordinator.arrive.remote(rank, here()))
         watch = CoordinatorWatch(coordinator, rank, job, config.hang_seconds)
         try:
-            strategy = strategy_class(config.strategy)(own_device(on_gpu), CoordinatorScreen(coordinator), watch)
+            strategy = strategy_class(config.strategy)(
+                ray.train.torch.get_device(), CoordinatorScreen(coordinator), watch
+            )
             return cloudpickle.dumps(worker(strategy))
         except BaseException as error:
             if rank and isinstance(error, TOGETHER):  # Ray ends all workers after one: the first still has to write
@@ -298,17 +293,6 @@ def on_worker(
             watch.close()
 
     return main
-
-
-def own_device(on_gpu: bool) -> torch.device:
-    """Where this worker trains."""
-    import torch
-
-    if not on_gpu:
-        return torch.device("cpu")
-    from ray.train.torch import get_device
-
-    return get_device()
 
 
 def strategy_class(kind: Kind) -> Callable[..., Strategy]:

@@ -1,5 +1,4 @@
-"""How the ranks of a run work together: nothing else in the tree uses `torch.distributed` but
-`ray_train/connect.py`, where the ranks are connected.
+"""How the ranks of a run work together: nothing else in the tree imports `torch.distributed`.
 
 The loop is written once, for any number of ranks. A strategy says which normalisation groups this rank holds, sums
 gradients and metrics, and sums the batch-norm moments of a step in one collective.

@@ -1,1 +1,0 @@
-"""Ray Train without what only delays a run's first step."""
