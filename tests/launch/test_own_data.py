@@ -112,7 +112,7 @@ def test_a_strangers_folder_trains_in_three_commands(lab: Path, mlflow_uri: str)
     assert set(scores) == {"pretrained", "random encoder", "raw joints"} and scores["raw joints"]["accuracy"] == 1
     journal = [json.loads(line) for line in (lab / "runs" / "lab" / "journal.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in journal if "loss" in line]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] - 0.1  # of VICReg, which begins near 1.6; collapsed features would have 2 or more
 
 
 def run(recipe: str, folder: Path, *words: str) -> None:
