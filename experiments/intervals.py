@@ -54,11 +54,11 @@ class Panel:
     floors: Mapping[str, float]
 
 
-def draw(path: Path, panels: Sequence[Panel], *, title: str, difference: str, source: str) -> Figure:
+def draw(path: Path, panels: Sequence[Panel], *, title: str, difference: str, source: str, scored: str) -> Figure:
     """Accuracies on the left, differences on the right, a panel below the other; axes are shared down the page.
 
     A filled dot on the right has an interval that leaves out zero. `difference` is what that axis is called,
-    `source` the data set that the published figures are of.
+    `source` the data set that the published figures are of, `scored` the recordings that the accuracies are on.
     """
     tallest = max(len(panel.rows) for panel in panels)
     figure = blank(10.4, len(panels) * (0.9 + 0.32 * tallest) + 1.2)
@@ -66,7 +66,7 @@ def draw(path: Path, panels: Sequence[Panel], *, title: str, difference: str, so
     for (left, right), panel in zip(grid, panels, strict=True):
         _accuracies(left, panel)
         _differences(right, panel.rows)
-    grid[-1, 0].set_xlabel("test accuracy (%)")
+    grid[-1, 0].set_xlabel(f"accuracy (%), {scored}")
     grid[-1, 1].set_xlabel(f"{difference} (points)")
     named: dict[str, Artist] = {}
     for axes in grid.ravel():

@@ -179,7 +179,9 @@ def write(folder: Path, name: str, plan: Plan, filled: Sequence[Line], about: Ma
     others = set(plan.against.values())
     difference = f"difference to {others.pop()}" if len(others) == 1 else "difference to the row compared with"
     title = f"{plan.title}, {about['data']}"
-    intervals.draw(folder / f"{name}.png", panels, title=title, difference=difference, source=plan.source)
+    intervals.draw(
+        folder / f"{name}.png", panels, title=title, difference=difference, source=plan.source, scored=plan.scored
+    )
     return text
 
 

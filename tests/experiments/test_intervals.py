@@ -31,7 +31,15 @@ def dots(axes: Any, marker: str) -> dict[int, set[float]]:
 def test_every_figure_lies_in_its_row(tmp_path: Path) -> None:
     rows, floors = (WORSE, SAME, ONCE, FULL), {"random encoder": 30.0, "raw joints": 56.0}
     panels = [Panel("cross-view", rows, floors), Panel("cross-subject", rows[:2], floors)]
-    figure = draw(tmp_path / "t.png", panels, title="Table", difference="difference to full", source="ntu60")
+    figure = draw(
+        tmp_path / "t.png",
+        panels,
+        title="Table",
+        difference="difference to full",
+        source="ntu60",
+        scored="held-out people",
+    )
+    assert "accuracy (%), held-out people" in [axes.get_xlabel() for axes in figure.axes]
     left, right, below, _ = figure.axes
     assert [tick.get_text() for tick in left.get_yticklabels()] == [row.label for row in rows]
     assert left.get_ylim() == (3.5, -0.5), "the first row is on top"
@@ -50,6 +58,13 @@ def test_every_figure_lies_in_its_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("row", "filled"), [(WORSE, True), (SAME, False), (ONCE, False)])
 def test_a_filled_difference_is_one_whose_sign_is_known(tmp_path: Path, row: Row, filled: bool) -> None:
-    figure = draw(tmp_path / "t.png", [Panel("p", (row, FULL), {})], title="", difference="d", source="s")
+    figure = draw(
+        tmp_path / "t.png",
+        [Panel("p", (row, FULL), {})],
+        title="",
+        difference="d",
+        source="s",
+        scored="test recordings",
+    )
     (dot,) = (line for line in figure.axes[1].lines if line.get_marker() == "o")
     assert (dot.get_markerfacecolor() != "white") == filled
