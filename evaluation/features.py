@@ -44,8 +44,13 @@ class EvaluationData:
         return self._scored()
 
 
+def scored_side(split: splits.Split, *, choosing: bool) -> splits.Predicate:
+    """The recordings that are scored: the test ones, or held-out training subjects to choose on."""
+    return splits.labelled(split.held_out if choosing else split.test)
+
+
 def open_data(reading: Reading, name: str, *, choosing: bool) -> EvaluationData:
-    """The recordings of a split; `choosing` scores held-out training subjects in place of the test ones."""
+    """The recordings of a split, of which those of `scored_side` are read when they are first asked for."""
     split = splits.find(reading.manifest.name, name)
     train = reading.open(splits.labelled(split.fit if choosing else split.train), "cpu")
     views = train.views
@@ -55,8 +60,8 @@ def open_data(reading: Reading, name: str, *, choosing: bool) -> EvaluationData:
     held_out = np.isin(views.subject, last) if choosing else split.held_out(views)
     if not held_out.any() or held_out.all():  # subjects unknown, or none set aside: every fifth performance
         held_out = train.view_performance % 5 == 4
-    scored = split.held_out if choosing else split.test
-    return EvaluationData(train, torch.from_numpy(held_out), lambda: reading.open(splits.labelled(scored), "cpu"))
+    scored = scored_side(split, choosing=choosing)
+    return EvaluationData(train, torch.from_numpy(held_out), lambda: reading.open(scored, "cpu"))
 
 
 def adaptation(model: Model, data: Recorded, declared: Mapping[str, Joints] | None = None) -> Retarget:

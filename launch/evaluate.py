@@ -88,7 +88,7 @@ class Options(Reading):
 def main(name: str, options: Options, chosen: Chosen) -> dict[Path, Evaluations]:
     """Evaluate, keep and print; the figures of each model as plain values."""
     from evaluation.evaluate import evaluate
-    from evaluation.features import EvaluationData, open_data
+    from evaluation.features import EvaluationData, open_data, scored_side
 
     if options.classes and isinstance(chosen, FewShotProtocol | RetrievalProtocol | ZeroShotProtocol):
         raise UserError(f"{name} has no figures of single classes: leave out --classes")
@@ -106,7 +106,10 @@ def main(name: str, options: Options, chosen: Chosen) -> dict[Path, Evaluations]
     for folder, model in models.items():
         split = options.split or split_of(model)
         if split not in known:
-            known[split] = open_data(options, split, choosing=options.on == "held-out")
+            choosing = options.on == "held-out"
+            # They are read last, after minutes of features.
+            options.require(scored_side(splits.find(options.manifest.name, split), choosing=choosing))
+            known[split] = open_data(options, split, choosing=choosing)
         found = evaluate(chosen, folder, model, known[split], options.split, options.seed, joints)
         plain[folder] = report(name, options, folder, model, found)
     if options.json:

@@ -20,10 +20,9 @@ from torch import Tensor
 from bonestrap.clips import Recordings
 from shards import catalogue
 from shards.catalogue import Catalogue, Rows, Select, densely, numpy, selected
-from shards.errors import DataError
 from shards.members import Members, gather
 from shards.shelf import THREADS, Shelf
-from shards.splits import said
+from shards.splits import nothing_left
 from shards.storage.cache import Cache
 from shards.storage.folder import Folder, Location, open_folder
 
@@ -59,7 +58,7 @@ class Resident(Catalogue):
         manifest, table = catalogue.read(folder, hashed=verify)
         columns = selected(table, select)
         if not len(columns["view_row"]):
-            raise DataError(f"{folder.name}: {said(select)} leaves no recording; choose another split or other shards")
+            raise nothing_left(folder.name, select)
         counts = columns["view_length"] * columns["view_bodies"]
         starts = np.cumsum(counts) - counts
         frames = _read(folder, Members(table, manifest), columns["view_row"], hashed=verify).to(device)

@@ -85,6 +85,14 @@ class Reading(Bounded):
         views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
         return [int(part(views).sum()) for part in parts]
 
+    def require(self, *parts: Select) -> None:
+        """DataError where one of these selects no view, before any frame is read."""
+        from shards.splits import nothing_left
+
+        for part, count in zip(parts, self.counts(*parts), strict=True):
+            if not count:
+                raise nothing_left(open_folder(self.data, self.store).name, part)
+
     def performances(self, part: Select) -> int:
         """How many performances the selected views are of."""
         from shards import catalogue

@@ -48,6 +48,11 @@ def said(select: Predicate | None) -> str:
     return select.said if isinstance(select, Side) else "the chosen split"
 
 
+def nothing_left(folder: str, select: Predicate | None) -> DataError:
+    """The error of a folder of which a predicate selects no recording."""
+    return DataError(f"{folder}: {said(select)} leaves no recording; choose another split or other shards")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """One way to cut a data set. `train` and `test` never overlap; `held_out` is a part of `train`."""

@@ -19,10 +19,9 @@ from torch import Tensor
 from bonestrap.clips import Recordings
 from shards import catalogue
 from shards.catalogue import Catalogue, Rows, Select, densely, numpy, selected
-from shards.errors import DataError
 from shards.members import Members, gather
 from shards.shelf import LIMIT, Shelf
-from shards.splits import said
+from shards.splits import nothing_left
 from shards.storage.cache import Cache
 from shards.storage.folder import Location, open_folder
 
@@ -58,7 +57,7 @@ class Stream(Catalogue):
         manifest, table = catalogue.read(folder)
         columns = selected(table, select)
         if not len(columns["view_row"]):
-            raise DataError(f"{folder.name}: {said(select)} leaves no recording; choose another split or other shards")
+            raise nothing_left(folder.name, select)
         members = Members(table, manifest)
         rows = columns["view_row"]
         begin, end = members.places(rows)

@@ -129,6 +129,20 @@ def test_not_a_model(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "model.json does not exist" in one_sentence(capsys)
 
 
+def test_a_split_without_test_recordings_is_refused_before_any_feature_is_computed(
+    chain: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "shards"  # whoever reads the training recordings first says something else
+    shutil.copytree(shards, broken)
+    for file in broken.glob("*.tar"):
+        file.write_bytes(bytes(file.stat().st_size))
+    words = ["knn", "--model", str(chain / "pretrained"), "--data", str(broken), "--no-track"]
+    with pytest.raises(SystemExit) as stopped:
+        start_choice(evaluate.main, "protocol", evaluate.PROTOCOLS, evaluate.Options, [*words, "--split", "all"])
+    assert stopped.value.code == 2
+    assert "the test side of split all, of recordings with a label, leaves no recording" in one_sentence(capsys)
+
+
 def test_packing_nothing_and_packing_over_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     words = ["nw-ucla", "--input", str(tmp_path / "empty"), "--output", str(tmp_path / "shards")]
