@@ -5,6 +5,7 @@
     probabilities = model.predict(joints)      # (T, M, V, C) as recorded, NaN where a body is absent
     print(model.classes[probabilities.argmax()], probabilities.max())
     features = model.embed(joints)
+    features = bonestrap.load("bonestrap-small").embed(joints, layout="ntu25")     # without any training
     ranked = bonestrap.load("runs/aligned").predict(joints, texts=["wave both hands", "limp"])
 
 Legend: B recordings, C numbers a joint, D features, M bodies, N bodies of all recordings, T frames, V joints.
@@ -37,11 +38,13 @@ from bonestrap.encoders.encoder import Encoder
 from bonestrap.files import opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
+from bonestrap.layouts.named import named_layout
 from bonestrap.recordings.packed import PackedFolder
 from bonestrap.recordings.progress import Progress, Reporter
 from bonestrap.retarget import Joints as MadeOf
 from bonestrap.retarget import Retarget
 from bonestrap.text import TextError
+from bonestrap.weights import shipped
 from bonestrap.zero_shot.head import AlignmentConfig, TextHead
 
 FORMAT = 3
@@ -100,23 +103,33 @@ class Model(nn.Module):
         logits: Tensor = self.head(at_least_single(self.encoder(clips)))
         return logits
 
-    def embed(self, recordings: Given, *, batch_size: int | None = None, progress: Progress = False) -> Tensor:
+    def embed(
+        self,
+        recordings: Given,
+        *,
+        layout: Layout | str | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Tensor:
         """Features (B, D) of raw recordings, each (T, M, V, C) with NaN for absent bodies and joints: metres in space,
         any unit in an image. One array gives (D,); a list, a batch padded with NaN, (B, T, M, V, C), or a folder of
         packed shards gives one row a recording, in their order.
 
+        `layout` is that of arrays whose joints are not this model's: a built-in one's name, a JSON file's, or a Layout.
+        Its joints are brought into the model's (`bonestrap.retarget`); a folder of shards says its own.
         `batch_size` recordings are worked on at a time (by default 64 on a CPU, 512 on a GPU), and memory is needed for
         those alone; the rows do not depend on it. `progress` is True for a line on stderr, or is called with the
         numbers of recordings that are done and that there are.
         Raises ModelError where recordings do not fit the model, and UserError where a folder cannot be read.
         """
-        return self._rows(recordings, lambda clips: at_least_single(self.encoder(clips)), batch_size, progress)
+        return self._rows(recordings, lambda clips: at_least_single(self.encoder(clips)), layout, batch_size, progress)
 
     def predict(
         self,
         recordings: Given,
         texts: Sequence[str] | None = None,
         *,
+        layout: Layout | str | None = None,
         batch_size: int | None = None,
         progress: Progress = False,
     ) -> Tensor:
@@ -126,7 +139,7 @@ class Model(nn.Module):
         given texts, or they cannot be encoded.
         """
         if texts is None:
-            return self._rows(recordings, lambda clips: self(clips).softmax(1), batch_size, progress)
+            return self._rows(recordings, lambda clips: self(clips).softmax(1), layout, batch_size, progress)
         head = self.head
         if not isinstance(head, TextHead):
             raise ModelError(f"a {self.description.stage} model cannot rank texts: align it first with launch/align.py")
@@ -137,13 +150,18 @@ class Model(nn.Module):
             return head.votes(at_least_single(self.encoder(clips)), texts).softmax(1)
 
         try:
-            return self._rows(recordings, ranked, batch_size, progress)
+            return self._rows(recordings, ranked, layout, batch_size, progress)
         except TextError as error:
             raise ModelError(str(error)) from None
 
     @torch.no_grad()
     def _rows(
-        self, given: Given, answer: Callable[[Clips], Tensor], batch_size: int | None, progress: Progress
+        self,
+        given: Given,
+        answer: Callable[[Clips], Tensor],
+        layout: Layout | str | None,
+        batch_size: int | None,
+        progress: Progress,
     ) -> Tensor:
         """The rows that clips are answered with; one row without its axis where `given` is one array."""
         weights = next(self.parameters())
@@ -152,6 +170,8 @@ class Model(nn.Module):
             raise ModelError(f"batch_size must be 1 or more, got {size}")
         if isinstance(given, str | Path):
             given = PackedFolder.read(given)
+        if layout is not None and isinstance(given, PackedFolder):
+            raise ModelError("layout is for arrays: a folder of shards says which joints it holds")
         one = isinstance(given, np.ndarray | Tensor) and given.ndim != 5
         many: Sequence[Joints] | Joints | PackedFolder = given
         if isinstance(given, np.ndarray | Tensor):
@@ -162,17 +182,19 @@ class Model(nn.Module):
         if len(many) == 0:
             raise ModelError("there is no recording in the list: give one array or a list of one or more")
         reporter, rows = Reporter(progress, len(many)), []
-        for recordings in self._batches(many, size):
+        for recordings in self._batches(many, layout, size):
             clips = self.pipeline(recordings)
             rows.append(answer(clips._replace(joints=clips.joints.to(weights.dtype))))
             reporter.add(recordings.size)
         return rows[0][0] if one else torch.cat(rows)
 
-    def _batches(self, given: Sequence[Joints] | Joints | PackedFolder, size: int) -> Iterator[Recordings]:
+    def _batches(
+        self, given: Sequence[Joints] | Joints | PackedFolder, layout: Layout | str | None, size: int
+    ) -> Iterator[Recordings]:
         """Recordings in the canonical pose and the layout of this model, on its device, `size` at a time."""
         if not isinstance(given, PackedFolder):
             for first in range(0, len(given), size):
-                yield self.prepare(given[first : first + size])
+                yield self.prepare(given[first : first + size], layout)
             return
         device, adapt = next(self.parameters()).device, self.adaptation(given.layout, given.rate)
         for recordings in given.batches(size):
@@ -195,8 +217,8 @@ class Model(nn.Module):
         except ValueError as error:
             raise ModelError(str(error)) from None
 
-    def prepare(self, recordings: Joints | Sequence[Joints]) -> Recordings:
-        """Raw joints into the canonical pose of packed shards, bodies packed densely.
+    def prepare(self, recordings: Joints | Sequence[Joints], layout: Layout | str | None = None) -> Recordings:
+        """Raw joints into the canonical pose of packed shards and the joints of this model, bodies packed densely.
 
         A body's missing frames repeat its last pose and its missing joints are interpolated, as packing does. Cleaning
         of tracker faults that packing applies to raw files (ghost bodies, the order of bodies, keypoints of little
@@ -204,19 +226,30 @@ class Model(nn.Module):
         """
         one = isinstance(recordings, np.ndarray | Tensor) and recordings.ndim != 5
         arrays = [torch.as_tensor(r).float() for r in ([recordings] if one else recordings)]
+        recorded = self._recorded(layout)
         bodies, owners = [], []
         for index, joints in enumerate(arrays):
-            for body in canonical_bodies(joints, self.layout):
+            for body in canonical_bodies(joints, recorded):
                 bodies.append(body)
                 owners.append(index)
         length = torch.tensor([len(body) for body in bodies])
-        return Recordings(
+        posed = Recordings(
             frames=torch.cat(bodies).to(next(self.parameters()).device),
             start=length.cumsum(0) - length,
             length=length,
             owner=torch.tensor(owners),
             size=len(arrays),
         )
+        return posed if recorded == self.layout else self.adaptation(recorded, None)(posed)
+
+    def _recorded(self, layout: Layout | str | None) -> Layout:
+        """The layout of arrays. Raises ModelError where it is not known."""
+        if not isinstance(layout, str):
+            return layout or self.layout
+        try:
+            return named_layout(layout)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
 
 
 def at_least_single(features: Tensor) -> Tensor:
@@ -283,11 +316,14 @@ def save(directory: Path, model: Model) -> None:
 
 
 def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
-    """The model of a model or run directory, in evaluation mode. Raises ModelError naming the file and the remedy."""
+    """The model of a model or run directory, in evaluation mode. Raises ModelError naming the file and the remedy.
+
+    The name "bonestrap-small" gives weights that come with the library; see `bonestrap.weights`.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(directory)
+    folder = shipped(directory) or Path(directory)
     if (folder / "model").is_dir():
         folder = folder / "model"
     file = folder / "model.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonestrap.options import UserError
+from bonestrap.weights import shipped
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
@@ -17,6 +18,11 @@ def load_model(folder: Path) -> Model:
     from bonestrap import model as models
     from evaluation import lineage
 
+    if there := shipped(folder):
+        raise UserError(
+            f"{folder} lies within the library, where no results are kept: copy it (cp -r {there} runs/{folder}) and "
+            f"name runs/{folder}"
+        )
     try:
         model = models.load(folder)
     except models.ModelError as error:

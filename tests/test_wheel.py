@@ -48,6 +48,7 @@ for words in sys.argv[2:]:
 WORKING = {
     "predict wave.npy fall.npy --model runs/student": "wave.npy  ",
     "embed packed/nw-ucla --model runs/pretrained --output f.npz": "f.npz: 24 recordings x 32 features",
+    "embed packed/nw-ucla --model bonestrap-small --output small.npz": "small.npz: 24 recordings x 64 features",
     "neighbours f.npz --key p03 --count 2": "nearest to p03.c1",
 }
 REFUSED = {
@@ -83,7 +84,8 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"bonestrap", INFO}
     assert {"bonestrap/layouts/sensors.py", "bonestrap/py.typed", "bonestrap/commands/main.py"} <= set(names)
-    assert not [name for name in names if name.endswith((".pyc", ".json"))]
+    weights = {f"bonestrap/weights/bonestrap-small/{file}" for file in ("README.md", "model.json", "model.safetensors")}
+    assert {name for name in names if name.endswith((".pyc", ".json", ".md", ".safetensors"))} == weights
 
 
 def test_the_wheel_has_the_command_and_the_version(wheel: Path) -> None:

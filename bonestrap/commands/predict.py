@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input", type=Path, nargs="+", metavar="INPUT", help=".npy files, or one folder of packed shards"
     )
     parser.add_argument("--model", type=Path, required=True, help="model or run directory of a classifier")
+    parser.add_argument(
+        "--layout", help="of .npy files whose joints are not the model's: a built-in name, or a JSON file"
+    )
     parser.add_argument("--top", type=int, default=1, help="likeliest classes to print of each recording (default: 1)")
     parser.add_argument("--output", type=Path, help="CSV file with the probabilities of all classes, instead of lines")
     add_device(parser)
@@ -44,13 +47,15 @@ def run(options: argparse.Namespace) -> None:
     if options.input[0].is_dir():
         if len(options.input) > 1:
             raise ValueError(f"{options.input[0]} is a folder: give one folder of shards, or files")
+        if options.layout:
+            raise ValueError("--layout is for .npy files: a folder of shards says which joints it holds")
         given = PackedFolder.read(options.input[0])
         names = [f"{key}.{view}" for key, view in zip(given.key, given.view, strict=True)]
         found = loaded.predict(given, batch_size=options.batch_size, progress=True)
     else:
         joints = [read_joints(file) for file in options.input]
         names = [str(file) for file in options.input]
-        found = loaded.predict(joints, batch_size=options.batch_size)
+        found = loaded.predict(joints, layout=options.layout, batch_size=options.batch_size)
     probabilities = found.cpu().numpy()
     if options.output:
         write(options.output, names, loaded.classes, probabilities)

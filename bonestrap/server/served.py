@@ -19,6 +19,7 @@ from bonestrap.config import to_json
 from bonestrap.deploy.precision import Precision
 from bonestrap.model import Model, ModelError, load
 from bonestrap.text import TextError
+from bonestrap.weights import shipped
 from bonestrap.zero_shot.head import TextHead
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -88,6 +89,7 @@ def open_model(
     name: str, path: Path, *, runtime: Runtime, precision: Precision = "float32", threads: int = 1
 ) -> Served:
     """A model or run directory, loaded and tried once. Raises ModelError in one sentence."""
+    path = shipped(path) or path
     model = load(path)
     folder = path / "model" if (path / "model").is_dir() else path
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

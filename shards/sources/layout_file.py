@@ -1,33 +1,15 @@
-"""A layout by name, or of one's own from a JSON file; see `docs/data.md`."""
+"""A layout as `--layout` and `--pool.skeleton` name it."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from bonestrap.files import read_json
 from bonestrap.layout import Layout
-from bonestrap.layouts import LAYOUTS
-from bonestrap.options import did_you_mean
+from bonestrap.layouts.named import named_layout
 from shards.errors import DataError
 
 
 def read_layout(name: str) -> Layout:
-    """The built-in layout of this name, or the one that the file of this name holds.
-
-    Raises DataError where there is neither, and saying what is wrong with the file.
-    """
-    if name in LAYOUTS:
-        return LAYOUTS[name]
-    path = Path(name)
-    if not path.is_file():
-        meant = did_you_mean(name, LAYOUTS)
-        raise DataError(f"{name}: neither a layout file nor a known layout ({', '.join(LAYOUTS)}){meant}")
+    """The built-in layout of this name, or the one that the file of this name holds. Raises DataError."""
     try:
-        return Layout.from_json(read_json(path))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text; a layout is a JSON file") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
+        return named_layout(name)
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(str(error)) from None

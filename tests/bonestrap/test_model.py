@@ -21,7 +21,7 @@ from bonestrap.clips import Recordings
 from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layout import Layout
-from bonestrap.layouts import COCO17, KINECT20, SBU15
+from bonestrap.layouts import COCO17, KINECT20, NTU25, SBU15
 from bonestrap.model import Description, Model, ModelError, load, save
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import calibrate
@@ -71,6 +71,44 @@ def gappy() -> np.ndarray:
     joints[12:15, 0] = np.nan
     joints[20:22, :2] = np.nan
     return joints
+
+
+# ---------------------------------------------------------------------- another layout
+
+
+def test_arrays_of_another_layout_are_brought_into_the_models_joints() -> None:
+    """Kinect v2 has all joints of Kinect v1, three of them under other names: picking them by hand is the same."""
+    renamed = {"hip_center": "spine_base", "spine": "spine_mid", "shoulder_center": "spine_shoulder"}
+    picked = [NTU25.joints.index(renamed.get(name, name)) for name in KINECT20.joints]
+    one, recorded = model(), [recording(23, layout=NTU25), recording(9, layout=NTU25, seed=1)]
+    expected = one.embed([joints[:, :, picked] for joints in recorded])
+    for layout in (NTU25, "ntu25"):
+        torch.testing.assert_close(one.embed(recorded, layout=layout), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.predict(recorded[0], layout=layout).sum(), torch.tensor(1.0))
+    assert not torch.allclose(expected[0], one.embed(recorded[0][:, :, :20]), atol=1e-3)
+
+
+def test_a_layout_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    fields = KINECT20.to_json()
+    fields |= {"name": "mine", "joints": fields["joints"][::-1]}
+    (tmp_path / "mine.json").write_text(json.dumps(fields))
+    one, joints = model(), recording(12)
+    found = one.embed(joints[:, :, ::-1].copy(), layout=str(tmp_path / "mine.json"))
+    torch.testing.assert_close(found, one.embed(joints), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("ntu52", "ntu52: neither a layout file nor a known layout .*; did you mean ntu25"),
+        ("ntu25", "joints must be frames x bodies x 25 x 3 for layout ntu25, got .12, 1, 20, 3."),
+        ("coco17", "no joint can stand for another"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_refused(layout: str, said: str) -> None:
+    joints = recording(12, layout=COCO17) if layout == "coco17" else recording(12)
+    with pytest.raises(ModelError, match=said):
+        model().embed(joints, layout=layout)
 
 
 # ---------------------------------------------------------------------- round trip

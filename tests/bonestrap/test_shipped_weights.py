@@ -1,0 +1,68 @@
+"""The weights that come with the library: by name, of any skeleton, with a card that is theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bonestrap
+from bonestrap.layouts import LAYOUTS
+from bonestrap.model import ModelError, save
+from bonestrap.options import UserError
+from bonestrap.recordings.format import PUBLISHED
+from bonestrap.weights import NAMES, shipped
+from evaluation.models import load_model
+from tests.bonestrap.test_model import model, recording
+
+FREE = {"PDDL-1.0", PUBLISHED["synthetic"].licence}  # terms under which weights may be passed on
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_small_and_of_recordings_that_anybody_may_use(name: str) -> None:
+    folder = shipped(name)
+    assert folder is not None
+    content = (folder / "model.safetensors").read_bytes()
+    assert len(content) < 1_000_000
+    card = (folder / "README.md").read_text()
+    assert re.findall(r"SHA-256 `(\w+)`", card) == [hashlib.sha256(content).hexdigest()]
+    assert "/tmp/" not in card + (folder / "model.json").read_text()
+    corpora = bonestrap.load(name).description.lineage["corpora"]
+    assert {corpus["licence"] for corpus in corpora} <= FREE
+
+
+@pytest.mark.parametrize("layout", [layout.name for layout in LAYOUTS.values() if layout.coordinates == 3])
+def test_any_skeleton_in_space_is_embedded(layout: str) -> None:
+    """Recordings differ more than one that is turned and moved differs from itself."""
+    small = bonestrap.load("bonestrap-small")
+    one, other = (recording(30, layout=LAYOUTS[layout], seed=seed) for seed in (0, 1))
+    turned = one[..., [2, 1, 0]] * np.array([-1, 1, 1], np.float32) + np.array(
+        [0.5, 0, 1], np.float32
+    )  # by 90 degrees about y
+    found = small.embed([one, turned, other], layout=layout)
+    assert found.shape == (3, 64) and torch.isfinite(found).all()
+    assert (found[0] - found[1]).norm() < 0.1 * (found[0] - found[2]).norm()
+
+
+def test_a_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "bonestrap-small", model())
+    assert bonestrap.load("bonestrap-small").classes == model().classes
+    with pytest.raises(ModelError, match=r"bonestrap-large.* does not exist"):
+        bonestrap.load("bonestrap-large")
+
+
+def test_commands_that_keep_results_ask_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"copy it \(cp -r (.*) runs/bonestrap-small\)") as error:
+        load_model(Path("bonestrap-small"))
+    command = re.findall(r"cp -r (\S+) (\S+)\)", str(error.value))
+    os.mkdir("runs")
+    shutil.copytree(*command[0])
+    assert load_model(Path("runs/bonestrap-small")).classes == ()
