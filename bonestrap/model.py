@@ -272,7 +272,7 @@ def canonical_bodies(joints: Tensor, layout: Layout) -> list[Tensor]:
     if joints.ndim != 4 or joints.shape[2:] != (len(layout.joints), layout.axes):
         raise ModelError(
             f"joints must be frames x bodies x {len(layout.joints)} x {layout.axes} for layout {layout.name}, "
-            f"got {tuple(joints.shape)}"
+            f"got {tuple(joints.shape)}; where they are other joints, say of which layout"
         )
     if len(joints):
         joints = pose.interpolate(joints, layout)

@@ -18,10 +18,10 @@ def load_model(folder: Path) -> Model:
     from bonestrap import model as models
     from evaluation import lineage
 
-    if there := shipped(folder):
+    if not folder.exists() and (there := shipped(folder.name)):
         raise UserError(
-            f"{folder} lies within the library, where no results are kept: copy it (cp -r {there} runs/{folder}) and "
-            f"name runs/{folder}"
+            f"{folder.name} lies within the library, where no results are kept: copy it "
+            f"(cp -r {there} runs/{folder.name}) and name runs/{folder.name}"
         )
     try:
         model = models.load(folder)
