@@ -9,9 +9,12 @@ from bonestrap.augment import View
 from bonestrap.bounds import Bounded
 from bonestrap.options import UserError, option
 from experiments.steps import Cell, Plan, Setup, Words
+from shards import splits
+from shards.reading import Reading
 
 FULL = "all of them"
 ALONE = "cameras of a performance as pairs"
+SINGLE = "no-multiview"
 # By kind of operation: what a row calls it, and its options at the strength that changes nothing.
 NEUTRAL: dict[str, tuple[str, dict[str, Words]]] = {
     "resample": ("resampling", {"rate": ("1", "1")}),
@@ -36,7 +39,8 @@ NEUTRAL: dict[str, tuple[str, dict[str, Words]]] = {
 class Views(Bounded):
     """Ablation of a recipe's own views: each operation, and pairs of cameras, left out once, in both views.
 
-    Without --on test, every row is trained without the held-out training subjects and measured on them, to choose by.
+    All rows take as many steps. Without --on test, every row is trained without the held-out training subjects and
+    measured on them, to choose by.
     """
 
     summary: ClassVar[str] = "Views left out one at a time"
@@ -53,9 +57,11 @@ class Views(Bounded):
         own = ("--hold-out",) if choosing else ()
         cells = []
         for split in setup.splits:
+            single = self.single(setup, split)
             for row, (variant, words) in self.rows(setup).items():
+                made = single if variant == SINGLE else setup
                 for seed in setup.seeds:
-                    pretrained = setup.pretraining(split, seed, None, variant, (*own, *words))
+                    pretrained = made.pretraining(split, seed, None, variant, (*own, *words))
                     measured = setup.evaluating(self.protocol, pretrained)
                     if choosing:
                         measured = measured._replace(
@@ -85,5 +91,14 @@ class Views(Bounded):
                             words += (f"--method.{name}.{kind}.{field}", *values)
                 rows[f"without {title}"] = (f"no-{kind}", words)
         if getattr(method, "multiview", False):
-            rows[f"without {ALONE}"] = ("no-multiview", ("--no-method.multiview",))
+            rows[f"without {ALONE}"] = (SINGLE, ("--no-method.multiview",))
         return rows
+
+    def single(self, setup: Setup, split: str) -> Setup:
+        """The same with as many steps for a method that goes over recordings, and not over the fewer performances."""
+        reading = Reading(data=setup.data)
+        found = splits.find(reading.manifest.name, split)
+        select = found.fit if self.on == "held-out" else found.train
+        (recordings,) = reading.counts(select)
+        epochs = setup.base.schedule.epochs if setup.epochs is None else setup.epochs
+        return dataclasses.replace(setup, epochs=round(epochs * reading.performances(select) / recordings, 2))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -187,8 +187,8 @@ def test_each_row_of_the_views_leaves_out_one_operation_of_both() -> None:
         Views().rows(setup(Path("runs"), recipe="supervised", base=RECIPES["supervised"]()))
 
 
-def test_the_views_are_chosen_on_held_out_subjects_unless_asked() -> None:
-    made = setup(Path("runs"), recipe="vicreg", base=RECIPES["vicreg"]())
+def test_the_views_are_chosen_on_held_out_subjects_unless_asked(packed: dict[str, Path]) -> None:
+    made = setup(Path("runs"), recipe="vicreg", base=RECIPES["vicreg"](), data=str(packed["nw-ucla"]))
     for on in ("held-out", "test"):
         choosing = on == "held-out"
         plan = Views(on=on, protocol="knn").plan(made)
@@ -196,6 +196,29 @@ def test_the_views_are_chosen_on_held_out_subjects_unless_asked() -> None:
             assert ("--hold-out" in pretrained.words) == ("held-out" in evaluated.words) == choosing
             assert evaluated.measures == ("knn on held-out" if choosing else "knn")
         assert ("held-out training subjects" in plan.scored) == choosing
+
+
+@pytest.mark.parametrize("on", ["held-out", "test"])
+@pytest.mark.parametrize("epochs", [None, 60.0])
+def test_every_row_of_the_views_takes_as_many_steps(
+    packed: dict[str, Path], on: Literal["held-out", "test"], epochs: float | None
+) -> None:
+    """An epoch goes over performances where their cameras are pairs, and else over recordings, which are more."""
+    data = str(packed["nw-ucla"])
+    made = setup(Path("runs"), recipe="vicreg", base=RECIPES["vicreg"](), data=data, epochs=epochs)
+    made = dataclasses.replace(made, splits=("cross-subject",))
+    split = splits.find("nw-ucla", "cross-subject")
+    train = Resident.load(data, select=split.fit if on == "held-out" else split.train, device="cpu")
+    assert len(train.performance_key) < len(train)
+    items = set()
+    for step in (step for step in Views(on=on).plan(made).steps if step.script == "pretrain.py"):
+        recipe = reproduce.read_recipe(step.words)
+        paired = recipe.method.input.unit == "performance"
+        items.add(round(recipe.schedule.epochs * (len(train.performance_key) if paired else len(train))))
+        assert recipe.schedule.warmup / recipe.schedule.epochs == pytest.approx(
+            made.base.schedule.warmup / 150, rel=1e-3
+        )
+    assert items == {round((epochs or 150) * len(train.performance_key))}
 
 
 def test_every_method_learns_from_as_many_clips(packed: dict[str, Path]) -> None:
@@ -299,10 +322,16 @@ def test_rel_sar_takes_a_width_and_names_its_runs_by_it(
 
 
 def setup(
-    runs: Path, *, seeds: tuple[int, ...] = (0, 1, 2), recipe: str = "ntu60", base: Recipe | None = None
+    runs: Path,
+    *,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    recipe: str = "ntu60",
+    base: Recipe | None = None,
+    data: str = "d",
+    epochs: float | None = None,
 ) -> Setup:
     base, splits = base or RECIPES["ntu60"](), ("cross-view",)
-    return Setup(data="d", runs=runs, recipe=recipe, base=base, splits=splits, seeds=seeds, epochs=None, common=())
+    return Setup(data=data, runs=runs, recipe=recipe, base=base, splits=splits, seeds=seeds, epochs=epochs, common=())
 
 
 class Flat(EncoderConfig):
