@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import sys
 import tempfile
 import warnings
@@ -39,7 +40,7 @@ class Shipped:
 
     folder: Path
     script: Path  # makes a pyfunc of the directory when it is executed
-    code: Sequence[Path]  # packages that the script imports
+    code: Sequence[Path]  # packages that the script imports, of which their Python files are stored
     requirements: Sequence[str]
     inputs: tuple[int, ...]  # shape of a request, -1 where any length will do
     outputs: tuple[int, ...]
@@ -121,6 +122,17 @@ def stored(client: Any, run: Any, weights: str) -> tuple[str, str] | None:
     return (same[0].artifact_location, same[0].model_id) if same else None
 
 
+def python_files(package: Path, into: Path) -> Path:
+    """A copy of a package's Python files: what else lies in it, weights for one, is no code of a model."""
+
+    def others(folder: str, names: list[str]) -> list[str]:
+        return [
+            name for name in names if name == "__pycache__" or not (name.endswith(".py") or Path(folder, name).is_dir())
+        ]
+
+    return Path(shutil.copytree(package, into / package.name, ignore=others))
+
+
 def log(client: Any, run: Any, shipped: Shipped, weights: str) -> tuple[str, str]:
     """Store a model with its run, whose end stays when it was: where it lies, and its id."""
     import mlflow
@@ -131,13 +143,17 @@ def log(client: Any, run: Any, shipped: Shipped, weights: str) -> tuple[str, str
     specs = [Schema([TensorSpec(np.dtype(np.float32), shape)]) for shape in (shipped.inputs, shipped.outputs)]
     params = [ParamSpec(key, DataType.string, list(known), shape=(-1,)) for key, known in shipped.params.items()]
     try:
-        with mlflow.start_run(run_id=run.info.run_id), warnings.catch_warnings():
+        with (
+            mlflow.start_run(run_id=run.info.run_id),
+            warnings.catch_warnings(),
+            tempfile.TemporaryDirectory() as place,
+        ):
             warnings.simplefilter("ignore")  # that it cannot tell the signature, which is given
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(shipped.script),
                 artifacts={"model": str(shipped.folder)},
-                code_paths=[str(path) for path in shipped.code],
+                code_paths=[str(python_files(package, Path(place))) for package in shipped.code],
                 pip_requirements=list(shipped.requirements),
                 signature=ModelSignature(*specs, params=ParamSchema(params) if params else None),
                 input_example=shipped.example,
