@@ -193,8 +193,9 @@ class Model(nn.Module):
     ) -> Iterator[Recordings]:
         """Recordings in the canonical pose and the layout of this model, on its device, `size` at a time."""
         if not isinstance(given, PackedFolder):
+            recorded = self._recorded(layout)
             for first in range(0, len(given), size):
-                yield self.prepare(given[first : first + size], layout)
+                yield self.prepare(given[first : first + size], recorded)
             return
         device, adapt = next(self.parameters()).device, self.adaptation(given.layout, given.rate)
         for recordings in given.batches(size):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bonestrap.files import read_object
 from bonestrap.options import UserError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bonestrap.model import Description, Model
     from bonestrap.protocols.bootstrap import Bootstrap
 
+FEW = "semi-supervised "  # and the fraction of the labels
 PROBES = ("linear", "knn")  # an encoder is shown by the first of these that there is, a classifier by its test
 MACHINE = "evaluated_on"  # the journal's word for the hardware of an evaluation
 
@@ -72,6 +73,29 @@ class Evaluation:
         return [who for who, floor in self.floors.items() if floor.accuracy >= self.model.accuracy]
 
 
+class Mean(NamedTuple):
+    """An accuracy over several draws of labels, in 0..1."""
+
+    accuracy: float
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabels:
+    """A frozen encoder beside its floors with few labels, over several draws of them."""
+
+    name: str  # semi-supervised 0.05; then other shards or another split
+    labels: int  # of a draw
+    draws: int
+    model: Mean
+    floors: Mapping[str, Mean]
+
+    @property
+    def missed(self) -> list[str]:
+        """The floors that the model does not clear."""
+        return [who for who, floor in self.floors.items() if floor.accuracy >= self.model.accuracy]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """The device-hours of one run of a lineage."""
@@ -94,6 +118,7 @@ class RunRecord:
     result: Mapping[str, Any]  # of run.json: all that shaped the result
     info: Mapping[str, Any]  # of run.json: command, commit, versions, hardware
     evaluations: tuple[Evaluation, ...]
+    few_labels: tuple[FewLabels, ...]
 
     @property
     def name(self) -> str:
@@ -189,7 +214,8 @@ def read(folder: Path) -> RunRecord:
     if not (isinstance(result, dict) and isinstance(info, dict)):
         raise UserError(f"{run / 'run.json'} holds no result and info: copy the run directory again")
     try:
-        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _has_place(name))
+        evaluations = tuple(_evaluation(name, who) for name, who in found.items() if _kind(name) in ("test", *PROBES))
+        few = tuple(_few_labels(name, who) for name, who in found.items() if _kind(name).startswith(FEW))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise UserError(f"{run / evaluation_file.FILE} is damaged ({error}): evaluate the model again") from None
     from bonestrap import model as models
@@ -199,7 +225,7 @@ def read(folder: Path) -> RunRecord:
     except models.ModelError as error:
         raise UserError(str(error)) from None
     lineages.check(model, run)
-    return RunRecord(folder=run, model=model, result=result, info=info, evaluations=evaluations)
+    return RunRecord(folder=run, model=model, result=result, info=info, evaluations=evaluations, few_labels=few)
 
 
 def home(folder: Path) -> Path | None:
@@ -208,9 +234,9 @@ def home(folder: Path) -> Path | None:
     return next((place for place in (folder, folder.parent) if (place / "run.json").is_file()), None)
 
 
-def _has_place(name: str) -> bool:
-    """Whether an evaluation is of test recordings, and of a kind that a model card shows."""
-    return not name.endswith(" on held-out") and re.split(" on | under ", name)[0] in ("test", *PROBES)
+def _kind(name: str) -> str:
+    """What an evaluation on test recordings measures, without the shards and the split; nothing of others."""
+    return "" if name.endswith(" on held-out") else re.split(" on | under ", name)[0]
 
 
 def _evaluation(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> Evaluation:
@@ -218,6 +244,13 @@ def _evaluation(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> Evalu
     floors = {who: Measured.of(scores) for who, scores in candidates.items() if who != first}
     seen = candidates[first].get("seen", 0)
     return Evaluation(name=name, model=Measured.of(candidates[first]), floors=floors, seen=seen)
+
+
+def _few_labels(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> FewLabels:
+    first = next(iter(candidates))
+    means = {who: Mean(float(scores["accuracy"]), float(scores["std"])) for who, scores in candidates.items()}
+    model, about = means.pop(first), candidates[first]
+    return FewLabels(name=name, labels=int(about["labels"]), draws=len(about["runs"]), model=model, floors=means)
 
 
 def _costs(stage: str, lineage: Mapping[str, Any]) -> Iterator[Cost]:

@@ -84,6 +84,4 @@ class Methods(Bounded):
             return passes / (2 if asked.pairs else 1)
         reading = Reading(data=setup.data)
         select = splits.find(reading.manifest.name, split).train
-        (recordings,) = reading.counts(select)
-        performances = reading.performances(select)
-        return round(passes * recordings / performances / (2 if asked.pairs else 1), 2)
+        return round(passes * reading.views_each(select) / (2 if asked.pairs else 1), 2)

@@ -99,6 +99,5 @@ class Views(Bounded):
         reading = Reading(data=setup.data)
         found = splits.find(reading.manifest.name, split)
         select = found.fit if self.on == "held-out" else found.train
-        (recordings,) = reading.counts(select)
         epochs = setup.base.schedule.epochs if setup.epochs is None else setup.epochs
-        return dataclasses.replace(setup, epochs=round(epochs * reading.performances(select) / recordings, 2))
+        return dataclasses.replace(setup, epochs=round(epochs / reading.views_each(select), 2))

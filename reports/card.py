@@ -86,6 +86,13 @@ def results(record: RunRecord) -> list[str]:
             f"- **{found.name}**: accuracy {percent(found.model)}, balanced accuracy {found.model.balanced:.1%}, on "
             f"{found.model.recordings:,} test recordings; floors: {floors}{below}"
         )
+    for few in record.few_labels:
+        floors = "; ".join(f"{who} {floor.accuracy:.1%}" for who, floor in few.floors.items())
+        below = f". **Not above {' and '.join(few.missed)}**" if few.missed else ""
+        lines.append(
+            f"- **{few.name}**: accuracy {few.model.accuracy:.1%} ± {few.model.std:.1%} over {few.draws} draws of "
+            f"{few.labels:,} labels; floors: {floors}{below}"
+        )
     if record.latency_ms is not None:
         lines.append(f"- **latency**: {record.latency_ms:.2f} ms per clip on one CPU thread, {where(record)}")
     return lines or [UNTESTED]

@@ -93,12 +93,13 @@ class Reading(Bounded):
             if not count:
                 raise nothing_left(open_folder(self.data, self.store).name, part)
 
-    def performances(self, part: Select) -> int:
-        """How many performances the selected views are of."""
+    def views_each(self, part: Select) -> float:
+        """How many of the selected views a performance has, in the mean: an epoch over views is so much longer."""
         from shards import catalogue
 
         views = catalogue.read(open_folder(self.data, self.store), hashed=False)[1].views
-        return len(set(views.take(np.flatnonzero(part(views))).key))
+        chosen = views.take(np.flatnonzero(part(views)))
+        return chosen.size / len(set(chosen.key))
 
     def sample(self, select: Select, limit: int, device: torch.device | str) -> Resident:
         """At most `limit` of the selected views, evenly spaced over their order, for a probe."""

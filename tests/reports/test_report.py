@@ -25,7 +25,7 @@ from bonestrap.methods import MethodConfig
 from bonestrap.model import Model
 from distributed import tracking
 from distributed.tracking import Tracking, describe
-from evaluation import run_record
+from evaluation import evaluation_file, run_record
 from evaluation.predictions import Prediction, Predictions
 from launch import compare, distill, evaluate, finetune, pretrain, report
 from launch.cli import parser as cli
@@ -338,6 +338,20 @@ def test_a_card_says_what_the_files_of_its_run_say(home: Path, name: str) -> Non
     assert text.count("**known issue**: ") == 2 and f"{COPIES} of 60 recordings are exact duplicates" in text
     labels = {"pretrained": "none", "teacher": f"50% of the training recordings, class-balanced: {20}"}
     assert f"**labels**: {labels.get(name, 'none; the teacher used the labels of 50%')}" in text
+
+
+def test_a_card_has_what_few_labels_gave(home: Path, tmp_path: Path) -> None:
+    run = tmp_path / "pretrained"
+    shutil.copytree(home / "pretrained", run)
+    model = {"accuracy": 0.5, "std": 0.125, "runs": [0.375, 0.5, 0.625], "labels": 40, "low": 0.2, "high": 0.8}
+    few = {"pretrained": model, "random encoder": {**model, "accuracy": 0.25}, "raw joints": {**model, "accuracy": 0.5}}
+    name = "semi-supervised 0.05 on lab 0a1b2c3d under fold-1"
+    evaluation_file.write(run, {name: few, f"{name} on held-out": few})
+    (line,) = [line for line in card.results(run_record.read(run)) if "semi-supervised" in line]
+    assert line == (
+        f"- **{name}**: accuracy 50.0% ± 12.5% over 3 draws of 40 labels; floors: random encoder 25.0%; "
+        "raw joints 50.0%. **Not above raw joints**"
+    )
 
 
 def test_an_evaluation_completes_the_card(home: Path) -> None:
