@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonestrap.options import UserError
-from bonestrap.weights import shipped
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
@@ -18,11 +17,6 @@ def load_model(folder: Path) -> Model:
     from bonestrap import model as models
     from evaluation import lineage
 
-    if not folder.exists() and (there := shipped(folder.name)):
-        raise UserError(
-            f"{folder.name} lies within the library, where no results are kept: copy it "
-            f"(cp -r {there} runs/{folder.name}) and name runs/{folder.name}"
-        )
     try:
         model = models.load(folder)
     except models.ModelError as error:

@@ -12,5 +12,9 @@ NAMES = ("bonestrap-small",)
 
 
 def shipped(name: Path | str) -> Path | None:
-    """The directory of these weights; None where `name` is another's, or a folder of that name is here."""
-    return None if str(name) not in NAMES or Path(name).exists() else Path(__file__).parent / str(name)
+    """The directory of the weights of this name; None for another name, and where a folder of that name is here.
+
+    A command may have made the name a path in the working directory, which is the same.
+    """
+    path = Path(name).absolute()
+    return Path(__file__).parent / path.name if path in map(Path.cwd().joinpath, NAMES) and not path.exists() else None
