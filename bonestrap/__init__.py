@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what a checkout has is Any where only the library is installed
-    from bonestrap.model import Model, ModelError, load
+    from bonestrap.model import Model, ModelError
     from bonestrap.recordings.features import FeaturesFile
     from bonestrap.recordings.packed import PackedFolder
+    from bonestrap.serialization import load
     from launch.api import distill as distill
     from launch.api import evaluate as evaluate
     from launch.api import finetune as finetune
@@ -24,7 +25,7 @@ LIBRARY = {
     "Model": "bonestrap.model",
     "ModelError": "bonestrap.model",
     "PackedFolder": "bonestrap.recordings.packed",
-    "load": "bonestrap.model",
+    "load": "bonestrap.serialization",
 }
 CHECKOUT = ("distill", "evaluate", "finetune", "pretrain")  # of launch.api
 

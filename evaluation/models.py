@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 def load_model(folder: Path) -> Model:
     """The model of a directory; UserError where it cannot be loaded, or its lineage is damaged."""
-    from bonestrap import model as models
+    from bonestrap import serialization
+    from bonestrap.model import ModelError
     from evaluation import lineage
 
     try:
-        model = models.load(folder)
-    except models.ModelError as error:
+        model = serialization.load(folder)
+    except ModelError as error:
         raise UserError(str(error)) from None
     lineage.check(model, folder)
     return model

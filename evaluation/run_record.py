@@ -218,11 +218,12 @@ def read(folder: Path) -> RunRecord:
         few = tuple(_few_labels(name, who) for name, who in found.items() if _kind(name).startswith(FEW))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise UserError(f"{run / evaluation_file.FILE} is damaged ({error}): evaluate the model again") from None
-    from bonestrap import model as models
+    from bonestrap import serialization
+    from bonestrap.model import ModelError
 
     try:
-        model = models.load(run)
-    except models.ModelError as error:
+        model = serialization.load(run)
+    except ModelError as error:
         raise UserError(str(error)) from None
     lineages.check(model, run)
     return RunRecord(folder=run, model=model, result=result, info=info, evaluations=evaluations, few_labels=few)

@@ -193,14 +193,14 @@ def ship(options: Options, model: Model, data: EvaluationData, classes: ClassSpl
     """Write the model, what it was trained on, and its card."""
     import torch
 
-    from bonestrap import model as models
+    from bonestrap import serialization
     from evaluation import run_record, trained
     from evaluation.candidates import labels_of
     from reports import card
     from reports.data.facts import DatasetFacts
 
     run = resolved(options.run)
-    models.save(run / "model", model)
+    serialization.save(run / "model", model)
     rows = torch.isin(labels_of(data.train), torch.tensor(classes.seen)).nonzero().squeeze(1).numpy()
     trained.keep(run, trained.fingerprints(data.train)[rows], [resolved(options.model)])
     card.ship(run_record.read(run), DatasetFacts.of(options, split))

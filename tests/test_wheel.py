@@ -14,7 +14,7 @@ import pytest
 
 import bonestrap
 from bonestrap.layouts import KINECT20
-from bonestrap.model import save
+from bonestrap.serialization import save
 from tests.bonestrap.recordings.shards_by_hand import packed
 from tests.bonestrap.test_model import model, recording
 

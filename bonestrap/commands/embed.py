@@ -33,12 +33,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     import time
 
-    from bonestrap import model
+    from bonestrap import serialization
     from bonestrap.recordings.features import FeaturesFile, check_suffix
     from bonestrap.recordings.packed import PackedFolder
 
     check_suffix(options.output)
-    loaded = model.load(options.model, device=device_of(options))
+    loaded = serialization.load(options.model, device=device_of(options))
     folder = PackedFolder.read(options.shards)
     began = time.perf_counter()
     features = loaded.embed(folder, batch_size=options.batch_size, progress=True).float().cpu().numpy()

@@ -39,18 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from bonestrap import deploy, model
+    from bonestrap import deploy, serialization
     from bonestrap.commands.predict import read_joints
+    from bonestrap.model import ModelError
 
     if (options.precision == "int8") != bool(options.calibration):
         raise ValueError("--calibration and --precision int8 belong together: some dozens of training recordings")
     calibration = [read_joints(file) for file in options.calibration]
-    loaded = model.load(options.model)
+    loaded = serialization.load(options.model)
     folder = options.model / "model" if (options.model / "model").is_dir() else options.model
     try:
         file = deploy.export(loaded, folder, options.precision, calibration)
-    except model.ModelError as error:
-        raise model.ModelError(f"{options.model}: {error}") from None
+    except ModelError as error:
+        raise ModelError(f"{options.model}: {error}") from None
     except ImportError as error:
         raise ValueError(f"exporting needs {error.name}, which is not installed: pip install onnx onnxscript") from None
     print(deploy.summary(file, loaded))

@@ -59,10 +59,10 @@ def row_of(known: FeaturesFile, key: str) -> int:
 
 def embedded(options: argparse.Namespace, known: FeaturesFile) -> np.ndarray:
     """The features of the recording in a file."""
-    from bonestrap import model
+    from bonestrap import serialization
     from bonestrap.commands.predict import read_joints
 
-    features = model.load(options.model).embed(read_joints(options.joints)).numpy()
+    features = serialization.load(options.model).embed(read_joints(options.joints)).numpy()
     if len(features) != known.features.shape[1]:
         raise ValueError(
             f"{options.model} gives {len(features)} features and {options.features} holds {known.features.shape[1]}: "

@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from bonestrap import model
+    from bonestrap import serialization
     from bonestrap.recordings.packed import PackedFolder
 
     if options.top < 1:
         raise ValueError(f"--top must be 1 or more, got {options.top}")
-    loaded = model.load(options.model, device=device_of(options))
+    loaded = serialization.load(options.model, device=device_of(options))
     if options.input[0].is_dir():
         if len(options.input) > 1:
             raise ValueError(f"{options.input[0]} is a folder: give one folder of shards, or files")

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     """Read frames to their end, or until interrupted. ValueError for what is wrong with them."""
     import torch
 
-    from bonestrap.model import load
+    from bonestrap.serialization import load
     from bonestrap.stream import lines
     from bonestrap.stream.recogniser import Recogniser
 

@@ -29,7 +29,8 @@ from bonestrap.augment.channels import described
 from bonestrap.deploy.precision import Precision, quantized, with_half_weights
 from bonestrap.files import write_atomically
 from bonestrap.layout import Layout
-from bonestrap.model import ONNX_FILE, Model, ModelError
+from bonestrap.model import Model, ModelError
+from bonestrap.serialization import ONNX_FILE
 
 OPSET = 18
 FILES: dict[Precision, str] = {"float32": ONNX_FILE, "float16": "model-float16.onnx", "int8": "model-int8.onnx"}

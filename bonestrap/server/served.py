@@ -17,7 +17,8 @@ import numpy as np
 from bonestrap import deploy
 from bonestrap.config import to_json
 from bonestrap.deploy.precision import Precision
-from bonestrap.model import Model, ModelError, load
+from bonestrap.model import Model, ModelError
+from bonestrap.serialization import load
 from bonestrap.text import TextError
 from bonestrap.weights import shipped
 from bonestrap.zero_shot.head import TextHead

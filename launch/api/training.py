@@ -30,7 +30,7 @@ class Run:
     @functools.cached_property
     def model(self) -> Model:
         """The model, on the CPU and in evaluation mode."""
-        from bonestrap.model import load
+        from bonestrap.serialization import load
 
         return load(self.directory)
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def conclude(training: Training, options: Options) -> None:
     """Measure what a finished run is compared by, once, and register its model."""
-    from bonestrap import model as models
+    from bonestrap import serialization
 
-    model = models.load(options.run)
+    model = serialization.load(options.run)
     known = tracking.latest(options.run)
     if "total_device_hours" not in known:
         tracking.add(options.run, measured(training, options, model, known))

@@ -201,19 +201,20 @@ def mlflow_run(folder: Path) -> str | None:
 
 def inherited_labels(source: Path | None) -> float | None:
     """The fraction of the labels that taught the model which a run learns from."""
-    from bonestrap import model as models
+    from bonestrap import serialization
 
-    return None if source is None else models.load(source).description.lineage.get("labels")
+    return None if source is None else serialization.load(source).description.lineage.get("labels")
 
 
 def hours_before(parents: Sequence[Path]) -> float | None:
     """Device-hours of all that a run comes from; None where a parent has no model yet, which says it."""
-    from bonestrap import model as models
+    from bonestrap import serialization
+    from bonestrap.model import ModelError
     from evaluation import run_record
 
     try:
-        return sum(run_record.lineage_hours(models.load(folder).description.lineage) for folder in parents)
-    except models.ModelError:
+        return sum(run_record.lineage_hours(serialization.load(folder).description.lineage) for folder in parents)
+    except ModelError:
         return None
 
 

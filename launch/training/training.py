@@ -259,24 +259,25 @@ def lineage(
 
 def parent_of(folder: Path, source: Model | None, training: Training) -> dict[str, Any] | None:
     """How a model refers to the one that it was made from; None of a run that has checkpoints and no model yet."""
-    from bonestrap import model as models
+    from bonestrap import serialization
+    from bonestrap.model import ModelError
 
     if source is None or folder != training.source:
         try:
-            source = models.load(folder)
-        except models.ModelError:
+            source = serialization.load(folder)
+        except ModelError:
             return None
     return {"stage": source.description.stage, "run": resolved(folder).name, "lineage": source.description.lineage}
 
 
 def ship(training: Training, options: Options, model: Model, data: TrainingData) -> None:
     """Write the run's model, what it was trained on and its card. UserError where the card fails; the model stays."""
-    from bonestrap import model as models
+    from bonestrap import serialization
     from evaluation import run_record, trained
     from reports import card
     from reports.data.facts import DatasetFacts
 
-    models.save(options.run / "model", model)
+    serialization.save(options.run / "model", model)
     trained.keep(options.run, data.fingerprints, training.parents)
     read = data.fingerprints if training.method.input.labels else data.fingerprints[:0]
     trained.keep(options.run, read, training.parents, trained.LABELLED)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from bonestrap import model as models
+from bonestrap import serialization
 from bonestrap.methods.method import Method
+from bonestrap.model import ModelError
 from bonestrap.options import UserError
 from distributed.checkpoint import Checkpoints
 
@@ -28,9 +29,9 @@ def start_from(method: Method, folder: Path) -> str:
         if step is not None:
             taken = method.start_from(store.load(step, torch.device("cpu")).method)
             return f"{taken} of {store.path(step)}"
-        method.start_from_encoder(models.load(folder).encoder.state_dict())
+        method.start_from_encoder(serialization.load(folder).encoder.state_dict())
         return f"the encoder of {folder}"
-    except models.ModelError as error:
+    except ModelError as error:
         raise UserError(f"--init-from {folder} holds neither a checkpoint nor a model ({error})") from None
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]

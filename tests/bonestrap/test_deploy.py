@@ -26,8 +26,9 @@ from bonestrap.deploy.precision import Precision
 from bonestrap.encoders import ConvTransformerConfig, EncoderConfig, SkeletonTransformerConfig, STGCNConfig
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20
-from bonestrap.model import Description, Model, ModelError, load, save
+from bonestrap.model import Description, Model, ModelError
 from bonestrap.protocols.floor import calibrate
+from bonestrap.serialization import load, save
 from launch.cli import parser as cli
 from launch.export import Options, main
 

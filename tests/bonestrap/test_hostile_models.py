@@ -18,7 +18,8 @@ from bonestrap import files
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import SBU15
-from bonestrap.model import Description, Model, ModelError, load, save
+from bonestrap.model import Description, Model, ModelError
+from bonestrap.serialization import load, save
 from tests.mutations import NESTED, changed_json, damaged
 
 TRIES = 60

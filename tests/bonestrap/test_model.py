@@ -22,9 +22,10 @@ from bonestrap.encoders import STGCNConfig
 from bonestrap.encoders.stgcn.network import STGCN
 from bonestrap.layout import Layout
 from bonestrap.layouts import COCO17, KINECT20, NTU25, SBU15
-from bonestrap.model import Description, Model, ModelError, load, save
+from bonestrap.model import Description, Model, ModelError
 from bonestrap.protocols.features import extract
 from bonestrap.protocols.floor import calibrate
+from bonestrap.serialization import load, save
 from shards.packing import preprocess
 
 CLASSES = ("wave", "drop", "throw")

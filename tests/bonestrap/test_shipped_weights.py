@@ -12,9 +12,10 @@ import torch
 
 import bonestrap
 from bonestrap.layouts import LAYOUTS
-from bonestrap.model import ModelError, save
+from bonestrap.model import ModelError
 from bonestrap.options import UserError
 from bonestrap.recordings.format import PUBLISHED
+from bonestrap.serialization import save
 from bonestrap.weights import NAMES, shipped
 from evaluation.models import load_model
 from tests.bonestrap.test_model import model, recording

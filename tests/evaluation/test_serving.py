@@ -25,7 +25,8 @@ from torch import nn
 import bonestrap
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
-from bonestrap.model import Description, Model, save
+from bonestrap.model import Description, Model
+from bonestrap.serialization import save
 from bonestrap.zero_shot import SADVAEConfig
 from bonestrap.zero_shot.head import AlignmentConfig, TextHead
 from tests.bonestrap.server.serving import CLASSES, LAYOUT, as_lists, calibrated, running, saved, walk

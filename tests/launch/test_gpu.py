@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bonestrap import model as models
+from bonestrap import serialization
 from bonestrap.clips import Batch
 from distributed import cluster
 from launch import distill, finetune, pretrain
@@ -68,4 +68,4 @@ def test_commands(shards: Path, tmp_path: Path, gpu: PretendGPU, batches: list[i
         assert len(batches) >= STEPS
         waits = gpu.waits[batches[0] : batches[-1]]
         assert [wait for wait in waits if "/protocols/features.py:" not in wait] == [], run.name
-    assert models.load(student).classes == models.load(teacher).classes
+    assert serialization.load(student).classes == serialization.load(teacher).classes

@@ -17,8 +17,9 @@ from torch import nn
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import NTU25
-from bonestrap.model import Description, Model, save
+from bonestrap.model import Description, Model
 from bonestrap.options import UserError
+from bonestrap.serialization import save
 from distributed import journal
 from distributed.mlflow_sync import missing
 from evaluation import run_record

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bonestrap.layouts import NTU25
-from bonestrap.model import load, save
+from bonestrap.serialization import load, save
 from bonestrap.stream import config
 from launch import streams
 from launch.cli.parser import start_choice

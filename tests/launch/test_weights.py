@@ -9,8 +9,9 @@ import torch
 
 from bonestrap.encoders import STGCNConfig
 from bonestrap.methods.byol.method import BYOL
-from bonestrap.model import Description, Model, save
+from bonestrap.model import Description, Model
 from bonestrap.options import UserError
+from bonestrap.serialization import save
 from distributed.checkpoint import Checkpoints, State
 from launch.training.weights import start_from
 from tests.bonestrap.tiny import CLIP, LAYOUT, byol

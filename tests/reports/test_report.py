@@ -206,7 +206,7 @@ def test_any_encoder_any_method_and_any_name_of_a_run_render(copy: Path) -> None
     before = bonestrap.load(run)
     description = dataclasses.replace(before.description, encoder=AveragedConfig())
     encoder = description.build_encoder()
-    bonestrap.model.save(run / "model", Model(description, encoder, torch.nn.Linear(encoder.features, 2)))
+    bonestrap.serialization.save(run / "model", Model(description, encoder, torch.nn.Linear(encoder.features, 2)))
     told = of_json(run, "run.json")
     told["result"]["method"] = to_json(NoViewsConfig())
     (run / "run.json").write_text(json.dumps(told))
@@ -377,7 +377,7 @@ def test_a_card_is_of_its_weights_alone(copy: Path) -> None:
     model = bonestrap.load(run)
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    bonestrap.model.save(run / "model", model)
+    bonestrap.serialization.save(run / "model", model)
     card.ship(run_record.read(run), None)
     assert "Worst classes: test" not in file.read_text()
     assert bonestrap.load(run).classes == Copied.classes

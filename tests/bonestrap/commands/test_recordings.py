@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from bonestrap.commands.main import main
-from bonestrap.model import Model, save
+from bonestrap.model import Model
 from bonestrap.recordings.features import FeaturesFile
+from bonestrap.serialization import save
 from tests.bonestrap.recordings.shards_by_hand import packed
 from tests.bonestrap.test_model import CLASSES, model, recording
 

@@ -17,8 +17,9 @@ from torch import nn
 from bonestrap.augment import ClipConfig
 from bonestrap.encoders import STGCNConfig
 from bonestrap.layouts import SBU15
-from bonestrap.model import Description, Model, save
+from bonestrap.model import Description, Model
 from bonestrap.protocols.floor import calibrate
+from bonestrap.serialization import save
 from bonestrap.server.access import Tokens
 from bonestrap.server.served import Served
 from bonestrap.server.settings import Settings

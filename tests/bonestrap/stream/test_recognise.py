@@ -16,7 +16,7 @@ import pytest
 
 from bonestrap.commands import recognise
 from bonestrap.layouts import KINECT20
-from bonestrap.model import save
+from bonestrap.serialization import save
 from bonestrap.stream import config
 from bonestrap.stream.config import StreamConfig
 from bonestrap.stream.lines import frames
