@@ -27,7 +27,7 @@ CONSERVATIVE: View = (
     DropLimbs(probability=0.0),
     Shear(limit=0.0),
 )
-# For some hundreds to some thousands of recordings [ours]; docs/results.md has what it is worth.
+# For some hundreds to some thousands of recordings [ours]; docs/results/nw_ucla.md has what it is worth.
 ROTATED: View = (RandomFrames(), Rotate(), Scale())
 # Of Naimi et al. (ReL-SAR): noise of .03 as stated, scale, left and right exchanged. The scale's range is ours, and
 # so is that no clip is played backwards, as their code does: sitting down would be standing up.

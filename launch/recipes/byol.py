@@ -10,7 +10,7 @@ from bonestrap.methods import BYOLConfig
 from bonestrap.optim import SGD, Schedule
 from bonestrap.recipe import Recipe
 
-# For batches of some dozens and some thousands of steps; docs/results.md has what each of these is worth.
+# For batches of some dozens and some thousands of steps; docs/results/byol.md has what each of these is worth.
 SMALL = BYOLConfig(projection=128, norm=True, statistics="target", predictor_rate=10.0)
 
 
@@ -25,7 +25,7 @@ def ntu60() -> Recipe:
 def nw_ucla() -> Recipe:
     """NW-UCLA, 20 joints, three cameras: trains on a laptop.
 
-    Linear accuracy 58 % on cross-view, after half an hour on one busy CPU core; docs/results.md has the rest. With
+    Linear accuracy 58 % on cross-view, after half an hour on one busy CPU core; docs/results/byol.md has the rest. With
     --split cross-subject, give --schedule.epochs 700 for about as many steps.
     """
     return Recipe(
@@ -66,7 +66,7 @@ def byol_own() -> Recipe:
 def byol_small() -> Recipe:
     """Synthetic people with BYOL, small enough for two CPU cores: what the demo was before it was VICReg.
 
-    docs/results.md has its results. It was called `demo` in the previous version.
+    docs/results/byol.md has its results. It was called `demo` in the previous version.
     """
     return Recipe(
         split="cross-subject",

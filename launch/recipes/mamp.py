@@ -32,7 +32,7 @@ def mamp_small() -> Recipe:
     """MAMP on some hundreds to some thousands of short recordings, such as NW-UCLA: trains on a laptop.
 
     A quarter of the width, half the depth and a decoder of one block. Below raw joints after 1,319 steps
-    (docs/results.md).
+    (docs/results/nw_ucla.md).
     """
     return Recipe(
         split="cross-subject",
@@ -45,7 +45,7 @@ def mamp_small() -> Recipe:
 
 
 def latent_small() -> Recipe:
-    """As mamp-small, but a teacher's representations are predicted in place of motion; docs/results.md has results."""
+    """As mamp-small, but a teacher's representations are predicted in place of motion; docs/results/nw_ucla.md has results."""
     return Recipe(
         split="cross-subject",
         clip=SHORT,
@@ -72,7 +72,7 @@ def stars() -> Recipe:
 
 
 def stars_small() -> Recipe:
-    """The second stage after mamp-small; needs --init-from a run of it. docs/results.md has its results."""
+    """The second stage after mamp-small; needs --init-from a run of it. docs/results/nw_ucla.md has its results."""
     return Recipe(
         split="cross-subject",
         clip=SHORT,

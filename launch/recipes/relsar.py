@@ -13,7 +13,7 @@ def relsar() -> Recipe:
     """ReL-SAR as Naimi et al. (2024) describe it: 30 frames, 15 points, BYOL with a target network of its own.
 
     Stated: encoder, heads 256-128-64, noise, weight decay. Ours: momentum, statistics, learning rate and epochs.
-    docs/results.md has what was measured.
+    docs/results/rel_sar.md has what was measured.
     """
     return Recipe(
         split="cross-subject",

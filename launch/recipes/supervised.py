@@ -14,7 +14,7 @@ from bonestrap.recipe import Recipe
 def supervised() -> Recipe:
     """Cross-entropy on all labels of the training recordings; the classifier is shipped with the encoder.
 
-    For a data set of about a thousand recordings: random rotations, scales and frames. docs/results.md has its results
+    For a data set of about a thousand recordings: random rotations, scales and frames. docs/results/ has its results
     on NW-UCLA and SBU.
     """
     return Recipe(

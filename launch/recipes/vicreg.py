@@ -14,7 +14,7 @@ from bonestrap.recipe import Recipe
 def vicreg() -> Recipe:
     """Some hundreds to some thousands of recordings, without labels: no collapse in short runs.
 
-    docs/results.md has its results on NW-UCLA, beside BYOL's.
+    docs/results/nw_ucla.md has its results, beside BYOL's.
     """
     view = (*ROTATED, Smooth(), Shear(limit=0.3))
     return Recipe(

@@ -22,6 +22,7 @@ PAGES = (
     "start",
     "data",
     "results",
+    "results/nw_ucla",
     "reference/commands/pretrain",
     "reference/python",
     "notebooks/your_encoder",
@@ -41,8 +42,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.timeout(600)
 def test_every_document_and_every_command_has_a_page(site: Path) -> None:
-    documents = {file.stem for file in (ROOT / "docs").glob("*.md")} | {"contributing", "changelog"}
-    assert documents <= {page.stem for page in site.glob("*.html")}
+    documents = {file.relative_to(ROOT / "docs").with_suffix("") for file in (ROOT / "docs").rglob("*.md")}
+    pages = {page.relative_to(site).with_suffix("") for page in site.rglob("*.html")}
+    assert documents | {Path("contributing"), Path("changelog")} <= pages
     scripts = {file.stem for file in (ROOT / "launch").glob("*.py")} - {"__init__"}
     assert scripts | {"pack-verify"} <= {page.stem for page in (site / "reference/commands").glob("*.html")}
 
