@@ -4,8 +4,8 @@
 The public way encodes both places of every clip, absent persons as zeros, and computes attention step by step. All
 variants see the same clips with the body mix of NTU-60 and run by turns. "Of the limit" is the fraction of the measured
 matrix rate at which the counted operations of the bodies that are there would take the measured time. The rows below
-it are ours with a lighter decoder and with latent targets: what they save in work; docs/results/nw_ucla.md would say what they
-cost in accuracy.
+it are ours with a lighter decoder and with latent targets: what they save in work. docs/results/nw_ucla.md would say
+what they cost in accuracy.
 
 Examples:
   python -m benchmarks.masked

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bonestrap.weights import shipped
 from evaluation import run_record
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ def keep(run: Path, own: np.ndarray, parents: Sequence[Path], file: str = FILE) 
 
 
 def read(model: Path, file: str = FILE) -> np.ndarray | None:
-    """The fingerprints of all recordings of a model's training; None where they were not kept."""
-    run = run_record.home(model)
-    return np.load(run / file) if run is not None and (run / file).exists() else None
+    """The fingerprints of all recordings of a model's training; None where they were not kept.
+
+    Weights that come with the library have no run: the files lie beside them.
+    """
+    kept = (shipped(model) or run_record.home(model) or model) / file
+    return np.load(kept) if kept.exists() else None
 
 
 def seen(model: Path, data: Recorded) -> int | None:

@@ -84,8 +84,9 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"bonestrap", INFO}
     assert {"bonestrap/layouts/sensors.py", "bonestrap/py.typed", "bonestrap/commands/main.py"} <= set(names)
-    weights = {f"bonestrap/weights/bonestrap-small/{file}" for file in ("README.md", "model.json", "model.safetensors")}
-    assert {name for name in names if name.endswith((".pyc", ".json", ".md", ".safetensors"))} == weights
+    files = ("README.md", "labelled.npy", "model.json", "model.safetensors", "trained.npy")
+    weights = {f"bonestrap/weights/bonestrap-small/{file}" for file in files}
+    assert {name for name in names if name.endswith((".pyc", ".json", ".md", ".npy", ".safetensors"))} == weights
 
 
 def test_the_wheel_has_the_command_and_the_version(wheel: Path) -> None:

@@ -45,7 +45,10 @@ def mamp_small() -> Recipe:
 
 
 def latent_small() -> Recipe:
-    """As mamp-small, but a teacher's representations are predicted in place of motion; docs/results/nw_ucla.md has results."""
+    """As mamp-small, but a teacher's representations are predicted in place of motion.
+
+    docs/results/nw_ucla.md has its results.
+    """
     return Recipe(
         split="cross-subject",
         clip=SHORT,

@@ -17,6 +17,7 @@ from bonestrap.options import UserError
 from bonestrap.recordings.format import PUBLISHED
 from bonestrap.serialization import save
 from bonestrap.weights import NAMES, shipped
+from evaluation import trained
 from evaluation.models import load_model
 from tests.bonestrap.test_model import model, recording
 
@@ -34,6 +35,15 @@ def test_weights_are_small_and_of_recordings_that_anybody_may_use(name: str) -> 
     assert "/tmp/" not in card + (folder / "model.json").read_text()
     corpora = bonestrap.load(name).description.lineage["corpora"]
     assert {corpus["licence"] for corpus in corpora} <= FREE
+
+
+def test_what_it_was_trained_on_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpora = bonestrap.load("bonestrap-small").description.lineage["corpora"]
+    for name in (Path("bonestrap-small"), tmp_path / "bonestrap-small"):
+        known, labelled = trained.read(name), trained.read(name, trained.LABELLED)
+        assert known is not None and len(np.unique(known)) == sum(corpus["recordings"] for corpus in corpora)
+        assert labelled is not None and len(labelled) == 0
 
 
 @pytest.mark.parametrize("layout", [layout.name for layout in LAYOUTS.values() if layout.coordinates == 3])
