@@ -24,9 +24,13 @@ class StorageError(OSError):
 
 
 def of_storage(error: OSError) -> bool:
-    """Whether an error comes from the disks, servers and permissions that a program finds, not from the program."""
+    """Whether an error comes from the disks, servers and permissions that a program finds, not from the program.
+
+    A missing file that has no name, such as a working directory that was removed, helps nobody without its traceback.
+    """
     kinds = (io.UnsupportedOperation, ChildProcessError, ProcessLookupError, BlockingIOError, InterruptedError)
-    return not isinstance(error, kinds) and error.errno not in MISTAKES
+    nameless = error.errno == errno.ENOENT and not error.filename
+    return not isinstance(error, kinds) and error.errno not in MISTAKES and not nameless
 
 
 def reason(error: OSError) -> str:

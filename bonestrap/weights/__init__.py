@@ -16,5 +16,7 @@ def shipped(name: Path | str) -> Path | None:
 
     A command may have made the name a path in the working directory, which is the same.
     """
-    path = Path(name).absolute()
-    return Path(__file__).parent / path.name if path in map(Path.cwd().joinpath, NAMES) and not path.exists() else None
+    path = Path(name)
+    if path.name not in NAMES or path.exists() or path.absolute().parent != Path.cwd():
+        return None
+    return Path(__file__).parent / path.name

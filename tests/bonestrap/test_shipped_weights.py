@@ -74,3 +74,13 @@ def test_commands_that_resolve_their_paths_find_the_name(tmp_path: Path, monkeyp
     for name in (Path("runs/bonestrap-small"), tmp_path.parent / "bonestrap-small"):
         with pytest.raises(UserError, match=r"bonestrap-small/model\.json does not exist"):
             load_model(name)
+
+
+def test_other_models_are_found_without_a_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray removes that of a job while the job ends."""
+    save(tmp_path / "model", model())
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert bonestrap.load(tmp_path / "model").classes == model().classes

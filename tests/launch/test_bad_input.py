@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch import evaluate, finetune, pack, pretrain
+from launch.cli.errors import UserErrors
 from launch.cli.parser import start, start_choice
 from launch.pretrain import Options
 from launch.recipes import RECIPES
@@ -166,3 +167,15 @@ def test_recordings_with_nan_joints(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert stopped.value.code == 2
     assert file.name in one_sentence(capsys)
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_missing_file_without_a_name_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command whose working directory was removed said "no such file or directory", and nothing else."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError), UserErrors():
+        Path.cwd()
+    with pytest.raises(SystemExit, match="2"), UserErrors():
+        (tmp_path / "absent").read_text()
