@@ -77,7 +77,7 @@ def test_commands_that_resolve_their_paths_find_the_name(tmp_path: Path, monkeyp
 
 
 def test_other_models_are_found_without_a_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray removes that of a job while the job ends."""
+    """Two Ray nodes on one machine unpack the working directory of a job over each other's."""
     save(tmp_path / "model", model())
     gone = tmp_path / "gone"
     gone.mkdir()
