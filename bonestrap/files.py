@@ -225,3 +225,9 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def misfit(error: Exception) -> str:
+    """Why a state could not be loaded, in one line: of torch's several lines the first only names the network."""
+    first, *rest = map(str.strip, str(error).splitlines())
+    return rest[0].rstrip(".") if rest and first.startswith("Error(s) in loading") else first

@@ -18,7 +18,7 @@ from bonestrap.augment import ClipConfig
 from bonestrap.classifiers import HEADS
 from bonestrap.config import from_json, to_json
 from bonestrap.encoders import ENCODERS, EncoderConfig
-from bonestrap.files import opened, read_object
+from bonestrap.files import misfit, opened, read_object
 from bonestrap.layout import Layout
 from bonestrap.layouts import LAYOUTS
 from bonestrap.model import Description, Model, ModelError
@@ -88,9 +88,8 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Model:
             model.load_state_dict(load_file(folder / "model.safetensors"))
         _check_finite(model)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{folder / 'model.safetensors'} is damaged ({reason}): copy the model directory again"
+            f"{folder / 'model.safetensors'} is damaged ({misfit(error)}): copy the model directory again"
         ) from error
     return model.to(device).eval()
 

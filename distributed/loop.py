@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bonestrap.capture.graphs import CUDARecorder
 from bonestrap.clips import Batch
+from bonestrap.files import misfit
 from bonestrap.methods.method import Method
 from distributed.checkpoint import Checkpoints, State, Writer
 from distributed.lease import Leases
@@ -275,9 +276,8 @@ def restore(job: Job, store: Checkpoints, step: int, device: torch.device) -> fl
         job.method.load_state_dict(state.method)
         job.optimizer.load_state_dict(state.optimizer)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{store.path(step)} was written by a run of another configuration ({reason}): "
+            f"{store.path(step)} was written by a run of another configuration ({misfit(error)}): "
             f"give the options of that run, or choose an empty run directory."
         ) from error
     return state.seconds

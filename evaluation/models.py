@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonestrap.options import UserError
+from bonestrap.weights import shipped
+from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
@@ -24,6 +26,11 @@ def load_model(folder: Path) -> Model:
         raise UserError(str(error)) from None
     lineage.check(model, folder)
     return model
+
+
+def located(folder: Path) -> Path:
+    """A model's directory, named so that every worker finds it: absolute, or as weights that come with the library."""
+    return folder if shipped(folder) else resolved(folder)
 
 
 def split_of(model: Model) -> str:

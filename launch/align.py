@@ -28,7 +28,7 @@ from bonestrap.options import UserError, option, required
 from bonestrap.zero_shot import SADVAEConfig
 from distributed.record import Record, prepared
 from distributed.tracking import Dataset, Tracking, add, recording
-from evaluation.models import load_model, split_of
+from evaluation.models import load_model, located, split_of
 from evaluation.provenance import provenance
 from evaluation.zero_shot.class_splits import check, named
 from evaluation.zero_shot.protocol import ClassSplit, Describing, seen_of, settings_of
@@ -68,14 +68,14 @@ class Options(Reading, Describing):
 def main(options: Options) -> None:
     from evaluation.features import open_data
 
-    run, folder = resolved(options.run), resolved(options.model)
-    options, _ = options.resolve_streaming(workers=1, cuda=False)
-    source, manifest = load_model(folder), options.manifest
+    run = resolved(options.run)
+    options, _ = dataclasses.replace(options, model=located(options.model)).resolve_streaming(workers=1, cuda=False)
+    source, manifest = load_model(options.model), options.manifest
     config = settings_of(options.method, options.published, manifest.name, fixed=options.unseen is not None)
     split = options.split or split_of(source)
     settings = {
         **{key: to_json(getattr(options, key)) for key in ("texts", "describe", "descriptions", "average", "unseen")},
-        **{"text": to_json(options.text), "method": to_json(config), "model": str(folder), "split": split},
+        **{"text": to_json(options.text), "method": to_json(config), "model": str(options.model), "split": split},
         **{"hold_out": False, "seed": options.seed, "precision": "fp32", "digest": manifest.digest},
     }
     info = provenance()
@@ -173,7 +173,7 @@ def lineage(
 
     manifest = data.train.manifest
     seen = torch.isin(labels_of(data.train), torch.tensor(classes.seen))
-    parent = {"stage": source.description.stage, "run": resolved(options.model).name}
+    parent = {"stage": source.description.stage, "run": options.model.name}
     return {
         "data": manifest.name,
         "digest": manifest.digest,
@@ -202,7 +202,7 @@ def ship(options: Options, model: Model, data: EvaluationData, classes: ClassSpl
     run = resolved(options.run)
     serialization.save(run / "model", model)
     rows = torch.isin(labels_of(data.train), torch.tensor(classes.seen)).nonzero().squeeze(1).numpy()
-    trained.keep(run, trained.fingerprints(data.train)[rows], [resolved(options.model)])
+    trained.keep(run, trained.fingerprints(data.train)[rows], [options.model])
     card.ship(run_record.read(run), DatasetFacts.of(options, split))
 
 
@@ -210,10 +210,9 @@ def tracked(
     options: Options, source: Model, manifest: Manifest, settings: dict[str, Any], info: dict[str, Any]
 ) -> Tracking:
     """What MLflow is told of the run."""
-    folder = resolved(options.model)
-    parent = mlflow_run(folder)
+    parent = mlflow_run(options.model)
     params = {**flat(settings), "stage": "aligned", "encoder": source.description.encoder.label, "labels": 1.0}
-    hours = hours_before([folder])
+    hours = hours_before([options.model])
     return Tracking(
         experiment=options.experiment,
         name=resolved(options.run).name,

@@ -26,14 +26,13 @@ from bonestrap.config import to_json
 from bonestrap.methods import DistillConfig
 from bonestrap.optim import SGD, Schedule
 from bonestrap.options import UserError, option, required
-from evaluation.models import load_model, split_of
+from evaluation.models import load_model, located, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
 from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from launch.training.views import VIEWS, Views
-from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from distributed.loop import Summary
@@ -82,7 +81,7 @@ class Options(TrainingOptions):
 
 
 def main(options: Options) -> Summary:
-    options = dataclasses.replace(options.absolute(), teacher=resolved(options.teacher))
+    options = dataclasses.replace(options.absolute(), teacher=located(options.teacher))
     teacher = load_model(options.teacher)
     if not teacher.classes:
         raise UserError(f"{options.teacher} has no classifier to distil; fine-tune it first with launch/finetune.py")

@@ -31,14 +31,13 @@ from bonestrap.config import to_json
 from bonestrap.methods import SupervisedConfig
 from bonestrap.optim import SGD, Schedule
 from bonestrap.options import UserError, option, required
-from evaluation.models import load_model, split_of
+from evaluation.models import load_model, located, split_of
 from launch.cli.parser import Changes, start
 from launch.training.options import Options as TrainingOptions
 from launch.training.options import changed_optimizer, check_group, own_settings
 from launch.training.run import run
 from launch.training.training import Training
 from launch.training.views import VIEWS, Views
-from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from bonestrap.model import Model
@@ -142,7 +141,7 @@ def check_layers(source: Model, names: tuple[str, ...]) -> None:
 
 
 def main(options: Options) -> Summary:
-    options = dataclasses.replace(options.absolute(), model=resolved(options.model))
+    options = dataclasses.replace(options.absolute(), model=located(options.model))
     source = load_model(options.model)
     check_layers(source, options.freeze)
     encoder = options.encoder.applied(source.description.encoder)

@@ -29,6 +29,7 @@ if __name__ == "__main__":  # started by path, Python looks in launch/ first; th
 
 from bonestrap.config import to_json
 from bonestrap.options import UserError, option, required
+from evaluation.models import located
 from launch.cli.parser import start_choice
 from launch.recipes import ALIASES, RECIPES, Recipe
 from launch.training.options import EVERY
@@ -37,7 +38,6 @@ from launch.training.run import run
 from launch.training.training import Training
 from shards.composition import Composition
 from shards.pool import Pool, Pooled, pooled
-from shards.storage.folder import resolved
 
 if TYPE_CHECKING:
     from distributed.loop import Summary
@@ -86,7 +86,7 @@ def main(name: str, options: Options, recipe: Recipe) -> Summary:
         )
     folders = options.folders()
     pool = options.pooled(folders, recipe)
-    init_from = options.init_from and resolved(options.init_from)
+    init_from = options.init_from and located(options.init_from)
     training = Training(
         stage="supervised" if recipe.method.input.labels else "pretrained",
         title="pretrain",

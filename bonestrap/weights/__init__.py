@@ -12,11 +12,5 @@ NAMES = ("bonestrap-small",)
 
 
 def shipped(name: Path | str) -> Path | None:
-    """The directory of the weights of this name; None for another name, and where a folder of that name is here.
-
-    A command may have made the name a path in the working directory, which is the same.
-    """
-    path = Path(name)
-    if path.name not in NAMES or path.exists() or path.absolute().parent != Path.cwd():
-        return None
-    return Path(__file__).parent / path.name
+    """The directory of the weights of this name; None for another name, and where a folder of that name is here."""
+    return None if str(name) not in NAMES or Path(name).exists() else Path(__file__).parent / str(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from bonestrap import serialization
+from bonestrap.files import misfit
 from bonestrap.methods.method import Method
 from bonestrap.model import ModelError
 from bonestrap.options import UserError
@@ -34,5 +35,7 @@ def start_from(method: Method, folder: Path) -> str:
     except ModelError as error:
         raise UserError(f"--init-from {folder} holds neither a checkpoint nor a model ({error})") from None
     except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--init-from {folder} does not fit ({reason}); give the options of that run") from None
+        raise UserError(
+            f"--init-from {folder} does not fit ({misfit(error)}): give the options of that run; where it has other "
+            "joints, --pool.skeleton brings these recordings into its layout"
+        ) from None

@@ -51,5 +51,5 @@ def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither a checkpoint nor a model"):
         start_from(method(), tmp_path)
     Checkpoints(tmp_path / "checkpoints", keep=1, warn=print).save(State(1, 0.0, {"weight": torch.ones(1)}, {}))
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match=r"does not fit \(Missing key"):
         start_from(method(), tmp_path)
