@@ -157,6 +157,10 @@ def upgraded(result: Mapping[str, Any]) -> dict[str, Any]:
         settings = out.get(part)
         if isinstance(settings, dict) and settings and settings.get("kind") == kind:
             out[part] = later | settings
+    method = out.get("method")
+    if isinstance(method, dict) and "pretrained" in method:  # the encoder kept its statistics
+        settings = {name: value for name, value in method.items() if name != "pretrained"}
+        out["method"] = {**settings, "statistics": "kept" if method["pretrained"] else "batch"}
     if "recipe" not in out and ("scratch" in out or "teacher" in out):
         out = {"optimizer": {}, **out}
     if "scratch" in out:

@@ -90,6 +90,7 @@ class Settings(NamedTuple):
 PUBLISHED = Settings(
     finetune=(
         "--batch", "8", "--steps", "5000", "--learning-rate", "10", "--frozen", "0.333", "--encoder-rate", "0.001",
+        "--method.statistics", "kept",
     ),
     scratch=("--batch", "8", "--learning-rate", "0.0125"),
     scratch_steps=(4000, 400_000),
@@ -121,7 +122,7 @@ MAMP_SMALL = Settings(
     scratch_steps=(600, 600),
     distill=("--epochs", "60", "--batch", "64"),
 )
-PRETRAINED_ONLY = ("--frozen", "--encoder-rate", "--freeze")  # options that --scratch refuses
+PRETRAINED_ONLY = ("--frozen", "--encoder-rate", "--freeze", "--method.statistics")  # options that --scratch refuses
 # Naimi et al. state AdamW, its decay, the warm-up of 30 % and the smoothing; steps and learning rate are ours.
 RELSAR_TUNING = (
     "--optimizer", "adamw", "--learning-rate", "5e-4", "--weight-decay", "1e-4", "--batch", "64", "--warmup", "600",

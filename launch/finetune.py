@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from distributed.loop import Summary
 
 # Section 4.4 has 1e-3 and a third: docs/methods.md has what these and others gave.
-ENCODER_RATE, FROZEN = 0.01, 0.1
+ENCODER_RATE, FROZEN = 0.1, 0.1
 ALIASES = {"--protocol": ("--split",)}
 
 
@@ -54,6 +54,11 @@ class Loss(Bounded):
 
     smoothing: float = option(0.0, "label smoothing", Bounds(0, 1, below=True))
     alpha: float = option(0.9, "momentum of the moving batch statistics", Bounds(0, 1, below=True))
+    statistics: Literal["batch", "kept"] = option(
+        "batch",
+        "what a pretrained encoder normalises with: each batch, as from scratch, or the moving statistics of its "
+        "pretraining, kept for good, which asks for a much lower --encoder-rate",
+    )
     head: Literal["linear", "perceptron"] = option(
         "linear", "classifier: a linear layer, or 2,048 hidden units with batch normalisation and dropout"
     )
@@ -76,9 +81,7 @@ class Options(TrainingOptions):
     optimizer: Changes = Changes("settings of the optimizer that differ from SGD's, or its kind: adamw")
     steps: int = option(600, "optimizer steps", Bounds(1, COUNT))
     batch: int = option(32, "recordings a step", Bounds(2, WIDE))
-    group: int | None = option(
-        None, "recordings normalised together, from scratch; none takes the whole batch", Bounds(2, WIDE)
-    )
+    group: int | None = option(None, "recordings normalised together; none takes the whole batch", Bounds(2, WIDE))
     learning_rate: float | None = option(
         None, "peak, of the classifier and of a network from scratch; none: 0.1, or the other optimizer's own", RATE
     )
@@ -87,7 +90,7 @@ class Options(TrainingOptions):
     )
     floor: float = option(0.0, "fraction of the peak learning rate at the end of its cosine", Bounds(0, 1))
     encoder_rate: float | None = option(
-        None, "factor of a pretrained encoder's learning rate once it moves; none: 0.01", Bounds(0, 1e3)
+        None, "factor of a pretrained encoder's learning rate once it moves; none: 0.1", Bounds(0, 1e3)
     )
     frozen: float | None = option(
         None, "fraction of the steps during which a pretrained encoder is frozen; none: 0.1", Bounds(0, 1)
@@ -114,6 +117,8 @@ class Options(TrainingOptions):
         for name in ("frozen", "encoder_rate"):
             if self.scratch and getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with --scratch, which starts from random weights: leave it out")
+        if self.scratch and self.method.statistics == "kept":
+            raise ValueError("--method.statistics kept has no effect with --scratch: there are no statistics yet")
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(f"warmup must be less than the {self.steps} steps, got {self.warmup}")
         if self.freeze and self.scratch:
@@ -149,13 +154,14 @@ def main(options: Options) -> Summary:
     method = SupervisedConfig(
         smoothing=loss.smoothing,
         alpha=loss.alpha,
+        statistics=loss.statistics,
         head=loss.head,
         freeze=options.freeze,
         view=VIEWS[options.views],
     )
     if not scratch:
         pace = options.pace
-        method = dataclasses.replace(method, pretrained=True, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
+        method = dataclasses.replace(method, frozen=pace["frozen"], encoder_rate=pace["encoder_rate"])
     usual = SGD(learning_rate=0.1, weight_decay=3e-4 if scratch else 0.0)
     optimizer = changed_optimizer(options.optimizer, usual, options.learning_rate, options.weight_decay)
     training = Training(

@@ -77,7 +77,8 @@ def chain(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         few = "--batch 4 --learning-rate 0.01"
         pretrained, teacher, student = (folder.parent / "chain" / name for name in ("pretrained", "teacher", "student"))
         command(f"pretrain byol-small {common} {small} {short} --optimizer.learning-rate 0.001 --run {pretrained}")
-        command(f"finetune --model {pretrained} {common} {few} --labels 0.5 --steps 3 --run {teacher}")
+        few_labels = "--labels 0.5 --steps 3 --encoder-rate 0.01 --method.statistics kept"
+        command(f"finetune --model {pretrained} {common} {few} {few_labels} --run {teacher}")
         command(f"distill --teacher {teacher} {common} {few} --epochs 0.5 --run {student}")
 
     return once(tmp_path_factory, "trained", make).parent / "chain"

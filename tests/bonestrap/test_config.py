@@ -59,7 +59,7 @@ CONFIGS: list[tuple[type, object]] = [
     (EncoderConfig, Narrow(width=0.25)),
     *((MethodConfig, config()) for config in METHODS.values()),
     (MethodConfig, BYOLConfig(statistics="target", multiview=False, view1=(Crop(), Mirror(probability=0.1)), view2=())),
-    (MethodConfig, SupervisedConfig(pretrained=True, frozen=0.5, view=AGGRESSIVE)),
+    (MethodConfig, SupervisedConfig(statistics="kept", frozen=0.5, view=AGGRESSIVE)),
     (MethodConfig, DistillConfig(temperature=4.0, view=(Shear(limit=0.5),))),
     *((OptimizerConfig, config()) for config in OPTIMIZERS.values()),
     (OptimizerConfig, SGD(momentum=0.0, decay_all=False)),

@@ -52,9 +52,9 @@ def byol(**changes: object) -> BYOL:
     return BYOL(encoder(), config, view1=views[0], view2=views[1], steps=8)
 
 
-def supervised(frozen: int = 0, *, pretrained: bool = False) -> Supervised:
+def supervised(frozen: int = 0, *, kept: bool = False) -> Supervised:
     classifier = Classifier.new(encoder(), 3)
-    config = SupervisedConfig(smoothing=0.1, pretrained=pretrained)
+    config = SupervisedConfig(smoothing=0.1, statistics="kept" if kept else "batch")
     return Supervised(classifier, config, view=Pipeline(LAYOUT, CLIP, CONSERVATIVE), frozen=frozen)
 
 
@@ -74,7 +74,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "byol, own statistics": lambda: byol(statistics="target"),
     "supervised": supervised,
     "frozen at first": lambda: supervised(frozen=3),
-    "fine-tuned": lambda: supervised(pretrained=True),
+    "its statistics kept": lambda: supervised(kept=True),
     "distill": distill,
     "vicreg": vicreg,
 }

@@ -12,6 +12,7 @@ import pytest
 
 from bonestrap.config import to_json
 from bonestrap.files import read_object
+from bonestrap.methods import SupervisedConfig
 from distributed.record import FILE, Record
 from launch.recipes import RECIPES
 from tests.launch.commands import command
@@ -126,3 +127,11 @@ def test_settings_that_came_later_have_the_values_of_before(tmp_path: Path) -> N
         other = {**today, part: {**today[part], name: value}}
         with pytest.raises(ValueError, match=rf"other settings \({part}.{name}\)"):
             Record.of(other, {}).check(tmp_path)
+
+
+@pytest.mark.parametrize(("pretrained", "statistics"), [(True, "kept"), (False, "batch")])
+def test_pretrained_encoders_kept_their_statistics(pretrained: bool, statistics: str, tmp_path: Path) -> None:
+    today = to_json(SupervisedConfig(statistics=statistics))  # type: ignore[arg-type]
+    before = {name: value for name, value in today.items() if name != "statistics"}
+    write(tmp_path, {"method": {**before, "pretrained": pretrained}})
+    Record.of({"method": today}, {}).check(tmp_path)

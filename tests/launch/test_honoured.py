@@ -23,6 +23,11 @@ EVALUATE = ["--model", "m", "--data", "d"]
         (finetune.Options, [*FINETUNE, "--scratch", "--frozen", "0.1"], "--frozen has no effect with --scratch"),
         (
             finetune.Options,
+            [*FINETUNE, "--scratch", "--method.statistics", "kept"],
+            "--method.statistics kept has no effect with --scratch",
+        ),
+        (
+            finetune.Options,
             [*FINETUNE, "--scratch", "--encoder-rate", "1"],
             "--encoder-rate has no effect with --scratch",
         ),
@@ -57,8 +62,8 @@ def test_fewer_epochs_than_the_warm_up_name_its_option() -> None:
 
 
 def test_settings_of_a_pretrained_encoder_are_recorded_whether_given_or_not() -> None:
-    assert parse(finetune.Options, FINETUNE).pace == {"frozen": 0.1, "encoder_rate": 0.01}
-    assert parse(finetune.Options, [*FINETUNE, "--frozen", "0"]).pace == {"frozen": 0, "encoder_rate": 0.01}
+    assert parse(finetune.Options, FINETUNE).pace == {"frozen": 0.1, "encoder_rate": 0.1}
+    assert parse(finetune.Options, [*FINETUNE, "--frozen", "0"]).pace == {"frozen": 0, "encoder_rate": 0.1}
 
 
 def test_a_table_keeps_them_from_its_networks_from_scratch() -> None:

@@ -23,7 +23,9 @@ class SupervisedConfig(MethodConfig):
     kind: ClassVar[str] = "supervised"
     smoothing: float = option(0.0, "label smoothing", Bounds(0, 1, below=True))
     alpha: float = option(0.9, "momentum of the moving batch statistics", Bounds(0, 1, below=True))
-    pretrained: bool = option(False, "the encoder has been trained before and keeps its batch statistics")
+    statistics: Literal["batch", "kept"] = option(
+        "batch", "what the encoder normalises with: each batch, or the moving statistics that it comes with, for good"
+    )
     encoder_rate: float = option(1.0, "factor of the encoder's learning rate", Bounds(0, 1e3))
     frozen: float = option(0.0, "fraction of the steps during which the encoder is frozen", Bounds(0, 1))
     head: Literal["linear", "perceptron"] = option(

@@ -39,9 +39,9 @@ class Classifier(nn.Module):
 class Supervised(Method):
     """Cross-entropy on labelled clips.
 
-    The encoder is frozen before step `frozen`: it neither moves nor normalises with the batch (section 4.4 keeps it
-    so for the first third of the iterations). A pretrained encoder keeps its moving statistics for good: batches of
-    eight clips would replace statistics of thousands by noise [ours].
+    The encoder's parameters do not move before step `frozen` (section 4.4 keeps them so for the first third of the
+    iterations). Layers that never move keep their moving statistics as well; with `statistics` "kept" all of the
+    encoder's do, for batches of so few clips that their own would be noise [ours].
     """
 
     def __init__(self, classifier: Classifier, config: SupervisedConfig, *, view: Pipeline, frozen: int = 0):
@@ -50,7 +50,9 @@ class Supervised(Method):
         self.view = view
         self.classifier = classifier
         self.frozen = frozen
-        self.noting = batch_norms(classifier.head if config.pretrained else self)
+        kept = batch_norms(classifier.encoder)
+        self.kept = kept if config.statistics == "kept" else [norm for norm in kept if not norm.weight.requires_grad]
+        self.noting = [norm for norm in batch_norms(self) if norm not in self.kept]
         # Where nothing is noted the buffer has the size of all layers nevertheless, as in checkpoints that there are.
         size = moments_size(self.noting or batch_norms(self))
         self.register_buffer("moments", torch.zeros(size, dtype=torch.float64))
@@ -72,9 +74,8 @@ class Supervised(Method):
 
     def train(self, mode: bool = True) -> Supervised:
         super().train(mode)
-        if self.config.pretrained:  # the statistics stay; dropout goes on
-            for layer in batch_norms(self.encoder):
-                layer.eval()
+        for layer in self.kept:  # dropout goes on
+            layer.eval()
         return self
 
     def prepare(self, batch: Batch) -> tuple[Clips, Tensor]:

@@ -35,13 +35,13 @@ class Labelled(Pairs):
         return Batch(batch.views[:1], labels, batch.seed)
 
 
-def supervised(*, pretrained: bool, frozen: int = 0, smoothing: float = 0.0, alpha: float = 0.9) -> Supervised:
+def supervised(*, kept: bool, frozen: int = 0, smoothing: float = 0.0, alpha: float = 0.9) -> Supervised:
     classifier = Classifier.new(encoder(), CLASSES)
-    if pretrained:  # statistics of an encoder that has seen data
+    if kept:  # statistics of an encoder that has seen data
         for layer in batch_norms(classifier.encoder):
             layer.mean.uniform_(-0.5, 0.5)
             layer.var.uniform_(0.5, 1.5)
-    config = SupervisedConfig(smoothing=smoothing, alpha=alpha, pretrained=pretrained)
+    config = SupervisedConfig(smoothing=smoothing, alpha=alpha, statistics="kept" if kept else "batch")
     return Supervised(classifier, config, view=Pipeline(LAYOUT, CLIP, CONSERVATIVE), frozen=frozen)
 
 
@@ -66,7 +66,7 @@ def state(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def test_a_frozen_encoder_keeps_every_bit_while_the_head_moves(tmp_path: Path) -> None:
-    method = supervised(pretrained=True, frozen=3)
+    method = supervised(kept=True, frozen=3)
     before, head = state(method.encoder), state(method.classifier.head)
     train(job(tmp_path / "frozen", method, steps=3), Single())
     torch.testing.assert_close(state(method.encoder), before, rtol=0, atol=0)
@@ -79,13 +79,25 @@ def test_a_frozen_encoder_keeps_every_bit_while_the_head_moves(tmp_path: Path) -
     "blocks.0.", "blocks.3.temporal."]), (("blocks", "norm"), [""])])  # fmt: skip
 def test_frozen_layers_keep_every_bit_under_decay(tmp_path: Path, names: tuple[str, ...], held: list[str]) -> None:
     """Also with momentum, decay and after many steps, whatever the encoder; a name stands for all under it."""
-    config = SupervisedConfig(pretrained=True, freeze=names)
+    config = SupervisedConfig(statistics="kept", freeze=names)
     method = config.build(encoder(), Task(LAYOUT, CLIP, 3, CLASSES))
     before = state(method.encoder)
     optimizer = AdamW(learning_rate=1e-2, weight_decay=0.5, decay_all=True).build(method)
     train(dataclasses.replace(job(tmp_path, method, steps=3), optimizer=optimizer), Single())
     for name, parameter in method.encoder.named_parameters():
         assert torch.equal(parameter, before[name]) == name.startswith(tuple(held)), name
+
+
+def test_frozen_layers_keep_their_statistics_and_others_follow_the_batches(tmp_path: Path) -> None:
+    config = SupervisedConfig(freeze=("blocks.0",))
+    method = config.build(encoder(), Task(LAYOUT, CLIP, 3, CLASSES))
+    before = state(method.encoder)
+    train(job(tmp_path, method, steps=3), Single())
+    statistics = [name for name in before if name.endswith((".mean", ".var"))]
+    for name in statistics:
+        held = name.startswith("blocks.0.")
+        assert torch.equal(method.encoder.state_dict()[name], before[name]) == held, name
+    assert any(name.startswith("blocks.0.") for name in statistics)
 
 
 def test_a_layer_that_is_not_there_is_one_sentence() -> None:
@@ -95,8 +107,8 @@ def test_a_layer_that_is_not_there_is_one_sentence() -> None:
         freeze(encoder(), ["block"])  # a part of a name is none
 
 
-def test_a_pretrained_encoder_moves_afterwards_and_keeps_its_statistics(tmp_path: Path) -> None:
-    method = supervised(pretrained=True, frozen=2)
+def test_an_encoder_moves_afterwards_and_keeps_its_statistics(tmp_path: Path) -> None:
+    method = supervised(kept=True, frozen=2)
     before = state(method.encoder)
     train(job(tmp_path, method, steps=3), Single())
     assert not any(layer.training for layer in batch_norms(method.encoder))
@@ -109,7 +121,7 @@ def test_the_encoders_rate_is_scaled(tmp_path: Path) -> None:
     """One step of plain SGD: a parameter's change over its rate does not depend on the scale."""
     changes = {}
     for scale in (1.0, 1e-3):
-        method = supervised(pretrained=True)
+        method = supervised(kept=True)
         before = {name: p.detach().double().clone() for name, p in method.named_parameters()}
         train(job(tmp_path / str(scale), method, steps=1, encoder_scale=scale, momentum=0.0), Single())
         changes[scale] = {name: p.detach().double() - before[name] for name, p in method.named_parameters()}
@@ -121,7 +133,7 @@ def test_the_encoders_rate_is_scaled(tmp_path: Path) -> None:
 
 
 def test_from_scratch_everything_moves_and_statistics_are_pooled_over_groups(tmp_path: Path) -> None:
-    method = supervised(pretrained=False)
+    method = supervised(kept=False)
     before = state(method.classifier)
     seen: dict[BatchNorm, list[Tensor]] = {layer: [] for layer in batch_norms(method)}
     for layer, inputs_seen in seen.items():
@@ -137,7 +149,7 @@ def test_from_scratch_everything_moves_and_statistics_are_pooled_over_groups(tmp
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_and_accuracy_against_scipy(smoothing: float) -> None:
-    method = supervised(pretrained=True, smoothing=smoothing)
+    method = supervised(kept=True, smoothing=smoothing)
     batch = Labelled(size=12).group(0, 0)
     assert batch.labels is not None
     out = method(batch, 0)
@@ -152,7 +164,7 @@ def test_loss_and_accuracy_against_scipy(smoothing: float) -> None:
 
 def test_labels_are_asked_for() -> None:
     with pytest.raises(ValueError, match="needs labelled recordings"):
-        supervised(pretrained=True)(Pairs().group(0, 0), 0)
+        supervised(kept=True)(Pairs().group(0, 0), 0)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("smoothing", 1.0), ("smoothing", -0.1), ("alpha", 1.0)])
@@ -165,7 +177,7 @@ def test_a_perceptron_keeps_its_own_statistics_beside_a_pretrained_encoder() -> 
     """Its batch normalisation follows the batches, pooled over groups; the encoder's statistics stay."""
     torch.manual_seed(0)
     encoder = STGCNConfig(width=1 / 16).build(LAYOUT, CLIP)
-    config = SupervisedConfig(pretrained=True, head="perceptron")
+    config = SupervisedConfig(statistics="kept", head="perceptron")
     method = config.build(encoder, Task(LAYOUT, CLIP, steps=4, classes=3))
     head = method.shipped_head()
     assert isinstance(head, Perceptron)
