@@ -9,7 +9,7 @@ from launch.recipes.byol import byol_own, byol_rotated, byol_small, ntu60, nw_uc
 from launch.recipes.mamp import latent_small, mamp, mamp_small, stars, stars_small
 from launch.recipes.relsar import relsar
 from launch.recipes.supervised import supervised, windows
-from launch.recipes.vicreg import cameras, demo, own, vicreg
+from launch.recipes.vicreg import demo, own, vicreg
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ntu60": ntu60,
@@ -27,7 +27,6 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "supervised": supervised,
     "supervised-windows": windows,
     "vicreg": vicreg,
-    "vicreg-cameras": cameras,
     "demo": demo,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bonestrap.augment import ROTATED, ClipConfig, RandomFrames, Rotate, Shear, Smooth
+from bonestrap.augment import ROTATED, ClipConfig, Shear, Smooth
 from bonestrap.encoders import STGCNConfig
 from bonestrap.methods import VICRegConfig
 from bonestrap.optim import SGD, AdamW, Schedule
@@ -25,15 +25,6 @@ def vicreg() -> Recipe:
         optimizer=AdamW(learning_rate=2e-3),
         schedule=Schedule(epochs=150, batch=64, group=64),
     )
-
-
-def cameras() -> Recipe:
-    """VICReg where a performance has several cameras or sensors: views add a rotation to their pairs, and nothing else.
-
-    docs/results/nw_ucla.md has its results. With one camera a pair would be one clip twice: `vicreg` is for those.
-    """
-    view = (RandomFrames(randomness=0.0), Rotate())
-    return dataclasses.replace(vicreg(), method=VICRegConfig(view1=view, view2=view))
 
 
 def own() -> Recipe:
