@@ -58,7 +58,9 @@ ALIASES = {"--protocol": ("--split",)}
 class Options(Reading):
     """What every evaluation takes."""
 
-    model: tuple[Path, ...] = required("model or run directory; several share the floors, which are computed once")
+    model: tuple[Path, ...] = required(
+        "model or run directory, or bonestrap-small; several share the floors, which are computed once"
+    )
     split: str | None = option(
         None, "whose test recordings are scored; none takes the split that the model was trained on"
     )

@@ -2,7 +2,7 @@
 """Fine-tune a pretrained encoder with few labels (Moliner et al., section 4.4), or train one from scratch.
 
 The labelled recordings are a class-balanced fraction of the training recordings, the same on every worker. A linear
-layer is trained on the encoder, which stays frozen at first and moves slowly afterwards.
+layer is trained on the encoder, which stays frozen at first and moves more slowly afterwards.
 `--scratch` trains the whole network from random weights on the same labels: what pretraining has to beat.
 
 Examples:
@@ -69,7 +69,8 @@ class Options(TrainingOptions):
     """What shapes fine-tuning. None takes the value that suits the way: a pretrained encoder, or from scratch."""
 
     model: Path = required(
-        "model or run directory: the pretrained encoder, or with --scratch the one whose kind is trained"
+        "model or run directory, or bonestrap-small, which comes with the library: the pretrained encoder, or with "
+        "--scratch the one whose kind is trained"
     )
     labels: float = option(1.0, "fraction of the training recordings whose labels are used, class-balanced", FRACTION)
     split: str | None = option(None, "whose training recordings are used; none takes the pretrained model's")
