@@ -55,6 +55,16 @@ def fill(disk: Path) -> None:
                 assert error.errno == errno.ENOSPC
 
 
+def fill_after(checkpoint: Path, disk: Path) -> Event:
+    """Fill the disk once this checkpoint, which is written beside the steps, is there."""
+
+    def event() -> None:
+        waits_for(checkpoint.exists)
+        fill(disk)
+
+    return event
+
+
 def free(disk: Path) -> None:
     (disk / "ballast").unlink()
 
@@ -109,7 +119,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
     run = (small_disk if inside else tmp_path) / "run"
     folder = small_disk / "run/checkpoints" if inside else small_disk / "elsewhere"
     listener = Listener()
-    loader = Eventful({6: lambda: fill(small_disk), 17: lambda: free(small_disk)})
+    loader = Eventful({6: fill_after(folder / "step-00000005", small_disk), 17: lambda: free(small_disk)})
     job = toy_job(run, loader=loader, checkpoints=folder)
     summary = train(job, Single(screen=listener))
     same(everything(job, summary), whole[1])
@@ -131,7 +141,7 @@ def test_a_disk_that_stays_full_is_said_at_the_end_and_the_last_good_checkpoint_
 ) -> None:
     run = (small_disk if inside else tmp_path) / "run"
     folder = small_disk / "run/checkpoints" if inside else small_disk / "elsewhere"
-    job = toy_job(run, loader=Eventful({6: lambda: fill(small_disk)}), checkpoints=folder)
+    job = toy_job(run, loader=Eventful({6: fill_after(folder / "step-00000005", small_disk)}), checkpoints=folder)
     summary = train(job, Single(screen=Listener()))
     same(job.method.state_dict(), whole[1]["method"])
     assert f"{folder}/step-00000020 could not be written (No space left on device)" in summary.unsaved

@@ -34,7 +34,7 @@ def test_a_frozen_convolution_keeps_every_bit_and_the_rest_learns(runs: Path) ->
     held = ("convolutions.0.", "tokens.projection.")
     for name in before:
         moved = not torch.equal(before[name], after[name])
-        assert moved == (not name.startswith(held) and not name.endswith((".mean", ".var"))), name
+        assert moved != name.startswith(held), name
     record = json.loads((runs / "tuned" / "run.json").read_text())
     assert "convolutions.0" in json.dumps(record) and "noise" in json.dumps(record)
 
