@@ -94,7 +94,7 @@ class Options(TrainingOptions):
         None, "factor of a pretrained encoder's learning rate once it moves; none: 0.1", Bounds(0, 1e3)
     )
     frozen: float | None = option(
-        None, "fraction of the steps during which a pretrained encoder is frozen; none: 0.1", Bounds(0, 1)
+        None, "fraction of the steps during which no weight of a pretrained encoder moves; none: 0.1", Bounds(0, 1)
     )
     weight_decay: float | None = option(
         None, "none: 0 for a pretrained encoder, 3e-4 from scratch, or the other optimizer's own", DECAY
